@@ -1,0 +1,63 @@
+"""A configuration as it was written, whatever its format: sections of properties, each with its place."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from ..errors import Origin
+
+Kind = Literal["service", "input", "filter", "output", "parser", "multiline_parser"]
+
+
+class Property(msgspec.Struct, frozen=True):
+    """One key and its text; the key is in lower case, variables in the value are expanded.
+
+    `unset` names the variables that were used in the value without being set.
+    """
+
+    key: str
+    value: str
+    origin: Origin
+    unset: tuple[str, ...] = ()
+
+
+class Section(msgspec.Struct):
+    """One section: its kind, where its header stands, and its properties in order, repetitions included."""
+
+    kind: Kind
+    origin: Origin
+    properties: list[Property] = []
+
+    def get(self, key: str) -> str | None:
+        """The text of the last property of this name."""
+        found = self.last(key)
+        return found.value if found else None
+
+    def last(self, key: str) -> Property | None:
+        """The last property of this name."""
+        return next((p for p in reversed(self.properties) if p.key == key), None)
+
+    def origin_of(self, key: str) -> Origin:
+        """Where this key was written, or where the section begins."""
+        found = self.last(key)
+        return found.origin if found else self.origin
+
+
+class Configuration(msgspec.Struct):
+    """All sections in the order in which they take effect.
+
+    `service` holds the merged properties of all SERVICE sections. `path` is the main file, empty for a configuration
+    given on the command line alone; relative file names are looked up in its folder after the working folder.
+    `warnings` are remarks of the loader, ready to be logged.
+    """
+
+    path: str = ""
+    service: Section = msgspec.field(default_factory=lambda: Section("service", Origin("built-in")))
+    inputs: list[Section] = []
+    filters: list[Section] = []
+    outputs: list[Section] = []
+    parsers: list[Section] = []
+    multiline_parsers: list[Section] = []
+    warnings: list[str] = []

@@ -1,0 +1,52 @@
+"""The small part of the engine that a plugin sees."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from .clock import Clock, SystemClock
+from .config.service import ServiceOptions
+from .disk import Disk, SystemDisk
+from .log import Log
+from .metrics import Counter, Metrics
+from .parsers.base import ParserLibrary
+from .record import RecordBatch
+
+Emit = Callable[[RecordBatch], Awaitable[None]]
+"""Hands a batch on; waits while the buffers are full."""
+
+
+class Context(msgspec.Struct, kw_only=True):
+    """What an instance may use: its name, the seams, its log, its counters, the parsers.
+
+    `name` is the instance name (`tail.0`), `alias` what logs and metrics call it. `emit` is there for filters that make
+    batches of another tag; inputs are given theirs when they run. `memory_limit` is the room of its buffer in
+    bytes of records as read, so that an input can read in pieces that fit.
+    """
+
+    kind: str
+    name: str
+    alias: str
+    log: Log
+    clock: Clock = msgspec.field(default_factory=SystemClock)
+    disk: Disk = msgspec.field(default_factory=SystemDisk)
+    metrics: Metrics = msgspec.field(default_factory=Metrics)
+    service: ServiceOptions = msgspec.field(default_factory=ServiceOptions)
+    parsers: ParserLibrary = msgspec.field(default_factory=ParserLibrary)
+    emit: Emit | None = None
+    memory_limit: int = 0
+
+    def counter(self, name: str, **labels: str) -> Counter:
+        """A counter of this instance, exported as `<kind>_<name>` with the instance as label."""
+        return self.metrics.counter(f"{self.kind}_{name}", name=self.alias, **labels)
+
+    def dropped(self, records: int, size: int, reason: str, *, wanted: bool = False) -> None:
+        """Count records that end here: the only way in which records may disappear.
+
+        `wanted` says that the configuration asked for it (grep, throttle); otherwise it is a loss.
+        """
+        why = "yes" if wanted else "no"
+        self.counter("dropped_records_total", reason=reason, wanted=why).add(records)
+        self.counter("dropped_bytes_total", reason=reason, wanted=why).add(size)

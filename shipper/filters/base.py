@@ -1,0 +1,51 @@
+"""What a filter is, and the options that every filter has."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Annotated, Any, ClassVar
+
+from ..config.options import Options, opt
+from ..config.service import LogLevel
+from ..config.units import Seconds
+from ..context import Context
+from ..parsers.onigmo import Regex
+from ..record import RecordBatch
+
+
+class FilterOptions(Options):
+    """Options of every filter."""
+
+    match: Annotated[str | None, opt("Tags the filter acts on; * stands for any text.", example="app.*", core=True)] = (
+        None
+    )
+    match_regex: Annotated[
+        Regex | None, opt("Tags the filter acts on, as a regular expression from the tag's start.", core=True)
+    ] = None
+    alias: Annotated[str | None, opt("Name of this instance in logs and metrics.", core=True)] = None
+    log_level: Annotated[LogLevel | None, opt("Log level of this instance.", core=True)] = None
+    log_suppress_interval: Annotated[Seconds, opt("Print similar messages once in this time.", core=True)] = Seconds(0)
+    active: Annotated[str, opt("With 'false' the filter is skipped.", core=True)] = "true"
+    condition: Annotated[str | None, opt("Accepted on every plugin.", core=True)] = None
+
+
+class Filter(ABC):
+    """Changes, drops or makes records of the batches whose tag it matches."""
+
+    Options: ClassVar[type[FilterOptions]]
+
+    @abstractmethod
+    def __init__(self, options: Any, context: Context) -> None: ...
+
+    async def open(self) -> None:
+        """Get ready; raise `OptionError` for what the configuration must mend."""
+
+    async def prepare(self, batch: RecordBatch) -> None:
+        """Wait, within a deadline, for what `apply` needs. Most filters need nothing."""
+
+    @abstractmethod
+    def apply(self, batch: RecordBatch) -> RecordBatch | None:
+        """The batch to go on with, or None if no record is left. The filter owns the batch it is given."""
+
+    async def close(self) -> None:
+        """Release everything."""

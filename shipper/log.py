@@ -1,0 +1,134 @@
+"""Log lines as operators of Fluent Bit know them: `[time] [level] [kind:plugin:instance] message, key=value`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
+
+TRACE = 5
+OFF = 100
+LEVELS = {
+    "off": OFF,
+    "error": logging.ERROR,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+    "trace": TRACE,
+}
+_SHOWN = {
+    logging.ERROR: "error",
+    logging.WARNING: " warn",
+    logging.INFO: " info",
+    logging.DEBUG: "debug",
+    TRACE: "trace",
+}
+_COLOURS = {logging.ERROR: "\x1b[91m", logging.WARNING: "\x1b[93m", logging.INFO: "\x1b[92m"}
+_LONGEST = 4000
+
+
+class LineFormatter(logging.Formatter):
+    """`[YYYY/MM/DD HH:MM:SS.mmm] [level] message`, local time, cut at about 4 KB."""
+
+    def __init__(self, coloured: bool = False) -> None:
+        super().__init__()
+        self._coloured = coloured
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(record.created))
+        level = _SHOWN.get(record.levelno, record.levelname.lower())
+        message = record.getMessage()
+        if len(message) > _LONGEST:
+            message = message[:_LONGEST] + " ..."
+        if record.exc_info:
+            message += "\n" + self.formatException(record.exc_info)
+        if self._coloured and (colour := _COLOURS.get(record.levelno)):
+            level = f"{colour}{level}\x1b[0m"
+        return f"[{when}.{int(record.msecs):03d}] [{level}] {message}"
+
+
+def configure(level: str, target: TextIO | str | None = None) -> None:
+    """Send the project's log lines to a stream (default: stderr) or append them to the file of that name.
+
+    Raises `OSError` if the file cannot be opened.
+    """
+    handler: logging.Handler
+    if isinstance(target, str):
+        handler = logging.FileHandler(target)
+        handler.setFormatter(LineFormatter())
+    else:
+        stream = target or sys.stderr
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(LineFormatter(coloured=stream.isatty()))
+    root = logging.getLogger("shipper")
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+    root.setLevel(LEVELS[level])
+    root.propagate = False
+
+
+class Log:
+    """The log of one component; its prefix names kind, plugin and instance.
+
+    Fields are appended as `key=value`. A line given `every=SECONDS` is printed at most once in that time for the same
+    message text; what was left out is told with the next one.
+    """
+
+    __slots__ = ("_logger", "_now", "_prefix", "_recent")
+
+    def __init__(self, prefix: str, name: str = "shipper", now: Callable[[], float] = time.monotonic) -> None:
+        self._logger = logging.getLogger(name if name.startswith("shipper") else f"shipper.{name}")
+        self._prefix = prefix
+        self._now = now
+        self._recent: dict[str, tuple[float, int]] = {}
+
+    def set_level(self, level: str) -> None:
+        """Print from this level on, whatever the service's level is."""
+        self._logger.setLevel(LEVELS[level])
+
+    def is_on(self, level: str) -> bool:
+        return self._logger.isEnabledFor(LEVELS[level])
+
+    def trace(self, message: str, *, every: float = 0, **fields: Any) -> None:
+        self._write(TRACE, message, every, fields)
+
+    def debug(self, message: str, *, every: float = 0, **fields: Any) -> None:
+        self._write(logging.DEBUG, message, every, fields)
+
+    def info(self, message: str, *, every: float = 0, **fields: Any) -> None:
+        self._write(logging.INFO, message, every, fields)
+
+    def warning(self, message: str, *, every: float = 0, **fields: Any) -> None:
+        self._write(logging.WARNING, message, every, fields)
+
+    def error(self, message: str, *, every: float = 0, **fields: Any) -> None:
+        self._write(logging.ERROR, message, every, fields)
+
+    def exception(self, message: str, **fields: Any) -> None:
+        """An error line with the traceback of the exception being handled."""
+        self._logger.error("%s%s%s", self._prefix, message, _told(fields), exc_info=True)
+
+    def _write(self, level: int, message: str, every: float, fields: dict[str, Any]) -> None:
+        if not self._logger.isEnabledFor(level):
+            return
+        if every:
+            now = self._now()
+            last, left_out = self._recent.get(message, (-every, 0))
+            if now - last < every:
+                self._recent[message] = (last, left_out + 1)
+                return
+            if len(self._recent) > 200:
+                self._recent.clear()
+            self._recent[message] = (now, 0)
+            if left_out:
+                fields = {**fields, "repeated": left_out}
+        self._logger.log(level, "%s%s%s", self._prefix, message, _told(fields))
+
+
+def _told(fields: dict[str, Any]) -> str:
+    return "".join(f", {key}={value}" for key, value in fields.items())
