@@ -21,9 +21,10 @@ Emit = Callable[[RecordBatch], Awaitable[None]]
 class Context(msgspec.Struct, kw_only=True):
     """What an instance may use: its name, the seams, its log, its counters, the parsers.
 
-    `name` is the instance name (`tail.0`), `alias` what logs and metrics call it. `emit` is there for filters that make
-    batches of another tag; inputs are given theirs when they run. `memory_limit` is the room of its buffer in
-    bytes of records as read, so that an input can read in pieces that fit.
+    `name` is the instance name (`tail.0`), `alias` what logs and metrics call it. `emit` is there for filters that
+    make batches of another tag; inputs are given theirs when they run. `memory_limit` is the room of its buffer in
+    bytes of records as read, so that an input can read in pieces that fit. `stop_service` ends the whole service
+    gracefully.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class Context(msgspec.Struct, kw_only=True):
     service: ServiceOptions = msgspec.field(default_factory=ServiceOptions)
     parsers: ParserLibrary = msgspec.field(default_factory=ParserLibrary)
     emit: Emit | None = None
+    stop_service: Callable[[], None] = lambda: None
     memory_limit: int = 0
 
     def counter(self, name: str, **labels: str) -> Counter:

@@ -28,10 +28,12 @@ class BatchLimits(msgspec.Struct, frozen=True):
 class Delivery:
     """Batches of one lane, taken from a buffer and not yet committed, oldest first.
 
-    `progress` belongs to the output: whatever it must know to go on where the last attempt stopped.
+    `progress` belongs to the output: whatever it must know to go on where the last attempt stopped. An output that sends
+    in parts adds to `accepted` the records of each part that was taken, and calls `refuse` for records that the
+    destination will never take; both survive a retry, so that the counters are right whatever comes.
     """
 
-    __slots__ = ("attempts", "batches", "lane", "progress", "records", "size", "started")
+    __slots__ = ("accepted", "attempts", "batches", "lane", "progress", "records", "refused", "size", "started")
 
     def __init__(self, lane: Hashable, batches: Sequence[RecordBatch], started: float = 0.0) -> None:
         self.lane = lane
@@ -41,6 +43,18 @@ class Delivery:
         self.attempts = 0
         self.started = started
         self.progress: Any = None
+        self.accepted = 0
+        self.refused: dict[str, list[int]] = {}
+
+    def refuse(self, records: int, size: int, reason: str) -> None:
+        """Note records (and their bytes) that the destination will never take, by reason."""
+        sums = self.refused.setdefault(reason, [0, 0])
+        sums[0] += records
+        sums[1] += size
+
+    @property
+    def refused_records(self) -> int:
+        return sum(records for records, _ in self.refused.values())
 
     def __repr__(self) -> str:
         return f"Delivery({self.lane!r}, {self.records} records, {self.size} bytes, attempts={self.attempts})"
@@ -59,14 +73,15 @@ class Buffer(ABC):
     """Keeps batches until every reader they were put for has committed them."""
 
     @abstractmethod
-    async def put(self, batch: RecordBatch, outputs: Sequence[str]) -> None:
-        """Take over the batch and its receipt, for the readers named; waits while the buffer is full.
-
-        If cancelled while waiting, nothing was taken and the receipt stays with the caller.
-        """
+    async def room(self, size: int) -> None:
+        """Wait until a batch of this many bytes as read may be put; a batch is always let into an empty buffer."""
 
     @abstractmethod
-    def reader(self, output: str, lane: Lane, notify: Callable[[], None]) -> Reader:
+    def put(self, batch: RecordBatch, outputs: Sequence[str]) -> None:
+        """Take over the batch and its receipt, for the readers named; whoever puts has asked for room before."""
+
+    @abstractmethod
+    def reader(self, output: str, lane: Lane, limits: BatchLimits, notify: Callable[[], None]) -> Reader:
         """A new cursor; `notify` is called whenever there may be more to take."""
 
     @abstractmethod
@@ -77,11 +92,11 @@ class Reader(ABC):
     """The cursor of one output in one buffer. A lane whose delivery is out gives no other until that one is back."""
 
     @abstractmethod
-    def take(self, limits: BatchLimits, now: float, *, flush: bool = False) -> Delivery | None:
+    def take(self, now: float, *, flush: bool = False) -> Delivery | None:
         """The next delivery that is full or due, or with `flush` anything there is; None if there is nothing yet."""
 
     @abstractmethod
-    def due_in(self, limits: BatchLimits, now: float) -> float | None:
+    def due_in(self, now: float) -> float | None:
         """Seconds until `take` will have something without further puts; None if it is empty or all lanes are out."""
 
     @abstractmethod

@@ -43,6 +43,18 @@ def opt(help: str, **words: Any) -> Option:
     return Option(help, **words)
 
 
+class Written(msgspec.Struct, frozen=True):
+    """A text as it stands in a section: under which key, and at which place among the section's properties.
+
+    A type with `parse_written(written)` is given this instead of the text alone; a plugin whose options act one after
+    the other sorts the values of several options by their places.
+    """
+
+    key: str
+    text: str
+    place: int
+
+
 class Options(msgspec.Struct, kw_only=True):
     """Base of all option classes; instances are made by `read_options`."""
 
@@ -184,16 +196,22 @@ class _Reader:
         if split is None:
             return [self._one(declared, item, prop)]
         parts = (part.strip() for part in (prop.value.split() if split == " " else prop.value.split(split)))
-        return [self._one(declared, item, msgspec.structs.replace(prop, value=part)) for part in parts if part]
+        return [self._one(declared, item, prop, part) for part in parts if part]
 
-    def _one(self, declared: Declared, kind: Any, prop: Property) -> Any:
+    def _one(self, declared: Declared, kind: Any, prop: Property, part: str | None = None) -> Any:
+        text = prop.value if part is None else part
         try:
-            return read_value(kind, prop.value)
+            if hasattr(kind, "parse_written"):
+                return kind.parse_written(Written(prop.key, text, self._place_of(prop)))
+            return read_value(kind, text)
         except ValueError as error:
             shown = "its value cannot be read" if declared.words.secret else str(error)
             message = f"{self._plugin}: option '{declared.name}': {shown}"
             self._problems.append(Problem(message, prop.origin, _example(declared), 1 if declared.words.core else 255))
             raise _Unreadable from error
+
+    def _place_of(self, prop: Property) -> int:
+        return next(place for place, p in enumerate(self._section.properties) if p is prop)
 
     def _unknown(self, prop: Property) -> None:
         self.failed = True
@@ -280,6 +298,7 @@ __all__ = [
     "Option",
     "Options",
     "Origin",
+    "Written",
     "declared_options",
     "did_you_mean",
     "opt",

@@ -33,6 +33,8 @@ class Filter(ABC):
     """Changes, drops or makes records of the batches whose tag it matches."""
 
     Options: ClassVar[type[FilterOptions]]
+    makes_tags: ClassVar[bool] = False
+    """Whether it hands on batches of other tags; it then counts as an input of its own for outputs without Match."""
 
     @abstractmethod
     def __init__(self, options: Any, context: Context) -> None: ...

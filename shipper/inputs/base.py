@@ -52,6 +52,8 @@ class Input(ABC):
     """A source of records. Constructors store; `open` and `run` do."""
 
     Options: ClassVar[type[InputOptions]]
+    makes_tags: ClassVar[bool] = False
+    """Whether records get tags that the configuration does not tell, such as those a sender chooses."""
 
     @abstractmethod
     def __init__(self, options: Any, context: Context) -> None: ...
@@ -66,8 +68,12 @@ class Input(ABC):
         Each batch carries a receipt; the input may forget what it covers once it is settled.
         """
 
-    async def stop(self) -> None:
-        """Take no more from the source, hand out what is held, and let `run` return soon."""
+    async def stop(self) -> bool:
+        """Take no more from the source, hand out what is held, and let `run` return soon.
+
+        False (the default) says that `run` holds nothing and is to be cancelled.
+        """
+        return False
 
     async def close(self) -> None:
         """Save what must survive and release everything; called when no more receipts will be settled."""

@@ -174,7 +174,7 @@ class Output(ABC):
         Raises `RetryLater` for "not now" and `Rejected` for "never" (all that is left of the delivery). The same
         delivery is given again after `RetryLater`: what was accepted must not be sent twice, so progress is kept in
         `delivery.progress`, and what is sent again is sent byte for byte. Records that the destination refuses
-        alone are counted with `context.dropped` and the rest goes through.
+        alone are noted with `delivery.refuse` and the rest goes through.
         """
 
     async def close(self) -> None:

@@ -1,0 +1,109 @@
+"""Where AWS calls get their credentials: aiobotocore's chain, and a role on top of it.
+
+This module and `client` are the only ones that import aiobotocore. It takes a third of a second and tens of megabytes,
+so an output imports `client` when it is opened, never when its module is loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import secrets
+from typing import Any
+
+from aiobotocore.config import AioConfig
+from aiobotocore.credentials import AioAssumeRoleCredentialFetcher, AioCredentials, AioRefreshableCredentials
+from aiobotocore.session import AioSession
+from botocore.exceptions import NoCredentialsError
+from botocore.loaders import Loader, create_loader
+
+from .settings import AwsSettings, url_of
+
+_STS_TIMEOUT_S = 5
+_REFRESH_WANTED_S = 300
+_REFRESH_NEEDED_S = 60
+
+
+@functools.cache
+def _service_models() -> Loader:
+    """The descriptions of the services: constants of the installed library, several megabytes once parsed."""
+    return create_loader()
+
+
+def new_session(settings: AwsSettings) -> AioSession:
+    """A session that looks for credentials in botocore's places, in botocore's order."""
+    session = AioSession(profile=settings.profile)
+    session.register_component("data_loader", _service_models())
+    session.set_config_variable("region", settings.region)
+    return session
+
+
+def new_signing_session(settings: AwsSettings) -> tuple[AioSession, Credentials]:
+    """A session whose clients sign with the `Credentials` returned beside it."""
+    credentials = Credentials(settings)
+    session = new_session(settings)
+    session.register_component("credential_provider", _Provider(credentials))
+    return session, credentials
+
+
+class Credentials(AioCredentials):  # type: ignore[misc]  # aiobotocore has no types
+    """Credentials that are looked for when the first request is signed, and again after `forget`.
+
+    botocore decides once, at start, which source it uses. A pod can get its role later than its containers, so here
+    the choice is made anew whenever a source turned out to be of no use.
+    """
+
+    def __init__(self, settings: AwsSettings) -> None:
+        super().__init__("", "", method="chain")  # it is asked for frozen credentials only
+        self._settings = settings
+        self._source: Any = None
+        self._lock = asyncio.Lock()
+
+    async def get_frozen_credentials(self) -> Any:
+        """Keys that are valid now; waits for the metadata service or STS when they must be fetched."""
+        async with self._lock:
+            if self._source is None:
+                self._source = await self._find()
+        return await self._source.get_frozen_credentials()
+
+    def forget(self) -> None:
+        """Look through all sources again at the next request."""
+        self._source = None
+
+    async def _find(self) -> Any:
+        session = new_session(self._settings)
+        base = await session.get_credentials()
+        if base is None:
+            raise NoCredentialsError
+        return await self._assume_role(session, base) if self._settings.role_arn else base
+
+    async def _assume_role(self, session: AioSession, base: Any) -> Any:
+        settings = self._settings
+        # The certificate of STS is checked even where `tls.verify off` spares the destination's.
+        create_client = functools.partial(
+            session.create_client,
+            region_name=settings.region,
+            endpoint_url=url_of(settings.sts_endpoint) if settings.sts_endpoint else None,
+            config=AioConfig(connect_timeout=_STS_TIMEOUT_S, read_timeout=_STS_TIMEOUT_S),
+        )
+        extra = {"RoleSessionName": secrets.token_hex(16)}
+        if settings.external_id:
+            extra["ExternalId"] = settings.external_id
+        fetcher = AioAssumeRoleCredentialFetcher(create_client, base, settings.role_arn, extra_args=extra)
+        return AioRefreshableCredentials.create_from_metadata(
+            metadata=await fetcher.fetch_credentials(),
+            refresh_using=fetcher.fetch_credentials,
+            method="sts-assume-role",
+            advisory_timeout=_REFRESH_WANTED_S,
+            mandatory_timeout=_REFRESH_NEEDED_S,
+        )
+
+
+class _Provider:
+    """What a session asks for credentials; it always has the same ones."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    async def load_credentials(self) -> Credentials:
+        return self._credentials

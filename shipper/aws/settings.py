@@ -1,0 +1,82 @@
+"""What an AWS client is told and what it answers, for modules that must not import aiobotocore."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+
+class AwsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where calls go, how long they may take, and who makes them.
+
+    `verify` is false for no certificate check, or a file with trusted certificates. `user_agent` ends the User-Agent.
+    """
+
+    region: str
+    endpoint_url: str | None = None
+    verify: bool | str = True
+    connect_timeout: float = 10.0
+    io_timeout: float = 60.0
+    idle_timeout: float = 30.0
+    connections: int = 16
+    use_proxy: bool = True
+    user_agent: str = ""
+    profile: str | None = None
+    role_arn: str | None = None
+    external_id: str | None = None
+    sts_endpoint: str | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a call returned: the parsed body, and the id without which AWS answers nothing."""
+
+    body: dict[str, Any]
+    request_id: str | None
+
+
+class AwsError(Exception):
+    """AWS answered a call with an error: its code, status, own words, and fields such as expectedSequenceToken."""
+
+    def __init__(
+        self, code: str, status: int, message: str, *, after: float | None = None, fields: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(f"{code}: {message}" if message else code)
+        self.code = code
+        self.status = status
+        self.message = message
+        self.after = after
+        self.fields = fields or {}
+
+
+class NoAnswer(Exception):
+    """AWS could not be reached, or the connection ended before it answered."""
+
+    def __init__(self, reason: str, *, timed_out: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.timed_out = timed_out
+
+
+class NoCredentials(Exception):
+    """There is nothing to sign a call with: no source has credentials, or the one chosen does not give them out."""
+
+
+def url_of(endpoint: str, port: int | None = None, *, tls: bool = True) -> str:
+    """The URL of an endpoint written as host, host:port, http://… or https://….
+
+    A scheme and a port in the endpoint win over `tls` and `port`. Raises `ValueError` with words for the user.
+    """
+    text = endpoint.strip()
+    if "://" not in text:
+        scheme = "https" if tls else "http"
+        text = f"{scheme}://[{text}]" if text.count(":") > 1 and not text.startswith("[") else f"{scheme}://{text}"
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"{endpoint!r} has the unknown scheme {parts.scheme!r}")
+    if not parts.hostname or parts.username or parts.query or parts.fragment or any(c.isspace() for c in text):
+        raise ValueError(f"{endpoint!r} is not a host")
+    number = parts.port or port  # `parts.port` raises ValueError for what is no port
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}{f':{number}' if number else ''}{parts.path.rstrip('/')}"

@@ -1,0 +1,228 @@
+"""Records as compact JSON, byte for byte as Fluent Bit's users know it, and the framings around it.
+
+A batch is encoded by one call into msgspec and split at the line feeds, which JSON never holds inside a value. What
+msgspec writes differently is found by looking at the set of value types of the batch, and only records that hold such
+a value are copied and mended:
+
+- floats are written with 16 digits and exponents as `e+300`, bytes like text;
+- text that is not Unicode (lone surrogates) and map keys that are not text make msgspec refuse, which is noticed.
+
+`\\u007f` and, if asked for, `\\uXXXX` for everything that is not ASCII are put in afterwards, over the whole blob.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, compress, repeat
+from json.encoder import encode_basestring_ascii
+from operator import contains
+from typing import Any, Literal
+
+import msgspec
+
+from ..record import Body, Content, Record, RecordList
+from .dates import DateFormat, encode_dates
+
+Framing = Literal["json", "json_lines", "json_stream"]
+
+_PLAIN = frozenset({str, int, bool, type(None), msgspec.Raw})
+_CONTAINERS = frozenset({dict, list})
+_KNOWN = _PLAIN | _CONTAINERS | {float}
+_DEEPEST = 300
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPING = "shipper.json_escape"
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return encode_basestring_ascii(error.object[error.start : error.end])[1:-1], error.end
+
+
+# The codec calls this once for each run of characters that are not ASCII; a regular expression is four times slower.
+codecs.register_error(_ESCAPING, _escaped)
+
+
+class JsonEncoder:
+    """Encodes whole batches; with `escape_unicode` the result is pure ASCII."""
+
+    def __init__(self, escape_unicode: bool = True) -> None:
+        self._escape_unicode = escape_unicode
+        self._encoder = msgspec.json.Encoder(enc_hook=_foreign)
+
+    def encode_bodies(self, content: Content) -> list[bytes]:
+        """One JSON text per record, in order."""
+        return self._encode_all(content)
+
+    def encode_dated(self, content: Content, date_key: str | None, date_format: DateFormat) -> list[bytes]:
+        """One JSON text per record, its date and its metadata in front; without a key there is no date.
+
+        A record that has a field of that name keeps its own and gets no date.
+        """
+        lines = self._encode_all(content)
+        metadata = self._encode_metadata(content)
+        if date_key is not None:
+            member = self.encode(date_key) + b":"
+            dates = encode_dates(content.times_ns(), date_format)
+            if metadata is None and not _occurs(member, lines) and b"{}" not in lines:
+                beginning = b"{" + member
+                return [beginning + date + b"," + line[1:] for date, line in zip(dates, lines, strict=True)]
+            fronts = [b"" if _has(line, member, date_key) else member + d for d, line in zip(dates, lines, strict=True)]
+        else:
+            if metadata is None:
+                return lines
+            fronts = [b""] * len(lines)
+        rests = metadata or [b""] * len(lines)
+        return [_joined(front, rest, line[1:-1]) for front, rest, line in zip(fronts, rests, lines, strict=True)]
+
+    def encode(self, value: Any) -> bytes:
+        """One value of any kind."""
+        try:
+            encoded = self._encoder.encode(value if type(value) in _PLAIN else self._mended(value))
+        except (TypeError, UnicodeEncodeError, RecursionError):
+            encoded = self._encoder.encode(self._mended(value))
+        return self._finished(encoded)
+
+    def _encode_all(self, content: Content) -> list[bytes]:
+        if not len(content):
+            return []
+        bodies = content.bodies()
+        if type(bodies[0]) is dict and _needs_mending(bodies):
+            bodies = [self._mended(body) for body in bodies]
+        try:
+            blob = self._encoder.encode_lines(bodies)
+        except (TypeError, UnicodeEncodeError, RecursionError):
+            bodies = [self._mended(r.body) for r in content.records()]
+            blob = self._encoder.encode_lines(bodies)
+        lines = self._finished(blob).split(b"\n")
+        lines.pop()
+        if len(lines) != len(bodies):  # spliced-in JSON had line feeds between its values
+            return [self._finished(self._encoder.encode(b)).replace(b"\n", b" ") for b in bodies]
+        return lines
+
+    def _encode_metadata(self, content: Content) -> list[bytes] | None:
+        """The `__internal__` member of each record, empty where it has no metadata; None if no record has any."""
+        if not getattr(content, "has_metadata", True):
+            return None
+        found = [r.metadata for r in content.records()]
+        if not any(found):
+            return None
+        lines = self._encode_all(RecordList([Record(0, m or {}) for m in found]))
+        return [
+            b'"__internal__":{"log_metadata":%b}' % line if m else b"" for m, line in zip(found, lines, strict=True)
+        ]
+
+    def _finished(self, blob: bytes) -> bytes:
+        if b"\x7f" in blob:
+            blob = blob.replace(b"\x7f", b"\\u007f")
+        if self._escape_unicode and not blob.isascii():
+            return blob.decode("utf-8", "replace").encode("ascii", _ESCAPING)
+        return blob
+
+    def _mended(self, value: Any, depth: int = 0) -> Any:
+        """A copy that msgspec writes as wanted."""
+        if isinstance(value, str):
+            return _SURROGATE.sub(self._replacement, value) if _SURROGATE.search(value) else value
+        if isinstance(value, float):
+            return msgspec.Raw(text.encode()) if (text := _float_text(value)) else value
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            return self._mended(bytes(value).decode("utf-8", "surrogateescape"))
+        if depth > _DEEPEST and isinstance(value, (dict, list, tuple)):
+            return "(nested too deeply)"
+        if isinstance(value, dict):
+            return {self._key(k): self._mended(v, depth + 1) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._mended(v, depth + 1) for v in value]
+        return value
+
+    def _key(self, key: Any) -> str:
+        if isinstance(key, (str, bytes)):
+            return str(self._mended(key))
+        return self.encode(key).decode()
+
+    def _replacement(self, surrogate: re.Match[str]) -> str:
+        # A byte that was no UTF-8 is read as U+DC80..U+DCFF; Fluent Bit shows the byte 0xHH as U+E0HH.
+        code = ord(surrogate[0])
+        return chr(code - 0xDC00 + 0xE000) if self._escape_unicode and 0xDC80 <= code <= 0xDCFF else "\ufffd"
+
+
+def as_json(objects: Sequence[bytes]) -> bytes:
+    """One array."""
+    return b"[%b]" % b",".join(objects)
+
+
+def as_json_lines(objects: Sequence[bytes]) -> bytes:
+    """One object a line; every line ends with a line feed."""
+    return b"\n".join(objects) + b"\n" if objects else b""
+
+
+def as_json_stream(objects: Sequence[bytes]) -> bytes:
+    """Objects one after the other, nothing between them."""
+    return b"".join(objects)
+
+
+FRAMINGS: Mapping[Framing, Callable[[Sequence[bytes]], bytes]] = {
+    "json": as_json,
+    "json_lines": as_json_lines,
+    "json_stream": as_json_stream,
+}
+
+
+def _occurs(member: bytes, lines: list[bytes]) -> bool:
+    """Whether a member of this name stands anywhere in the lines; inside a string its quotes would be escaped."""
+    return any(map(contains, lines, repeat(member)))
+
+
+def _has(line: bytes, member: bytes, key: str) -> bool:
+    return member in line and key in msgspec.json.decode(line)
+
+
+def _joined(*members: bytes) -> bytes:
+    return b"{%b}" % b",".join(filter(None, members))
+
+
+def _needs_mending(bodies: Sequence[Body]) -> bool:
+    """Whether some value, at any depth, is one that msgspec writes differently."""
+    kinds = set(map(type, chain.from_iterable(map(dict.values, bodies))))
+    if kinds <= _PLAIN:
+        return False
+    values = list(chain.from_iterable(map(dict.values, bodies)))
+    while kinds <= _KNOWN:
+        if float in kinds and any(_float_text(v) for v in values if type(v) is float):
+            return True
+        nested = list(compress(values, map(_CONTAINERS.__contains__, map(type, values))))
+        if not nested:
+            return False
+        once = dict(zip(map(id, nested), nested, strict=True)).values()  # maps that records share are looked at once
+        values = list(chain.from_iterable([v.values() if type(v) is dict else v for v in once]))
+        kinds = set(map(type, values))
+    return True
+
+
+def _float_text(value: float) -> str | None:
+    """The digits of a float where they are other than msgspec's."""
+    shortest = repr(value)
+    if len(shortest) <= 17 and "e" not in shortest:
+        return None  # at most 16 digits, which both write alike; NaN and infinities too are msgspec's business
+    if not abs(value) < float("inf"):
+        return None
+    return f"{value:.1f}" if value.is_integer() and abs(value) < 2**63 else f"{value:.16g}"
+
+
+def _foreign(value: Any) -> str:
+    if isinstance(value, msgspec.msgpack.Ext):
+        return "".join(f"\\x{byte:02x}" for byte in bytes(value.data))
+    return str(value)
+
+
+__all__ = [
+    "FRAMINGS",
+    "DateFormat",
+    "Framing",
+    "JsonEncoder",
+    "as_json",
+    "as_json_lines",
+    "as_json_stream",
+]

@@ -1,0 +1,90 @@
+"""Variables in configuration values: where they come from, and how `${NAME}` is replaced."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from ..errors import Origin
+
+_FILE_PREFIX = "file://"
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """A variable that a configuration file sets, and where it does so."""
+
+    name: str
+    value: str
+    origin: Origin
+
+
+class Expanded(msgspec.Struct, frozen=True):
+    """A text after expansion, and the names of the variables that were used without being set, each once."""
+
+    text: str
+    unset: tuple[str, ...] = ()
+
+
+class Environment:
+    """The variables of one load of a configuration.
+
+    What the configuration sets wins over the process environment; `HOSTNAME` is the name of this host where the process
+    environment has none. A variable that is empty counts as unset.
+    """
+
+    def __init__(self, process: Mapping[str, str], host_name: str | None = None) -> None:
+        self._process = {"HOSTNAME": socket.gethostname() if host_name is None else host_name, **process}
+        self._set: dict[str, str] = {}
+
+    def set(self, name: str, value: str) -> None:
+        """Set a variable; `file://PATH` stands for the content of that file.
+
+        Raises `ValueError` when the file cannot be read or is empty.
+        """
+        self._set[name] = _file_content(value) if value.startswith(_FILE_PREFIX) else value
+
+    def get(self, name: str) -> str:
+        """The value of a variable, empty if it is not set."""
+        return self._set[name] if name in self._set else self._process.get(name, "")
+
+    def expand(self, text: str) -> Expanded:
+        """Replace `${NAME}` and `${NAME:-default}`.
+
+        The closing brace is looked for from where the last variable ended and not from the `${`. That is how Fluent Bit
+        does it, so `{"a":"}${HOME}"}` stays as it is. Values are inserted literally and not expanded again.
+        """
+        pieces: list[str] = []
+        unset: dict[str, None] = {}
+        position = 0
+        while True:
+            start, end = text.find("${", position), text.find("}", position)
+            if start < 0 or end < start + 3:  # nothing left, not closed, closed before it begins, or without a name
+                break
+            name, has_default, default = text[start + 2 : end].partition(":-")
+            value = self.get(name)
+            if not value and not has_default:
+                unset[name] = None
+            pieces += (text[position:start], value or default)
+            position = end + 1
+        pieces.append(text[position:])
+        return Expanded("".join(pieces), tuple(unset))
+
+    def __repr__(self) -> str:
+        return f"Environment({len(self._process)} of the process, set: {sorted(self._set)})"
+
+
+def _file_content(uri: str) -> str:
+    path = uri.removeprefix(_FILE_PREFIX)
+    try:
+        content = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{uri!r} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{uri!r} is not UTF-8") from error
+    content = content.removesuffix("\n")
+    if not content:
+        raise ValueError(f"{uri!r} is empty")
+    return content

@@ -1,0 +1,230 @@
+"""Brings deliveries from the buffers to one output: batching, retry, parallelism and counting, written once.
+
+A failed delivery keeps its lane and is tried again, the same bytes, after a back-off of its own; other lanes go on.
+When several attempts in a row have failed and none has succeeded, the destination itself is taken to be away: the
+circuit opens, and one attempt per back-off step probes it until one succeeds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Hashable
+
+import msgspec
+
+from .buffers.base import BatchLimits, Buffer, Delivery, Reader
+from .context import Context
+from .errors import Rejected, RetryLater
+from .outputs.base import Output
+from .record import RecordBatch
+from .retry import Backoff
+from .supervisor import outcome
+
+OPENING_FAILURES = 3
+"""Failures in a row, with no success between them, that open the circuit."""
+
+DELIVERY_DEADLINE_S = 300.0
+"""A delivery that is not done after this time is taken for hung and tried again."""
+
+DRAIN_RETRY_S = 1.0
+"""Wait before a retry while stopping."""
+
+
+class _Source(msgspec.Struct):
+    """One input's buffer as seen by this output."""
+
+    input_name: str
+    reader: Reader
+
+
+class _Circuit:
+    """Whether the destination as a whole answers; see the module's text."""
+
+    def __init__(self, backoff: Backoff) -> None:
+        self._backoff = backoff
+        self._failures = 0
+        self.probe_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        return self._failures >= OPENING_FAILURES
+
+    def succeeded(self) -> bool:
+        """Note a success; true if that closed the circuit."""
+        was_open, self._failures = self.is_open, 0
+        return was_open
+
+    def failed(self, now: float, at_least: float) -> None:
+        self._failures += 1
+        if self.is_open:
+            self.probe_at = now + max(at_least, self._backoff.wait(self._failures - OPENING_FAILURES + 1))
+
+
+class Dispatcher:
+    """The deliveries of one output, from all buffers routed to it."""
+
+    def __init__(
+        self, output: Output, context: Context, concurrency: int, retries: int | None, backoff: Backoff
+    ) -> None:
+        self.name = context.name
+        self._output = output
+        self._context = context
+        self._log = context.log
+        self._clock = context.clock
+        self._concurrency = concurrency
+        self._retries = retries
+        self._backoff = backoff
+        self._circuit = _Circuit(backoff)
+        self._sources: list[_Source] = []
+        self._waiting: list[tuple[float, int, _Source, Delivery]] = []
+        self._order = itertools.count()
+        self._in_flight = 0
+        self._is_draining = False
+        self._wake = asyncio.Event()
+        count = context.counter
+        self._proc_records, self._proc_bytes = count("proc_records_total"), count("proc_bytes_total")
+        self._errors, self._failures = count("errors_total"), count("failures_total")
+        self._retried, self._retried_records = count("retries_total"), count("retried_records_total")
+        self._retries_failed = count("retries_failed_total")
+
+    def attach(self, input_name: str, buffer: Buffer) -> None:
+        """Deliver what is put into this buffer for this output."""
+        limits = BatchLimits(self._output.limits.size, self._output.limits.records, self._context.service.flush)
+        self._sources.append(_Source(input_name, buffer.reader(self.name, self._lane, limits, self._wake.set)))
+
+    def held(self) -> tuple[int, int]:
+        """Records and bytes that wait for this output or are on their way."""
+        held = [s.reader.held() for s in self._sources]
+        return sum(records for records, _ in held), sum(size for _, size in held)
+
+    def begin_drain(self) -> None:
+        """From now on deliver everything at once, retry shortly, and let `run` return when nothing is left."""
+        self._is_draining = True
+        now = self._clock.monotonic()
+        self._waiting = [(now, n, source, delivery) for _, n, source, delivery in self._waiting]
+        heapq.heapify(self._waiting)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver until drained or cancelled; what was in flight on cancellation is owed again."""
+        async with asyncio.TaskGroup() as attempts:
+            while True:
+                self._wake.clear()
+                now = self._clock.monotonic()
+                while self._in_flight < self._concurrency and (found := self._next(now)):
+                    self._in_flight += 1
+                    attempts.create_task(self._attempt(*found))
+                if self._is_draining and self._in_flight == 0 and self.held()[0] == 0:
+                    return
+                await self._clock.wait(self._wake, self._sleep_s(now))
+
+    def _lane(self, batch: RecordBatch) -> Hashable:
+        return self._output.lane(batch)
+
+    def _next(self, now: float) -> tuple[_Source, Delivery] | None:
+        is_probing = self._circuit.is_open and not self._is_draining
+        if is_probing and (self._in_flight > 0 or now < self._circuit.probe_at):
+            return None
+        if self._waiting and (self._waiting[0][0] <= now or is_probing):
+            _, _, source, delivery = heapq.heappop(self._waiting)
+            return source, delivery
+        for position, source in enumerate(self._sources):
+            taken = source.reader.take(now, flush=self._is_draining)
+            if taken is not None:
+                # The next search begins behind this source, so that no input can starve the others.
+                self._sources = self._sources[position + 1 :] + self._sources[: position + 1]
+                return source, taken
+        return None
+
+    def _sleep_s(self, now: float) -> float | None:
+        if self._in_flight >= self._concurrency:
+            return None
+        if self._circuit.is_open and not self._is_draining:
+            if self._in_flight:
+                return None
+            if now < self._circuit.probe_at:
+                return self._circuit.probe_at - now
+        times = [due for s in self._sources if (due := s.reader.due_in(now)) is not None]
+        if self._waiting:
+            times.append(max(0.0, self._waiting[0][0] - now))
+        return min(times, default=None)
+
+    async def _attempt(self, source: _Source, delivery: Delivery) -> None:
+        try:
+            error = await outcome(self._send(delivery), self._log, self._failures)
+        except asyncio.CancelledError:
+            source.reader.give_back(delivery)
+            raise
+        finally:
+            self._in_flight -= 1
+            self._wake.set()
+        if error is None:
+            self._delivered(source, delivery)
+        elif isinstance(error, Rejected):
+            self._circuit.succeeded()
+            self._errors.add()
+            self._finish(source, delivery, delivery.accepted, error.reason)
+        else:
+            self._failed(source, delivery, error)
+
+    async def _send(self, delivery: Delivery) -> None:
+        try:
+            async with asyncio.timeout(DELIVERY_DEADLINE_S):
+                await self._output.send(delivery)
+        except TimeoutError as error:
+            raise RetryLater(f"no end after {DELIVERY_DEADLINE_S:g} seconds") from error
+
+    def _delivered(self, source: _Source, delivery: Delivery) -> None:
+        if self._circuit.succeeded():
+            self._log.info("destination answers again")
+            self._waiting = [(0.0, n, s, d) for _, n, s, d in self._waiting]
+            heapq.heapify(self._waiting)
+        if delivery.attempts:
+            self._log.info(f"flush chunk succeeded at retry {delivery.attempts}: {self._told(source, delivery)}")
+        self._finish(source, delivery, delivery.records - delivery.refused_records, None)
+
+    def _finish(self, source: _Source, delivery: Delivery, accepted: int, refusal: str | None) -> None:
+        """Count every record of the delivery once, as delivered or as dropped for a reason, and commit it."""
+        for reason, (records, size) in delivery.refused.items():
+            self._context.dropped(records, size, reason)
+        rest = delivery.records - delivery.refused_records - accepted
+        if rest and refusal is not None:
+            size = delivery.size * rest // delivery.records
+            self._context.dropped(rest, size, refusal)
+            self._log.error("records dropped", records=rest, reason=refusal, of=self._told(source, delivery))
+        self._proc_records.add(accepted)
+        self._proc_bytes.add(delivery.size * accepted // max(1, delivery.records))
+        source.reader.commit(delivery)
+
+    def _failed(self, source: _Source, delivery: Delivery, error: Exception) -> None:
+        now = self._clock.monotonic()
+        wish = error.after or 0.0 if isinstance(error, RetryLater) else 0.0
+        self._circuit.failed(now, wish)
+        if self._is_draining:
+            self._wait(now + DRAIN_RETRY_S, source, delivery)
+            return
+        if self._retries is not None and delivery.attempts >= self._retries:
+            self._retries_failed.add()
+            self._log.error(f"chunk cannot be retried: {self._told(source, delivery)}", reason=error)
+            self._finish(
+                source, delivery, delivery.accepted, "no_retries" if self._retries == 0 else "retries_exhausted"
+            )
+            return
+        delivery.attempts += 1
+        self._retried.add()
+        self._retried_records.add(delivery.records)
+        pause = max(wish, self._backoff.wait(delivery.attempts))
+        shown = f"failed to flush chunk, retry in {pause:g} seconds: {self._told(source, delivery)}"
+        self._log.warning(shown, reason=error)
+        self._wait(now + pause, source, delivery)
+
+    def _wait(self, until: float, source: _Source, delivery: Delivery) -> None:
+        heapq.heappush(self._waiting, (until, next(self._order), source, delivery))
+
+    def _told(self, source: _Source, delivery: Delivery) -> str:
+        return f"input={source.input_name} > output={self._context.alias}, records={delivery.records}"
+
+    def __repr__(self) -> str:
+        return f"Dispatcher({self.name}, in flight {self._in_flight}, waiting {len(self._waiting)}, held {self.held()})"

@@ -1,0 +1,293 @@
+"""Runs a pipeline: makes the instances, owns every task, starts them in one order and stops them in the other."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from . import __version__
+from .buffers.base import MEMORY_FACTOR, Buffer
+from .buffers.memory import MemoryBuffer
+from .clock import Clock, SystemClock
+from .context import Context
+from .disk import Disk, SystemDisk
+from .dispatcher import Dispatcher
+from .errors import ConfigError, OptionError, Problem
+from .inputs.base import Input
+from .intake import ActiveFilter, Intake
+from .ledger import Ledger
+from .log import Log
+from .metrics import Metrics
+from .outputs.base import Output
+from .pipeline import Instance, Pipeline
+from .retry import Backoff
+from .router import Route, Router, match_route
+from .supervisor import keep_running
+
+DEFAULT_MEMORY_LIMIT = 64_000_000
+"""Resident bytes that the records of an input may take when Mem_Buf_Limit is not set."""
+
+INPUT_STOP_S = 1.0
+"""Longest wait for an input to hand out what it holds; what it cannot hand out is still in its source."""
+
+
+class _RunningInput(msgspec.Struct):
+    """An input with what carries its batches."""
+
+    input: Input
+    context: Context
+    buffer: Buffer
+    intake: Intake
+    task: asyncio.Task[None] | None = None
+
+
+class Engine:
+    """One pipeline from start to stop; all state of a running shipper hangs here."""
+
+    def __init__(self, pipeline: Pipeline, clock: Clock | None = None, disk: Disk | None = None) -> None:
+        self._pipeline = pipeline
+        self._service = pipeline.service
+        self._clock: Clock = clock or SystemClock()
+        self._disk: Disk = disk or SystemDisk()
+        self._log = Log("[engine] ")
+        self.metrics = Metrics()
+        self._inputs: list[_RunningInput] = []
+        self._outputs: list[Output] = []
+        self._filters: list[ActiveFilter] = []
+        self._dispatchers: list[Dispatcher] = []
+        self._stop_wanted = asyncio.Event()
+        self._end_now = asyncio.Event()
+        self.ledger = Ledger(self.metrics, [], [])
+
+    async def run(self) -> int:
+        """Run until told to stop; gives the exit code of the process."""
+        try:
+            self._make_instances()
+            await self._open_instances()
+        except ConfigError as error:
+            await self._close_instances()
+            report(error, self._log)
+            return error.exit_code
+        self._tell_start()
+        _settle_memory()
+        async with asyncio.TaskGroup() as tasks:
+            dispatching = [tasks.create_task(self._keep(d.run, d.name)) for d in self._dispatchers]
+            for running in self._inputs:
+                running.task = tasks.create_task(self._keep(_run_of(running), running.context.alias))
+            await self._stop_wanted.wait()
+            await self._stop(dispatching)
+        await self._close_instances()
+        self._tell_end()
+        return 0
+
+    def request_stop(self, reason: str = "") -> None:
+        """Stop gracefully within Grace; asked a second time by a signal, stop at once with the state saved."""
+        if reason:
+            now = time.strftime("%Y/%m/%d %H:%M:%S")
+            print(f"[{now}] [engine] caught signal ({reason})", file=sys.stderr, flush=True)
+            if self._stop_wanted.is_set():
+                self._end_now.set()
+        self._stop_wanted.set()
+
+    # -- making ------------------------------------------------------------------------------------------------------
+
+    def _make_instances(self) -> None:
+        problems: list[Problem] = []
+        backoff = self._backoff(problems)
+        outputs = [(i, self._make(i, problems)) for i in self._pipeline.outputs]
+        filters = [(i, self._make(i, problems)) for i in self._pipeline.filters]
+        inputs = [(i, self._make(i, problems)) for i in self._pipeline.inputs]
+        if problems or backoff is None:
+            raise ConfigError(problems)
+        for instance, (output, context) in [(i, made) for i, made in outputs if made]:
+            self._outputs.append(output)
+            options = instance.options
+            retries = options.retry_limit.retries if options.retry_limit else None
+            concurrency = options.workers or output.concurrency
+            self._dispatchers.append(Dispatcher(output, context, concurrency, retries, backoff))
+        for instance, (one, context) in [(i, made) for i, made in filters if made]:
+            match = match_route(instance.options.match, instance.options.match_regex)
+            self._filters.append(ActiveFilter(one, match, context))
+        routes = [Route(i.name, i.options.match, i.options.match_regex) for i, _ in outputs]
+        router = Router(routes, len(inputs))
+        for warning in router.warnings:
+            self._log.warning(warning.removeprefix("[engine] "))
+        for instance, (one, context) in [(i, made) for i, made in inputs if made]:
+            self._add_input(instance, one, context, router)
+        names = [running.context.alias for running in self._inputs]
+        accounts = [(i.name, i.alias, d) for (i, _), d in zip(outputs, self._dispatchers, strict=True)]
+        self.ledger = Ledger(self.metrics, names, accounts)
+
+    def _add_input(self, instance: Instance, one: Input, context: Context, router: Router) -> None:
+        limit = self._memory_limit(instance)
+        buffer = MemoryBuffer(context.alias, limit, self._clock, Log(""))
+        for dispatcher in self._dispatchers:
+            dispatcher.attach(context.alias, buffer)
+        intake = Intake(context, self._filters, router, buffer, instance.options.routable)
+        self._inputs.append(_RunningInput(one, context, buffer, intake))
+
+    def _make(self, instance: Instance, problems: list[Problem]) -> tuple[Any, Context] | None:
+        log = Log(f"[{instance.kind}:{instance.plugin}:{instance.alias}] ", f"{instance.kind}.{instance.name}")
+        if instance.options.log_level:
+            log.set_level(instance.options.log_level)
+        context = Context(
+            kind=instance.kind,
+            name=instance.name,
+            alias=instance.alias,
+            log=log,
+            clock=self._clock,
+            disk=self._disk,
+            metrics=self.metrics,
+            service=self._service,
+            parsers=self._pipeline.parsers,
+            memory_limit=self._memory_limit(instance) // MEMORY_FACTOR if instance.kind == "input" else 0,
+            stop_service=self.request_stop,
+        )
+        try:
+            return instance.make(context), context
+        except ConfigError as error:
+            problems.extend(error.problems)
+            return None
+
+    def _memory_limit(self, instance: Instance) -> int:
+        return int(instance.options.mem_buf_limit) or DEFAULT_MEMORY_LIMIT
+
+    def _backoff(self, problems: list[Problem]) -> Backoff | None:
+        try:
+            return Backoff(self._service.scheduler_base, self._service.scheduler_cap)
+        except ValueError as error:
+            problems.append(Problem(str(error), None, "for example: scheduler.base 5, scheduler.cap 2000"))
+            return None
+
+    async def _open_instances(self) -> None:
+        problems: list[Problem] = []
+        opened: list[tuple[Instance, Callable[[], Any]]] = [
+            *zip(self._pipeline.outputs, (o.open for o in self._outputs), strict=True),
+            *zip(self._pipeline.filters, (f.filter.open for f in self._filters), strict=True),
+            *zip(self._pipeline.inputs, (r.input.open for r in self._inputs), strict=True),
+        ]
+        for instance, open_instance in opened:
+            try:
+                await open_instance()
+            except OptionError as error:
+                problems.append(instance.problem(error))
+        if problems:
+            raise ConfigError(problems)
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    async def _keep(self, component: Callable[[], Any], name: str) -> None:
+        failures = self.metrics.counter("engine_restarts_total", component=name)
+        await keep_running(component, self._clock, Log(f"[engine] [{name}] "), failures)
+
+    async def _stop(self, dispatching: list[asyncio.Task[None]]) -> None:
+        """Stop in the direction of the flow: inputs, then the deliveries of what is held, at most for Grace."""
+        grace = float(self._service.grace)
+        if grace < 0:
+            self._log.info("service will shutdown when all remaining tasks are flushed")
+        else:
+            self._log.warning(f"service will shutdown in max {grace:g} seconds")
+        started = self._clock.monotonic()
+        self._log.info("pausing all inputs..")
+        await asyncio.gather(*(self._stop_input(running) for running in self._inputs))
+        for dispatcher in self._dispatchers:
+            dispatcher.begin_drain()
+        ended = asyncio.Event()
+        watch = asyncio.ensure_future(self._watch_drain(dispatching, ended))
+        hurry = asyncio.ensure_future(self._watch_hurry(ended))
+        left = None if grace < 0 else max(0.0, grace - (self._clock.monotonic() - started))
+        await self._clock.wait(ended, left)
+        for task in (watch, hurry, *dispatching):
+            task.cancel()
+        await asyncio.gather(watch, hurry, *dispatching, return_exceptions=True)
+
+    async def _watch_drain(self, dispatching: list[asyncio.Task[None]], ended: asyncio.Event) -> None:
+        if dispatching:
+            await asyncio.wait(dispatching)
+        ended.set()
+
+    async def _watch_hurry(self, ended: asyncio.Event) -> None:
+        await self._end_now.wait()
+        ended.set()
+
+    async def _stop_input(self, running: _RunningInput) -> None:
+        task = running.task
+        if task is None:
+            return
+        if await running.input.stop() and not self._end_now.is_set():
+            await asyncio.wait([task], timeout=INPUT_STOP_S)
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def _close_instances(self) -> None:
+        for running in self._inputs:
+            await running.input.close()
+        for active in self._filters:
+            await active.filter.close()
+        for output in self._outputs:
+            await output.close()
+
+    # -- telling -----------------------------------------------------------------------------------------------------
+
+    def _tell_start(self) -> None:
+        log = Log("")
+        log.info(f"[shipper] version={__version__}, pid={os.getpid()}")
+        log.info("[storage] type=memory, positions are saved after delivery")
+        for running in self._inputs:
+            running.context.log.info("initializing")
+            running.context.log.info("storage_strategy='memory' (memory only)")
+        grace = self._service.grace
+        self._log.info(f"Shutdown Grace Period={grace:g}, Shutdown Input Grace Period={int(grace / 2)}")
+
+    def _tell_end(self) -> None:
+        held = sum(d.held()[0] for d in self._dispatchers)
+        for line in self.ledger.lines():
+            self._log.info(f"ledger {line}")
+        delivered = sum(account.delivered for account in self.ledger.outputs())
+        self._log.info(f"service has stopped ({held} pending records, {delivered} delivered)")
+
+
+def report(error: ConfigError, log: Log) -> None:
+    """Log every problem of a configuration, one line each."""
+    for problem in error.problems:
+        Log("[config] ").error(str(problem))
+    log.error("initialization failed; nothing was started")
+
+
+def run_engine(pipeline: Pipeline) -> int:
+    """Run the pipeline on a uvloop until a signal stops it; gives the exit code of the process."""
+    import uvloop
+
+    async def main() -> int:
+        engine = Engine(pipeline)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(number, engine.request_stop, number.name)
+        loop.add_signal_handler(signal.SIGHUP, _refuse_reload)
+        return await engine.run()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
+
+
+def _refuse_reload() -> None:
+    Log("[reload] ").warning("hot reloading is not enabled")
+
+
+def _run_of(running: _RunningInput) -> Callable[[], Any]:
+    return lambda: running.input.run(running.intake.emit)
+
+
+def _settle_memory() -> None:
+    """Take what the start made out of the garbage collector's sight; batches make few cycles, so it may come rarely."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)

@@ -1,0 +1,104 @@
+"""Which files there are: globs, exclusions, and the tag of a path."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+import stat
+from collections.abc import Sequence
+
+from ...disk import Disk
+from ...log import Log
+from ...parsers.onigmo import Regex
+
+_WILD = re.compile(r"[*?\[]")
+
+
+class Discovery:
+    """Finds the regular files of a list of patterns, in order, without those that an exclusion matches."""
+
+    def __init__(self, patterns: Sequence[str], excludes: Sequence[str], disk: Disk, log: Log) -> None:
+        self._patterns = [os.path.expanduser(p) for p in patterns]
+        self._excluded = [re.compile(fnmatch.translate(p)).match for p in excludes]
+        self._disk = disk
+        self._log = log
+        self._seen_folders: dict[str, int] = {}
+
+    def scan(self) -> list[tuple[str, os.stat_result]]:
+        """Every path that matches now, with the state of the file behind it."""
+        found: dict[str, os.stat_result] = {}
+        for pattern in self._patterns:
+            paths = sorted(glob.glob(pattern)) if _WILD.search(pattern) else [pattern]
+            if not paths:
+                self._check_access(pattern)
+            for path in paths:
+                if path not in found and not any(match(path) for match in self._excluded):
+                    state = self._state(path)
+                    if state is not None and stat.S_ISREG(state.st_mode):
+                        found[path] = state
+        return list(found.items())
+
+    def folders(self) -> list[str]:
+        """The folders in which new files can appear, as far as they exist now."""
+        folders = {os.path.dirname(p) or "." for p in self._patterns}
+        return sorted(f for folder in folders for f in (glob.glob(folder) if _WILD.search(folder) else [folder]))
+
+    def has_changed(self) -> bool:
+        """Whether a folder was changed since the last call, by its time of modification."""
+        times = {}
+        for folder in self.folders():
+            state = self._state(folder)
+            times[folder] = state.st_mtime_ns if state else 0
+        changed = times != self._seen_folders
+        self._seen_folders = times
+        return changed
+
+    def _state(self, path: str) -> os.stat_result | None:
+        try:
+            return self._disk.stat(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._log.error(f"read error, check permissions: {path}", reason=error.strerror, every=60)
+            return None
+
+    def _check_access(self, pattern: str) -> None:
+        folder = os.path.dirname(pattern) or "."
+        if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
+            self._log.error(f"NO read access for path: {pattern}", every=60)
+
+
+class TagMaker:
+    """The tag of a path: `*` stands for the path, or `<name>` for a group of a regular expression on it."""
+
+    def __init__(self, tag: str, regex: Regex | None) -> None:
+        self._tag = tag
+        self._regex = regex
+
+    def tag_of(self, path: str) -> str | None:
+        """The tag, or None if there is a regular expression and it does not match the path."""
+        if self._regex is not None:
+            return self._by_groups(path)
+        return expand_tag(self._tag, path)
+
+    def _by_groups(self, path: str) -> str | None:
+        assert self._regex is not None
+        found = self._regex.search(path)
+        if found is None:
+            return None
+        groups = self._regex.groups(found)
+        return re.sub(r"<([^<>]+)>", lambda m: groups.get(m[1]) or "_", self._tag)
+
+
+def expand_tag(tag: str, path: str) -> str:
+    """Put the path in place of the first `*` and turn what separates its parts into single dots.
+
+    A tag without `*` stays as it is.
+    """
+    if "*" not in tag:
+        return tag
+    before, _, after = tag.partition("*")
+    whole = re.sub(r"[/\\:]", ".", before + path + after).replace("*", "")
+    return re.sub(r"\.{2,}", ".", whole).strip(".")

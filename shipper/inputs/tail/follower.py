@@ -1,0 +1,362 @@
+"""One container path and the files it has named over time.
+
+A path such as `/var/log/containers/x.log` names one file after another: rotation renames the file and puts a new one
+in its place. Each of these files is a *generation*. A follower holds them oldest first, opens every one on sight, reads
+the oldest that has unread bytes, and lets go of a rotated one only when it was read to its end and stayed quiet. State
+that spans lines belongs to the follower, so a record that begins in one generation may end in the next.
+
+A *step* is one block read and what became of it. Steps are settled in any order but take effect in order: the position
+of a generation never passes a byte whose records are still owed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from ...disk import Disk
+from ...record import Content, Receipt, Record, RecordBatch, RecordList
+from .assembly import Assembler, Block
+from .positions import MARKER_SIZE, Position, SavedFile, Span, fingerprint
+
+Identity = tuple[int, int]
+"""Device and inode."""
+
+
+class Generation:
+    """One file: an open descriptor, how far it was read, and how far that is safe."""
+
+    __slots__ = (
+        "device",
+        "fd",
+        "inode",
+        "is_blocked",
+        "is_rotated",
+        "is_skipping",
+        "last_bytes",
+        "looked",
+        "mtime_ns",
+        "number",
+        "offset",
+        "quiet_since",
+        "replay",
+        "saved",
+        "size",
+    )
+
+    def __init__(self, number: int, fd: int, stat: os.stat_result, saved: SavedFile, last_bytes: bytes) -> None:
+        self.number = number
+        self.fd = fd
+        self.device, self.inode = stat.st_dev, stat.st_ino
+        self.saved = saved
+        self.offset = saved.position.ahead
+        """First byte that has not been turned into records or put into an open one."""
+        self.looked = self.offset
+        """Up to where the bytes have been looked at; those behind `offset` are a line without its end."""
+        self.replay: tuple[Span, ...] = saved.position.held
+        """Bytes before `offset` that must be read again, because their record was open when the program stopped."""
+        self.last_bytes = last_bytes
+        """The bytes before `offset`, by which a file that was overwritten in place is known."""
+        self.size = stat.st_size
+        self.mtime_ns = stat.st_mtime_ns
+        self.is_rotated = False
+        self.is_skipping = False
+        """Whether the bytes at `offset` belong to a line that was too long."""
+        self.is_blocked = False
+        """Whether reading stopped at a line that is too long and may not be dropped."""
+        self.quiet_since: float | None = None
+
+    @property
+    def identity(self) -> Identity:
+        return self.device, self.inode
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether the last look at the file showed bytes that were not looked at."""
+        return bool(self.replay) or (self.size > self.looked and not self.is_blocked)
+
+    @property
+    def is_safe_to_its_end(self) -> bool:
+        return self.saved.position.offset >= self.offset
+
+    def __repr__(self) -> str:
+        return f"Generation({self.saved.name!r}, inode {self.inode}, offset {self.offset} of {self.size})"
+
+
+class Update(msgspec.Struct, frozen=True):
+    """A position to take effect; `last_bytes` are those before it, None if they are as they were."""
+
+    generation: Generation
+    position: Position
+    last_bytes: bytes | None
+
+
+class Step:
+    """What one read brought forward; `updates` take effect when this and all earlier steps are settled."""
+
+    __slots__ = ("is_settled", "updates")
+
+    def __init__(self, updates: list[Update]) -> None:
+        self.updates = updates
+        self.is_settled = False
+
+
+class LongLines:
+    """What happens to lines that are too long, and how many there were."""
+
+    def __init__(self, limit: int, skip: bool, truncate: bool) -> None:
+        self.limit = limit
+        """Longest line that is taken, its newline included."""
+        self.skip = skip and not truncate
+        self.truncate = truncate
+        self.skipped = 0
+        self.truncated = 0
+        self.blocked = 0
+        self.dropped_bytes = 0
+
+
+class Follower:
+    """Follows one path; see the module's text."""
+
+    def __init__(
+        self,
+        path: str,
+        tag: str,
+        assembler: Assembler,
+        long_lines: LongLines,
+        disk: Disk,
+        on_safe: Callable[[Generation], None],
+    ) -> None:
+        self.path = path
+        self.tag = tag
+        self.assembler = assembler
+        self.generations: list[Generation] = []
+        self.truncations = 0
+        self._long_lines = long_lines
+        self._disk = disk
+        self._on_safe = on_safe
+        self._steps: deque[Step] = deque()
+        self._holding: dict[int, Generation] = {}
+        """The generations that have bytes of open records, by number."""
+        self._pending_updates: list[Update] = []
+
+    def __repr__(self) -> str:
+        return (
+            f"Follower({self.path!r}, tag {self.tag!r}, {len(self.generations)} generations, {len(self._steps)} steps)"
+        )
+
+    @property
+    def newest(self) -> Generation | None:
+        return self.generations[-1] if self.generations else None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing that was read is owed any more."""
+        return not self._steps
+
+    def unread(self) -> int:
+        """Bytes known to be on disk and not read."""
+        return sum(max(0, g.size - g.offset) for g in self.generations)
+
+    def has_data(self) -> bool:
+        """Whether a look at the files shows bytes that were not looked at."""
+        return self._next_generation() is not None
+
+    def read(self, size: int, now_ns: int) -> RecordBatch | None:
+        """Read one block of at most `size` bytes and turn it into records; None if none came of it."""
+        generation = self._next_generation()
+        if generation is None:
+            return None
+        if generation.replay:
+            return self._replay(generation, now_ns)
+        data = self._unread_bytes(generation, max(size, self._long_lines.limit + 1))
+        if generation.is_skipping:
+            return self._skip(generation, data)
+        end = _end_of_fitting_lines(data, self._long_lines.limit)
+        if end == 0:
+            if len(data) >= self._long_lines.limit:
+                return self._long_line(generation, data, now_ns)
+            generation.looked = generation.offset + len(data)
+            return None
+        is_last = generation.offset + len(data) >= generation.size and generation is self.newest
+        taken = self.assembler.take(Block(data[:end], generation.offset, generation.number, is_last), now_ns)
+        return self._step(generation, data[: taken.consumed], taken.content)
+
+    def flush(self, now: float, idle_s: float | None, now_ns: int) -> RecordBatch | None:
+        """Hand out records that were open and idle for `idle_s`, or longer than their own time."""
+        content = self.assembler.flush(now, idle_s, now_ns)
+        if content is None or not self.generations:
+            return None
+        return self._step(self.generations[-1], b"", content)
+
+    def end_unfinished_line(self, generation: Generation, now_ns: int) -> RecordBatch | None:
+        """Take the bytes behind the last newline of a finished generation as a line of their own."""
+        data = self._unread_bytes(generation, self._long_lines.limit)
+        if not data or b"\n" in data or generation.is_skipping or generation.is_blocked:
+            return None
+        taken = self.assembler.take(Block(data + b"\n", generation.offset, generation.number, True), now_ns)
+        return self._step(generation, data, taken.content)
+
+    def restart(self, generation: Generation) -> None:
+        """Begin the file again: what it holds now is not what was read."""
+        self.truncations += 1
+        generation.offset = generation.looked = 0
+        generation.last_bytes = b""
+        generation.replay = ()
+        generation.is_skipping = generation.is_blocked = False
+        self._pending_updates.append(Update(generation, Position(), b""))
+
+    def _next_generation(self) -> Generation | None:
+        """The oldest generation with unread bytes.
+
+        Before going on to a younger one the older ones are looked at again: the writer turns to the new file only after
+        its last line in the old one, so what is seen in the new file proves that the old one is complete.
+        """
+        chosen = self._oldest_unread()
+        if chosen is not None and chosen is not self.generations[0]:
+            chosen = self._oldest_unread()
+        return chosen
+
+    def _oldest_unread(self) -> Generation | None:
+        for generation in self.generations:
+            self.look_at(generation)
+            if generation.has_unread:
+                return generation
+        return None
+
+    def look_at(self, generation: Generation) -> None:
+        """Take note of the file's size, and of a truncation."""
+        stat = self._disk.fstat(generation.fd)
+        if stat.st_size == generation.size and stat.st_mtime_ns == generation.mtime_ns:
+            return
+        generation.size, generation.mtime_ns = stat.st_size, stat.st_mtime_ns
+        generation.quiet_since = None
+        if stat.st_size < generation.looked or not self._is_what_was_read(generation):
+            self.restart(generation)
+
+    def _is_what_was_read(self, generation: Generation) -> bool:
+        expected = generation.last_bytes
+        if not expected:
+            return True
+        return self._disk.pread(generation.fd, len(expected), generation.offset - len(expected)) == expected
+
+    def _unread_bytes(self, generation: Generation, size: int) -> bytes:
+        return self._disk.pread(generation.fd, size, generation.offset)
+
+    def _replay(self, generation: Generation, now_ns: int) -> RecordBatch | None:
+        """Read the bytes of records again that were open when the program stopped."""
+        records: list[Record] = []
+        for start, end in generation.replay:
+            data = self._disk.pread(generation.fd, end - start, start)
+            if data.endswith(b"\n"):
+                content = self.assembler.take(Block(data, start, generation.number, True), now_ns).content
+                records += content.records() if content is not None else []
+        generation.replay = ()
+        return self._step(generation, b"", RecordList(records))
+
+    def _skip(self, generation: Generation, data: bytes) -> RecordBatch | None:
+        end = data.find(b"\n") + 1
+        dropped = data[:end] if end else data
+        generation.is_skipping = not end
+        self._long_lines.dropped_bytes += len(dropped)
+        return self._step(generation, dropped, None)
+
+    def _long_line(self, generation: Generation, data: bytes, now_ns: int) -> RecordBatch | None:
+        rules = self._long_lines
+        if not (rules.skip or rules.truncate):
+            generation.is_blocked = True
+            rules.blocked += 1
+            return None
+        end = data.find(b"\n") + 1
+        line = data[:end] if end else data
+        generation.is_skipping = not end
+        if rules.skip:
+            rules.skipped += 1
+            rules.dropped_bytes += len(line)
+            return self._step(generation, line, None)
+        rules.truncated += 1
+        kept = cut_at_character(line, rules.limit)
+        rules.dropped_bytes += len(line) - len(kept)
+        taken = self.assembler.take(Block(kept + b"\n", generation.offset, generation.number, True), now_ns)
+        return self._step(generation, line, taken.content)
+
+    def _step(self, generation: Generation, consumed: bytes, content: Content | None) -> RecordBatch | None:
+        """Move the generation over the consumed bytes; what becomes safe waits for the records' receipt."""
+        generation.offset += len(consumed)
+        generation.looked = max(generation.looked, generation.offset)
+        generation.last_bytes = (generation.last_bytes + consumed)[-MARKER_SIZE:]
+        step = Step(self._pending_updates + self._updates(generation, consumed))
+        self._pending_updates = []
+        self._steps.append(step)
+        if content is None or not len(content):
+            self._settle(step)
+            return None
+        receipt = Receipt(lambda: self._settle(step))
+        return RecordBatch(self.tag, content, len(consumed), receipt)
+
+    def _updates(self, generation: Generation, consumed: bytes) -> list[Update]:
+        spans: dict[int, list[Span]] = {}
+        for source, start, end in self.assembler.open_spans():
+            spans.setdefault(source, []).append((start, end))
+        touched = {**self._holding, generation.number: generation}
+        self._holding = {number: g for number, g in touched.items() if number in spans}
+        updates = []
+        for number, one in touched.items():
+            held = tuple(spans.get(number, ()))
+            safe = held[0][0] if held else one.offset
+            updates.append(Update(one, Position(safe, one.offset, held), _bytes_before(one, safe, consumed)))
+        return updates
+
+    def _settle(self, step: Step) -> None:
+        step.is_settled = True
+        while self._steps and self._steps[0].is_settled:
+            for update in self._steps.popleft().updates:
+                saved = update.generation.saved
+                saved.position = update.position
+                if update.last_bytes is not None:
+                    saved.marker = fingerprint(update.last_bytes) if update.last_bytes else 0
+                    saved.marker_size = len(update.last_bytes)
+                self._on_safe(update.generation)
+
+
+def _bytes_before(generation: Generation, safe: int, consumed: bytes) -> bytes | None:
+    """The bytes before `safe`, or None if they lie before the block that was just consumed."""
+    behind = generation.offset - safe
+    if behind == 0:
+        return generation.last_bytes
+    if behind > len(consumed):
+        return None
+    start = len(consumed) - behind
+    return consumed[max(0, start - MARKER_SIZE) : start] if start else None
+
+
+def _end_of_fitting_lines(data: bytes, limit: int) -> int:
+    """The end of the whole lines at the front of `data` before the first line of more than `limit` bytes.
+
+    One search per window of `limit` bytes: the last newline of a window starts the next, and a window without one is a
+    line that is too long.
+    """
+    end = data.rfind(b"\n") + 1
+    start = 0
+    while end - start > limit:
+        found = data.rfind(b"\n", start, start + limit)
+        if found < 0:
+            return start
+        start = found + 1
+    return end
+
+
+def cut_at_character(line: bytes, limit: int) -> bytes:
+    """At most `limit` bytes of the line, not ending inside a UTF-8 character."""
+    kept = line[:limit]
+    for back in range(1, min(4, len(kept)) + 1):
+        byte = kept[-back]
+        if byte & 0xC0 == 0xC0:  # the first byte of a character of several bytes
+            length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return kept[:-back] if back < length else kept
+        if byte & 0x80 == 0:
+            return kept
+    return kept

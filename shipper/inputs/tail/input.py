@@ -1,0 +1,364 @@
+"""Follow files: every line once, through rotation, restart and back-pressure."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+
+from ...context import Context, Emit
+from ...errors import OptionError
+from ...metrics import Counter
+from ...parsers.base import Parser
+from ...parsers.joiner import Joiner
+from ...parsers.multiline import MultilineDefinition
+from ..base import Input
+from .assembly import Assembler, Fields, JoinedLines, LineAssembler, Tally
+from .catalogue import Catalogue, Start
+from .discovery import Discovery, TagMaker
+from .follower import Follower, Generation, LongLines
+from .notify import Notifier
+from .options import TailOptions
+from .positions import PositionStore
+
+LARGEST_BLOCK = 512 * 1024
+SMALLEST_BLOCK = 4096
+
+SCAN_S = 1.0
+"""Time between looks at the folders for new files; a folder whose time did not change is not listed."""
+
+PACE_S = 0.05
+"""Rest between rounds when every file was read to its end, so that a busy writer does not wake us for every line."""
+
+STAT_POLL_S = 0.25
+"""Time between looks at every file when there are no file events."""
+
+IDLE_AT_STOP_S = 1.0
+"""At the stop an open record that has not grown for this time is handed out; a younger one is read again at the start."""
+
+
+class TailInput(Input):
+    """The tail input; see `docs/architecture.md` for how a line travels from here."""
+
+    Options = TailOptions
+
+    def __init__(self, options: TailOptions, context: Context) -> None:
+        self._options = options
+        self._context = context
+        self._log = context.log
+        self._clock = context.clock
+        self._definitions = self._multiline_definitions()
+        self._parser = self._line_parser()
+        self._tags = TagMaker(options.tag or context.name, options.tag_regex)
+        self._tally = Tally()
+        self._told = (0, 0)
+        self._long_lines = LongLines(
+            int(options.buffer_max_size) - 1, options.skip_long_lines, options.truncate_long_lines
+        )
+        self._store = PositionStore(options.db, options.db_sync, options.db_locking, options.db_journal_mode, self._log)
+        self._discovery = Discovery(options.path, options.exclude_path, context.disk, self._log)
+        self._notifier = Notifier(self._file_event, self._folder_event, self._log)
+        count = context.counter
+        self._catalogue = Catalogue(
+            self._store,
+            context.disk,
+            Start(options.read_from_head, options.read_newly_discovered_files_from_head),
+            self._make_follower,
+            options.db_compare_filename,
+            self._log,
+            count("files_opened_total"),
+            count("files_closed_total"),
+            count("files_rotated_total"),
+        )
+        self._block = block_size(context.memory_limit)
+        self._ready: dict[str, Follower] = {}
+        self._handles: dict[int, int | None] = {}
+        self._wake = asyncio.Event()
+        self._is_stopping = False
+        self._must_scan = True
+        self._flush_is_due = False
+        self._until_eof: set[str] | None = None
+
+    async def open(self) -> None:
+        """Open the database and listen for file events."""
+        try:
+            self._store.open()
+        except (OSError, sqlite3.Error) as error:
+            raise OptionError(
+                "db", f"could not open/create database {self._options.db}: {error}", "the folder must exist"
+            ) from error
+        if self._options.inotify_watcher:
+            self._notifier.open()
+        if self._definitions:
+            self._log.info("multiline core started")
+        self._context.metrics.gauge(f"{self._context.kind}_lag_bytes", self._lag, name=self._context.alias)
+        self._context.metrics.gauge(
+            f"{self._context.kind}_offset_persist_age_seconds", self._store.failing_for_s, name=self._context.alias
+        )
+
+    async def run(self, emit: Emit) -> None:
+        """Scan, look, read in turns, and rest when there is nothing to read."""
+        next_scan = next_look = next_full_scan = self._clock.monotonic()
+        look_s = float(self._options.progress_check_interval) if self._options.inotify_watcher else STAT_POLL_S
+        while not self._is_stopping:
+            now = self._clock.monotonic()
+            if now >= next_scan or self._must_scan:
+                is_full = now >= next_full_scan
+                self._scan(is_full)
+                next_scan = now + SCAN_S
+                if is_full:
+                    next_full_scan = now + float(self._options.refresh_interval)
+            if now >= next_look:
+                self._look_at_all()
+                next_look = now + look_s
+            await self._read_round(emit)
+            await self._flush_open_records(emit)
+            if not self._ready:
+                if self._all_initial_files_are_read():
+                    await self._end_of_files(emit)
+                    return
+                self._wake.clear()
+                if not await self._clock.wait(self._wake, max(0.0, min(next_scan, next_look) - now)):
+                    continue
+                if not self._is_stopping:
+                    await self._clock.sleep(PACE_S)
+        await self._hand_out(emit, IDLE_AT_STOP_S if self._store.is_persistent else 0.0)
+
+    async def stop(self) -> bool:
+        self._is_stopping = True
+        self._wake.set()
+        return True
+
+    async def close(self) -> None:
+        self._save_positions()
+        self._catalogue.close()
+        self._notifier.close()
+        self._store.close()
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def _scan(self, is_full: bool) -> None:
+        """Find new files. A folder that was not touched is passed over unless this is a full scan."""
+        self._must_scan = False
+        is_first = self._until_eof is None
+        if not (self._discovery.has_changed() or is_full):
+            return
+        now_s = self._clock.time_ns() / 1e9
+        oldest = now_s - float(self._options.ignore_older) if self._options.ignore_older else 0.0
+        for path, state in self._discovery.scan():
+            if state.st_mtime < oldest and self._catalogue.get(path) is None:
+                self._catalogue.pass_over(state)
+                continue
+            follower = self._catalogue.found(path, state)
+            if follower is not None:
+                self._watch(follower)
+                self._ready[path] = follower
+        if self._options.inotify_watcher:
+            self._notifier.watch_folders(self._discovery.folders())
+        if is_first:
+            self._first_scan_is_over()
+        elif is_full:
+            self._catalogue.forget_vanished()
+        self._schedule_flush()
+
+    def _first_scan_is_over(self) -> None:
+        self._catalogue.first_scan_is_over()
+        self._until_eof = {f.path for f in self._catalogue}
+        if count := self._catalogue.forget_stale_rows():
+            self._log.info(f"db: delete unmonitored stale inodes from the database: count={count}")
+
+    def _look_at_all(self) -> None:
+        """The regular look at every path and file, which makes good whatever events did not tell."""
+        for follower in self._catalogue:
+            self._look_at(follower)
+        if self._store.failing_for_s():
+            self._schedule_flush()
+
+    def _look_at(self, follower: Follower) -> None:
+        newest = follower.newest
+        self._catalogue.check(follower)
+        if follower.newest is not newest:
+            self._watch(follower)
+        if follower.has_data():
+            self._ready[follower.path] = follower
+            return
+        now = self._clock.monotonic()
+        for generation in follower.generations[:]:
+            self._let_go(follower, generation, now)
+
+    def _let_go(self, follower: Follower, generation: Generation, now: float) -> None:
+        """Close a rotated file that was read to its end, is delivered, and stayed quiet for rotate_wait."""
+        if not generation.is_rotated or generation.has_unread:
+            return
+        if generation.quiet_since is None:
+            generation.quiet_since = now
+        elif now - generation.quiet_since >= float(self._options.rotate_wait):
+            if generation.looked > generation.offset:
+                self._ready[follower.path] = follower  # its last line has no newline: the next round ends it
+            elif generation.is_safe_to_its_end:
+                self._notifier.forget(self._handles.pop(generation.number, None))
+                self._catalogue.finish(follower, generation)
+                self._schedule_flush()
+
+    def _watch(self, follower: Follower) -> None:
+        newest = follower.newest
+        if newest is not None and self._options.inotify_watcher and newest.number not in self._handles:
+            self._handles[newest.number] = self._notifier.watch_file(follower.path)
+
+    def _file_event(self, path: str) -> None:
+        follower = self._catalogue.get(path)
+        if follower is not None:
+            self._ready[path] = follower
+            self._wake.set()
+
+    def _folder_event(self) -> None:
+        self._must_scan = True
+        self._wake.set()
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def _read_round(self, emit: Emit) -> None:
+        """One block from every file that may have something to read; a file read to its end leaves the round."""
+        for path, follower in list(self._ready.items()):
+            if self._is_stopping:
+                return
+            if not follower.has_data() and not await self._ended_a_line(follower, emit):
+                del self._ready[path]
+                self._look_at(follower)
+                follower.assembler.touch(self._clock.monotonic())
+                continue
+            batch = follower.read(self._block, self._clock.time_ns())
+            self._count()
+            if batch is not None:
+                await emit(batch)
+            await asyncio.sleep(0)
+
+    async def _ended_a_line(self, follower: Follower, emit: Emit) -> bool:
+        """Hand out the last line of a finished file that ends without a newline; true if there was one."""
+        now = self._clock.monotonic()
+        for generation in follower.generations:
+            quiet = generation.quiet_since is not None and now - generation.quiet_since >= float(
+                self._options.rotate_wait
+            )
+            if generation.is_rotated and quiet and generation.looked > generation.offset:
+                batch = follower.end_unfinished_line(generation, self._clock.time_ns())
+                if batch is not None:
+                    await emit(batch)
+                return True
+        return False
+
+    async def _flush_open_records(self, emit: Emit) -> None:
+        now = self._clock.monotonic()
+        for follower in self._catalogue:
+            deadline = follower.assembler.deadline()
+            if deadline is not None and deadline <= now:
+                batch = follower.flush(now, None, self._clock.time_ns())
+                if batch is not None:
+                    await emit(batch)
+
+    async def _hand_out(self, emit: Emit, idle_s: float) -> None:
+        """Emit open records that have been idle; the others stay owed to the file, which is read again from there."""
+        for follower in self._catalogue:
+            batch = follower.flush(self._clock.monotonic(), idle_s, self._clock.time_ns())
+            if batch is not None:
+                await emit(batch)
+
+    def _all_initial_files_are_read(self) -> bool:
+        return self._options.exit_on_eof and self._until_eof is not None
+
+    async def _end_of_files(self, emit: Emit) -> None:
+        for follower in self._catalogue:
+            follower.assembler.touch(self._clock.monotonic())
+        await self._hand_out(emit, 0.0)
+        self._log.info("all files are read to their end (Exit_On_Eof)")
+        self._context.stop_service()
+
+    # -- positions and counters ----------------------------------------------------------------------------------------
+
+    def _is_safe(self, generation: Generation) -> None:
+        self._catalogue.remember_head(generation)
+        self._store.changed(generation.saved)
+        self._schedule_flush()
+
+    def _schedule_flush(self) -> None:
+        """Write positions once this turn of the event loop is over, however many receipts are settled in it."""
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            asyncio.get_running_loop().call_soon(self._save_positions)
+
+    def _save_positions(self) -> None:
+        self._flush_is_due = False
+        self._store.flush()
+
+    def _lag(self) -> int:
+        return sum(f.unread() for f in self._catalogue)
+
+    def _count(self) -> None:
+        rules, tally, count = self._long_lines, self._tally, self._context.counter
+        now = (rules.skipped + rules.truncated + rules.blocked, tally.invalid_utf8)
+        if now == self._told:
+            return
+        self._told = now
+        _raise_to(count("long_line_skipped_total"), rules.skipped)
+        _raise_to(count("long_line_truncated_total"), rules.truncated)
+        _raise_to(count("invalid_utf8_lines_total"), tally.invalid_utf8)
+        if rules.skipped:
+            self._log.warning("have long lines. Skipping long lines.", skipped=rules.skipped, every=60)
+        if rules.blocked:
+            self._log.error(
+                "requires a larger buffer size, lines are too long. Skipping file until it rotates or is truncated; "
+                "set Skip_Long_Lines or truncate_long_lines, or raise Buffer_Max_Size",
+                files=rules.blocked,
+                every=60,
+            )
+
+    # -- making --------------------------------------------------------------------------------------------------------
+
+    def _make_follower(self, path: str) -> Follower | None:
+        tag = self._tags.tag_of(path)
+        if tag is None:
+            self._log.error(f"invalid tag_regex pattern for file {path}", every=60)
+            return None
+        return Follower(path, tag, self._make_assembler(path), self._long_lines, self._context.disk, self._is_safe)
+
+    def _make_assembler(self, path: str) -> Assembler:
+        options = self._options
+        fields = Fields(options.key, options.path_key, options.offset_key, path)
+        if not self._definitions:
+            return LineAssembler(fields, self._parser, options.skip_empty_lines, self._tally)
+        joiner = Joiner(self._definitions, int(self._context.service.multiline_buffer_limit), self._clock.time_ns)
+        flush_s = max(d.flush_timeout_s for d in self._definitions)
+        names = [d.name for d in self._definitions]
+        is_cri_plain = "cri" in names and set(names[: names.index("cri")]) <= {"docker"}
+        return JoinedLines(joiner, flush_s, fields, options.skip_empty_lines, is_cri_plain, self._tally)
+
+    def _multiline_definitions(self) -> list[MultilineDefinition]:
+        found = []
+        for name in self._options.multiline_parser:
+            definition = self._context.parsers.multiline(name)
+            if definition is None:
+                known = ", ".join(self._context.parsers.multiline_names())
+                raise OptionError(
+                    "multiline.parser", f"names parser '{name}', which is not registered", f"known are: {known}"
+                )
+            found.append(definition)
+        return found
+
+    def _line_parser(self) -> Parser | None:
+        name = self._options.parser
+        if name is None or self._definitions:
+            return None
+        parser = self._context.parsers.get(name)
+        if parser is None:
+            self._log.error(f"parser '{name}' is not registered; lines are taken as they are")
+        return parser
+
+
+def block_size(memory_limit: int) -> int:
+    """How much to read at once so that a few blocks fit into the memory limit (bytes of records as read)."""
+    if not memory_limit:
+        return LARGEST_BLOCK
+    return max(SMALLEST_BLOCK, min(LARGEST_BLOCK, memory_limit // 4))
+
+
+def _raise_to(counter: Counter, value: int) -> None:
+    counter.add(value - counter.value)

@@ -1,0 +1,303 @@
+"""Where each file was read up to, kept in Fluent Bit's SQLite table so that either program continues from the other's.
+
+Two tables. `in_tail_files` is Fluent Bit's own, with every column it expects. `shipper_files` stands beside it and
+holds, by the id of the row there, what Fluent Bit does not know: the device, a fingerprint of the file's head, and what was
+delivered beyond the offset while a record was still open (see `Position`).
+
+Changes are collected and written in one transaction. While the database cannot be written they are kept in memory and
+tried again; nothing is forgotten, and the error is logged once until it is over.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+
+import msgspec
+import xxhash
+
+from ...log import Log
+
+MARKER_SIZE = 32
+HEAD_SIZE = 256
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS in_tail_files (
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL, offset INTEGER, inode INTEGER, created INTEGER,
+  rotated INTEGER DEFAULT 0, offset_marker INTEGER DEFAULT 0, offset_marker_size INTEGER DEFAULT 0);
+CREATE TABLE IF NOT EXISTS shipper_files (
+  id INTEGER PRIMARY KEY, device INTEGER, path TEXT, head INTEGER, head_size INTEGER,
+  ahead INTEGER, held TEXT, offset INTEGER, seen INTEGER);
+"""
+_SYNCHRONOUS = {"off": 0, "normal": 1, "full": 2, "extra": 3}
+
+Span = tuple[int, int]
+
+
+class Position(msgspec.Struct, frozen=True):
+    """What of a file is safe: everything before `offset`, and beyond it everything before `ahead` but the `held` spans.
+
+    `held` are the bytes of records that are still open (a partial container line, an unfinished trace). Fluent Bit sees
+    the offset alone, which is the first byte that is not safe.
+    """
+
+    offset: int = 0
+    ahead: int = 0
+    held: tuple[Span, ...] = ()
+
+
+class SavedFile:
+    """One row: a file as the database knows it; `id` is None until it has been written."""
+
+    __slots__ = (
+        "created",
+        "device",
+        "head",
+        "head_size",
+        "id",
+        "inode",
+        "marker",
+        "marker_size",
+        "name",
+        "path",
+        "position",
+        "rotated",
+        "seen_ns",
+    )
+
+    def __init__(self, name: str, path: str, device: int | None, inode: int, position: Position) -> None:
+        self.id: int | None = None
+        self.name = name
+        self.path = path
+        self.device = device
+        self.inode = inode
+        self.position = position
+        self.created = int(time.time())
+        self.rotated = False
+        self.marker = 0
+        self.marker_size = 0
+        self.head = 0
+        self.head_size = 0
+        self.seen_ns = 0
+
+    def __repr__(self) -> str:
+        return f"SavedFile({self.id}, {self.name!r}, inode {self.inode}, {self.position})"
+
+
+def fingerprint(data: bytes) -> int:
+    """XXH3-64 of the bytes as SQLite stores it: signed."""
+    digest: int = xxhash.xxh3_64_intdigest(data)
+    return digest - (1 << 64) if digest >= 1 << 63 else digest
+
+
+class PositionStore:
+    """The saved files of one input; with no path it keeps them in memory only."""
+
+    def __init__(self, path: str | None, sync: str, locking: bool, journal_mode: str, log: Log) -> None:
+        self._path = path
+        self._sync = sync
+        self._locking = locking
+        self._journal_mode = journal_mode
+        self._log = log
+        self._db: sqlite3.Connection | None = None
+        self._files: list[SavedFile] = []
+        self._dirty: dict[int, SavedFile] = {}
+        self._gone: list[int] = []
+        self._failing_since: float | None = None
+        self.was_lost = False
+
+    @property
+    def is_persistent(self) -> bool:
+        return self._path is not None
+
+    def open(self) -> None:
+        """Open or create the database and read all rows; raises `OSError` or `sqlite3.Error` if it cannot be opened.
+
+        A database that is damaged is moved aside and a new one begun; `was_lost` then says so.
+        """
+        if self._path is None:
+            return
+        try:
+            self._connect()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            self._note_failure(error)
+        except sqlite3.DatabaseError as error:
+            aside = f"{self._path}.damaged-{time.time_ns()}"
+            self._log.error(
+                "database is damaged; it was moved aside and files without a position are read from their beginning",
+                database=self._path,
+                moved_to=aside,
+                reason=error,
+            )
+            os.rename(self._path, aside)
+            self.was_lost = True
+            self._connect()
+
+    def files(self) -> list[SavedFile]:
+        """All saved files, the newest row first."""
+        return self._files[::-1]
+
+    def find(self, device: int, inode: int) -> SavedFile | None:
+        """The newest row of this inode that may be of this device."""
+        for saved in reversed(self._files):
+            if saved.inode == inode and saved.device in (None, device):
+                return saved
+        return None
+
+    def add(self, saved: SavedFile) -> None:
+        self._files.append(saved)
+        self.changed(saved)
+
+    def changed(self, saved: SavedFile) -> None:
+        """Write this row with the next `flush`."""
+        self._dirty[id(saved)] = saved
+
+    def remove(self, saved: SavedFile) -> None:
+        if saved in self._files:
+            self._files.remove(saved)
+        self._dirty.pop(id(saved), None)
+        if saved.id is not None:
+            self._gone.append(saved.id)
+
+    def flush(self) -> bool:
+        """Write all changes in one transaction; false if the database cannot be written now."""
+        if self._path is None:
+            self._dirty.clear()
+            self._gone.clear()
+            return True
+        if not (self._dirty or self._gone):
+            return True
+        try:
+            if self._db is None:
+                self._connect()
+            self._write()
+        except sqlite3.Error as error:
+            self._note_failure(error)
+            return False
+        if self._failing_since is not None:
+            self._log.info("database can be written again", database=self._path)
+            self._failing_since = None
+        return True
+
+    def failing_for_s(self) -> float:
+        """Seconds since the database could last be written, 0 if all is well."""
+        return 0.0 if self._failing_since is None else time.monotonic() - self._failing_since
+
+    def close(self) -> None:
+        self.flush()
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _note_failure(self, error: sqlite3.Error) -> None:
+        if self._failing_since is None:
+            self._failing_since = time.monotonic()
+            self._log.error(
+                "database cannot be written; positions are kept in memory and tried again",
+                database=self._path,
+                reason=error,
+            )
+
+    def _connect(self) -> None:
+        assert self._path is not None
+        # A short timeout: a lock held by another program must not hold up the event loop.
+        db = sqlite3.connect(self._path, timeout=0.05, isolation_level=None)
+        try:
+            if self._locking:
+                db.execute("PRAGMA locking_mode=EXCLUSIVE")
+            db.execute(f"PRAGMA journal_mode={self._journal_mode}")
+            db.execute(f"PRAGMA synchronous={_SYNCHRONOUS[self._sync]}")
+            db.executescript(_SCHEMA)
+            self._add_missing_columns(db)
+            rows = self._rows(db)
+        except sqlite3.Error:
+            db.close()
+            raise
+        self._db = db
+        known = {saved.id for saved in self._files}
+        self._files = [saved for saved in rows if saved.id not in known] + self._files
+
+    def _add_missing_columns(self, db: sqlite3.Connection) -> None:
+        present = {row[1] for row in db.execute("PRAGMA table_info(in_tail_files)")}
+        for column in ("rotated", "offset_marker", "offset_marker_size"):
+            if column not in present:
+                db.execute(f"ALTER TABLE in_tail_files ADD COLUMN {column} INTEGER DEFAULT 0")
+
+    def _rows(self, db: sqlite3.Connection) -> list[SavedFile]:
+        found = []
+        for row in db.execute(
+            "SELECT f.id, f.name, f.offset, f.inode, f.created, f.rotated, f.offset_marker, f.offset_marker_size,"
+            " s.device, s.path, s.head, s.head_size, s.ahead, s.held, s.offset, s.seen"
+            " FROM in_tail_files f LEFT JOIN shipper_files s ON s.id = f.id ORDER BY f.id"
+        ):
+            offset = int(row[2] or 0)
+            position = Position(offset, offset)
+            # Our own row counts only if Fluent Bit has not moved the offset since.
+            if row[14] == offset and row[13]:
+                position = Position(offset, row[12], tuple((a, b) for a, b in msgspec.json.decode(row[13])))
+            saved = SavedFile(row[1], row[9] or row[1], row[8], row[3], position)
+            saved.id, saved.created, saved.rotated = row[0], row[4] or 0, bool(row[5])
+            saved.marker, saved.marker_size = row[6] or 0, row[7] or 0
+            saved.head, saved.head_size, saved.seen_ns = row[10] or 0, row[11] or 0, row[15] or 0
+            found.append(saved)
+        return found
+
+    def _write(self) -> None:
+        db = self._db
+        assert db is not None
+        now = time.time_ns()
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for saved in self._dirty.values():
+                saved.seen_ns = now
+                self._write_row(db, saved)
+            for row in self._gone:
+                db.execute("DELETE FROM in_tail_files WHERE id=?", (row,))
+                db.execute("DELETE FROM shipper_files WHERE id=?", (row,))
+            db.execute("COMMIT")
+        except sqlite3.Error:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        self._dirty.clear()
+        self._gone.clear()
+
+    def _write_row(self, db: sqlite3.Connection, saved: SavedFile) -> None:
+        place = saved.position
+        values = (
+            saved.name,
+            place.offset,
+            saved.inode,
+            saved.created,
+            int(saved.rotated),
+            saved.marker,
+            saved.marker_size,
+        )
+        columns = "name=?, offset=?, inode=?, created=?, rotated=?, offset_marker=?, offset_marker_size=?"
+        if (
+            saved.id is None
+            or not db.execute(f"UPDATE in_tail_files SET {columns} WHERE id=?", (*values, saved.id)).rowcount
+        ):
+            saved.id = db.execute(
+                "INSERT INTO in_tail_files (name, offset, inode, created, rotated, offset_marker, offset_marker_size)"
+                " VALUES (?,?,?,?,?,?,?)",
+                values,
+            ).lastrowid
+        db.execute(
+            "INSERT OR REPLACE INTO shipper_files (id, device, path, head, head_size, ahead, held, offset, seen)"
+            " VALUES (?,?,?,?,?,?,?,?,?)",
+            (
+                saved.id,
+                saved.device,
+                saved.path,
+                saved.head,
+                saved.head_size,
+                place.ahead,
+                msgspec.json.encode(place.held).decode(),
+                place.offset,
+                saved.seen_ns,
+            ),
+        )

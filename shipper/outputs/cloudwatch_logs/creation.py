@@ -1,0 +1,152 @@
+"""Creates log streams, and the groups they belong to, once each and not too fast."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+
+import msgspec
+
+from ...aws.settings import AwsError
+from ...clock import Clock
+from ...errors import RetryLater
+from ...log import Log
+from .calls import Calls, Denied, StreamBlocked
+from .requests import Stream
+
+_CREATIONS_PER_SECOND = 45
+"""The quota is 50 for an account and region, and others create streams too."""
+
+_RETENTION_RETRY_S = 60.0
+
+
+class GroupOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the configuration says about groups."""
+
+    create: bool = False
+    storage_class: str | None = None
+    retention_days: int = 0
+
+
+class _GroupState:
+    """A group that was missing once.
+
+    `lock` is held while it is created, `creations` counts that, `retention_due` is when to set its retention, if ever.
+    """
+
+    __slots__ = ("creations", "lock", "retention_due")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.creations = 0
+        self.retention_due: float | None = None
+
+
+class Creator:
+    """Makes sure that streams exist."""
+
+    def __init__(self, calls: Calls, options: GroupOptions, clock: Clock, log: Log) -> None:
+        self._calls = calls
+        self._options = options
+        self._clock = clock
+        self._log = log
+        self._groups: dict[str, _GroupState] = {}
+        self._recent: deque[float] = deque(maxlen=_CREATIONS_PER_SECOND)
+
+    async def create(self, stream: Stream) -> None:
+        """Create the stream if it is missing, and its group if that is missing and may be created.
+
+        Raises `StreamBlocked` if the group is missing, `RetryLater` for any other trouble.
+        """
+        self._log.info(f"Creating log stream {stream.name} in log group {stream.group}")
+        try:
+            if not await self._create_stream(stream):
+                await self._create_group(stream.group)
+                if not await self._create_stream(stream):
+                    raise StreamBlocked(f"log group {stream.group} was created but is not there yet", 1.0)
+        except Denied:
+            # The stream may have been made by somebody who is allowed to; sending to it will tell.
+            self._log.warning("may not create log streams; sending all the same", every=60, group=stream.group)
+            return
+        self._log.info(f"Created log stream {stream.name}")
+
+    async def set_retention_if_due(self, group: str) -> None:
+        """Set the retention of a group that was created, if that has not worked yet; never fails."""
+        state = self._groups.get(group)
+        if state is None or state.retention_due is None or self._clock.monotonic() < state.retention_due:
+            return
+        state.retention_due = self._clock.monotonic() + _RETENTION_RETRY_S
+        days = self._options.retention_days
+        self._log.info(f"Setting retention policy on log group {group} to {days}d")
+        try:
+            body = b'{"logGroupName":%b,"retentionInDays":%d}' % (_text(group), days)
+            await self._calls.make("PutRetentionPolicy", body, group)
+        except (AwsError, RetryLater) as error:
+            self._log.warning("could not set the retention policy; logs are sent, it is tried again", reason=error)
+            return
+        state.retention_due = None
+        self._log.info(f"Set retention policy to {days}")
+
+    async def _create_stream(self, stream: Stream) -> bool:
+        """False if the group is missing."""
+        await self._keep_pace()
+        body = b'{"logGroupName":%b,"logStreamName":%b}' % (_text(stream.group), _text(stream.name))
+        try:
+            await self._calls.make("CreateLogStream", body, stream.group)
+        except AwsError as error:
+            if error.code == "ResourceNotFoundException":
+                return False
+            if error.code != "ResourceAlreadyExistsException":
+                raise _later("CreateLogStream", error) from error
+        return True
+
+    async def _create_group(self, group: str) -> None:
+        if not self._options.create:
+            self._log.error(f"Log Group {group} not found and `auto_create_group` disabled.", every=60)
+            raise StreamBlocked(f"log group {group} not found and auto_create_group is off")
+        self._log.info(f"Log Group {group} not found. Will attempt to create it.")
+        state = self._groups.setdefault(group, _GroupState())
+        known = state.creations
+        async with state.lock:
+            if state.creations > known:
+                return  # another stream's turn has created it while this one waited
+            await self._create_missing_group(group)
+            state.creations += 1
+            if self._options.retention_days > 0:
+                state.retention_due = self._clock.monotonic()
+                await self.set_retention_if_due(group)
+
+    async def _create_missing_group(self, group: str) -> None:
+        storage_class = self._options.storage_class
+        self._log.info(f"Creating log group {group}")
+        # The blank is Fluent Bit's, so that both write the same bytes.
+        chosen = b', "logGroupClass":%b' % _text(storage_class) if storage_class else b""
+        try:
+            await self._calls.make("CreateLogGroup", b'{"logGroupName":%b%b}' % (_text(group), chosen), group)
+        except AwsError as error:
+            if error.code != "ResourceAlreadyExistsException":
+                raise _later("CreateLogGroup", error) from error
+        else:
+            self._log.info(f"Created log group {group} with storage class {storage_class or 'STANDARD'}")
+
+    async def _keep_pace(self) -> None:
+        now = self._clock.monotonic()
+        if len(self._recent) == _CREATIONS_PER_SECOND and (wait := self._recent[0] + 1.0 - now) > 0:
+            now += wait
+            self._recent.append(now)
+            await self._clock.sleep(wait)
+        else:
+            self._recent.append(now)
+
+
+def _later(operation: str, error: AwsError) -> RetryLater:
+    if error.code == "OperationAbortedException":
+        return RetryLater(f"{operation}: {error}", 1.0)
+    if error.code == "InvalidParameterException":
+        return StreamBlocked(f"{operation}: {error}", error.after)
+    return RetryLater(f"{operation}: {error}", error.after)
+
+
+def _text(name: str) -> bytes:
+    return json.dumps(name).encode()

@@ -1,0 +1,202 @@
+"""Sends finished requests to their streams, reads what was rejected, and isolates what is refused.
+
+Requests of one stream go one after the other, in order. Streams go side by side, and trouble with one does not hold up
+the others, unless it concerns the destination as a whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+from ...aws.settings import Answer, AwsError
+from ...buffers.base import Delivery
+from ...errors import RetryLater
+from ...log import Log
+from .calls import Calls, StreamBlocked
+from .creation import Creator
+from .requests import EVENT_LIMIT, EVENT_OVERHEAD, Cut, Request, Stream, halves, remade
+from .verdicts import Verdict, event_limit_in, verdict_on
+
+Progress = dict[Stream, deque[Request]]
+"""What of a delivery has not been accepted yet."""
+
+STREAMS_AT_ONCE = 8
+_CORRECTIONS = 3
+_STREAMS_REMEMBERED = 20_000
+
+
+class _StreamState:
+    """What is known of a stream. `lock` is held while a request is under way, so that requests keep their order."""
+
+    __slots__ = ("is_ready", "lock", "takes_token", "token")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.is_ready = False
+        self.takes_token = False
+        self.token: str | None = None
+
+
+class Destination:
+    """All streams of one output. `event_limit` is the most an event may weigh here, as far as is known."""
+
+    def __init__(self, calls: Calls, creator: Creator, log: Log, headers: Mapping[str, str]) -> None:
+        self._calls = calls
+        self._creator = creator
+        self._log = log
+        self._headers = headers
+        self._streams: dict[Stream, _StreamState] = {}
+        self.event_limit = EVENT_LIMIT
+
+    async def deliver(self, delivery: Delivery, waiting: Progress) -> None:
+        """Send all that waits; what was accepted is taken out of `waiting` and added up in the delivery.
+
+        Raises the first `RetryLater` after the streams that could be served have been served.
+        """
+        names = iter(list(waiting))
+        failures: list[RetryLater] = []
+        if len(waiting) == 1:
+            await self._serve(names, delivery, waiting, failures)
+        else:
+            async with asyncio.TaskGroup() as side_by_side:
+                for _ in range(min(STREAMS_AT_ONCE, len(waiting))):
+                    side_by_side.create_task(self._serve(names, delivery, waiting, failures))
+        if failures:
+            raise failures[0]
+
+    async def _serve(
+        self, names: Iterator[Stream], delivery: Delivery, waiting: Progress, failures: list[RetryLater]
+    ) -> None:
+        """Send to one stream after the other until there is none left, or the destination is in trouble."""
+        for stream in names:
+            try:
+                await self._send(stream, delivery, waiting[stream])
+            except StreamBlocked as error:
+                failures.append(error)
+            except RetryLater as error:
+                failures.append(error)
+                for _ in names:  # no more for the others either
+                    pass
+            else:
+                del waiting[stream]
+
+    async def _send(self, stream: Stream, delivery: Delivery, requests: deque[Request]) -> None:
+        state = self._state(stream)
+        async with state.lock:
+            corrections = _CORRECTIONS
+            while requests:
+                if not state.is_ready:
+                    await self._creator.create(stream)
+                    state.is_ready = True
+                await self._creator.set_retention_if_due(stream.group)
+                request = requests[0]
+                body = request.with_token(state.token) if state.token is not None else request.body
+                try:
+                    answer = await self._calls.make("PutLogEvents", body, stream.group, self._headers)
+                except AwsError as error:
+                    if self._correct(error, stream, state, delivery, requests):
+                        corrections = _CORRECTIONS
+                        continue
+                    corrections -= 1
+                    if corrections == 0:
+                        raise StreamBlocked(f"PutLogEvents to {stream.name}: {error}", error.after) from error
+                else:
+                    corrections = _CORRECTIONS
+                    requests.popleft()
+                    self._accepted(answer, request, stream, state, delivery)
+
+    def _correct(
+        self, error: AwsError, stream: Stream, state: _StreamState, delivery: Delivery, requests: deque[Request]
+    ) -> bool:
+        """Change what the error asks for, so that the next attempt can succeed.
+
+        True if the queue of requests has changed, which cannot go on for ever. Raises `RetryLater` if all that helps
+        is to wait.
+        """
+        request = requests[0]
+        verdict = verdict_on(error)
+        if verdict is Verdict.LATER:
+            raise RetryLater(f"PutLogEvents to {stream.name} in {stream.group}: {error}", error.after) from error
+        if verdict is Verdict.NO_STREAM:
+            state.is_ready = False
+            return False
+        if verdict in (Verdict.NEW_TOKEN, Verdict.ALREADY_ACCEPTED):
+            state.takes_token = True
+            state.token = error.fields.get("expectedSequenceToken")
+            if verdict is Verdict.NEW_TOKEN:
+                return False
+            requests.popleft()
+            delivery.accepted += request.events
+            return True
+        if verdict is Verdict.EVENT_TOO_LARGE and (smaller := self._with_smaller_events(error, request)):
+            requests.popleft()
+            requests.extendleft(reversed(smaller))
+        elif request.events > 1:
+            requests.popleft()
+            requests.extendleft(reversed(halves(request)))
+        else:
+            requests.popleft()
+            self._refuse(delivery, request, stream, error)
+        return True
+
+    def _with_smaller_events(self, error: AwsError, request: Request) -> list[Request]:
+        """The request with its events cut to the limit that the error names; empty if that changes nothing."""
+        limit = event_limit_in(error.message)
+        if limit < self.event_limit:
+            self.event_limit = limit
+            self._log.warning("the destination takes smaller events only", limit=limit)
+        cut = Cut()
+        smaller = remade(request, self.event_limit, cut)
+        self.warn_of_cuts(cut)
+        return smaller if cut.events else []
+
+    def warn_of_cuts(self, cut: Cut) -> None:
+        """Tell that events were shortened, if any were."""
+        if cut.events:
+            self._log.warning(
+                f"[size={cut.largest}] Truncating event which is larger than max size allowed by CloudWatch",
+                every=10,
+                events=cut.events,
+                limit=self.event_limit - EVENT_OVERHEAD,
+            )
+
+    def _accepted(
+        self, answer: Answer, request: Request, stream: Stream, state: _StreamState, delivery: Delivery
+    ) -> None:
+        if state.takes_token:
+            state.token = answer.body.get("nextSequenceToken")
+        rejected = rejections(answer, request.events)
+        for reason, events in rejected.items():
+            delivery.refuse(events, request.size * events // request.events, reason)
+            self._log.error("log events rejected", group=stream.group, stream=stream.name, events=events, reason=reason)
+        delivery.accepted += request.events - sum(rejected.values())
+
+    def _refuse(self, delivery: Delivery, request: Request, stream: Stream, error: AwsError) -> None:
+        delivery.refuse(request.events, request.size, "refused_by_destination")
+        self._log.error("log event refused", group=stream.group, stream=stream.name, reason=error)
+
+    def _state(self, stream: Stream) -> _StreamState:
+        state = self._streams.pop(stream, None) or _StreamState()
+        self._streams[stream] = state  # behind those that were used longer ago
+        if len(self._streams) > _STREAMS_REMEMBERED:
+            oldest = next(iter(self._streams))
+            if not self._streams[oldest].lock.locked():
+                del self._streams[oldest]
+        return state
+
+
+def rejections(answer: Answer, events: int) -> dict[str, int]:
+    """How many events of an accepted request were rejected, by reason.
+
+    The head of the request up to an exclusive index is too old or expired, the tail from an index on is too new.
+    """
+    info = answer.body.get("rejectedLogEventsInfo") or {}
+    expired = min(info.get("expiredLogEventEndIndex") or 0, events)
+    too_old = max(min(info.get("tooOldLogEventEndIndex") or 0, events) - expired, 0)
+    too_new_start = info.get("tooNewLogEventStartIndex")
+    head = expired + too_old
+    too_new = events - max(too_new_start, head) if too_new_start is not None and too_new_start < events else 0
+    found = {"expired": expired, "too_old": too_old, "too_new": max(too_new, 0)}
+    return {reason: count for reason, count in found.items() if count}

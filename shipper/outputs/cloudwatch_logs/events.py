@@ -1,0 +1,198 @@
+"""Records become events: which stream each goes to, and its message.
+
+A message is the record as JSON text, or the value of `log_key` alone. It is kept as it stands between the quotes of the
+request. JSON text holds no control characters, so only quotes and backslashes need a backslash more; two `replace`
+calls do that for a third of what encoding the text a second time costs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
+from typing import Any
+
+import msgspec
+
+from ...codecs.json_lines import JsonEncoder
+from ...codecs.template import Template
+from ...record import Body, Record, RecordBatch, RecordList
+from .emf import MetricFormat
+from .entity import entity_of, without_entity
+from .requests import Events, Stream
+
+_GROUP_NAME = re.compile(r"[A-Za-z0-9_/.#-]{1,512}")
+_STREAM_NAME_LIMIT = 512
+_MISSING: Any = object()
+_encode_text = msgspec.json.Encoder().encode
+_decode_text = msgspec.json.Decoder(str).decode
+
+
+def is_group_name(name: str) -> bool:
+    """Whether AWS accepts the name of a group."""
+    return _GROUP_NAME.fullmatch(name) is not None
+
+
+def stream_name(name: str) -> str:
+    """The nearest name that AWS accepts for a stream: no colon, no asterisk, at most 512 bytes; it may be empty."""
+    if ":" in name or "*" in name:
+        name = name.replace(":", "_").replace("*", "_")
+    if len(name) * 4 > _STREAM_NAME_LIMIT:
+        return name.encode("utf-8", "replace")[:_STREAM_NAME_LIMIT].decode("utf-8", "ignore")
+    return name
+
+
+class StreamNames(msgspec.Struct, frozen=True, kw_only=True):
+    """Names the stream of a record. `warn` is told of templates that gave no usable name; the fallback is used then."""
+
+    group: str
+    stream: str | None = None
+    prefix: str = ""
+    group_template: Template | None = None
+    stream_template: Template | None = None
+    warn: Callable[[str], None] = lambda message: None
+
+    @property
+    def use_record(self) -> bool:
+        """Whether records of one tag can go to several streams."""
+        templates = (self.group_template, self.stream_template)
+        return any(t is not None and t.uses_record for t in templates)
+
+    def of(self, tag: str, body: Body) -> Stream:
+        """The stream for a record of this tag."""
+        return Stream(self._group(tag, body), self._stream(tag, body))
+
+    def _group(self, tag: str, body: Body) -> str:
+        if self.group_template is None:
+            return self.group
+        name = self.group_template.render_strict(tag, body)
+        if name is None:
+            self.warn(f"a key of log_group_template is missing in a record; group {self.group} is used")
+        elif is_group_name(name):
+            return name
+        else:
+            self.warn(f"log_group_template gave a name that is no group name; group {self.group} is used")
+        return self.group
+
+    def _stream(self, tag: str, body: Body) -> str:
+        fallback = self.stream if self.stream is not None else stream_name(self.prefix + tag)
+        if self.stream_template is None:
+            return fallback
+        name = self.stream_template.render_strict(tag, body)
+        if name is None:
+            self.warn("a key of log_stream_template is missing in a record; the fallback name is used")
+            return fallback
+        return stream_name(name) or fallback
+
+
+class Prepared(msgspec.Struct):
+    """The events of a delivery by stream, and how many records made none."""
+
+    streams: dict[Stream, Events]
+    missing_log_key: int = 0
+    empty: int = 0
+
+
+class EventMaker:
+    """Turns batches into events."""
+
+    def __init__(
+        self, names: StreamNames, json: JsonEncoder, log_key: str | None, metrics: MetricFormat, *, add_entity: bool
+    ) -> None:
+        self._names = names
+        self._json = json
+        self._log_key = log_key
+        self._metrics = metrics
+        self._add_entity = add_entity
+        self._uses_record = names.use_record or add_entity
+
+    def prepare(self, batches: Iterable[RecordBatch]) -> Prepared:
+        """The events of all batches, grouped by stream; within a stream they keep the order of the records."""
+        prepared = Prepared({})
+        for batch in batches:
+            bodies: Sequence[Body] = ()
+            content = batch.content
+            if self._uses_record or self._log_key is not None:
+                bodies = _maps(batch)
+                if self._add_entity:
+                    content = RecordList([Record(0, without_entity(b)) for b in bodies])
+            if self._log_key is not None:
+                messages, sizes, skipped = self._values(bodies, self._log_key)
+                prepared.missing_log_key += skipped
+                prepared.empty += sizes.count(0) - skipped
+            else:
+                texts = self._metrics.wrapped(self._json.encode_bodies(content), batch)
+                messages, sizes = escaped(texts), list(map(len, texts))
+                if sizes and min(sizes) <= len("{}"):
+                    sizes = [size if size > len("{}") else 0 for size in sizes]
+                    prepared.empty += sizes.count(0)
+            times = [t // 1_000_000 for t in batch.content.times_ns()]
+            if times and min(times) < 0:
+                times = [max(t, 0) for t in times]  # the service knows no time before 1970
+            self._distribute(prepared.streams, batch.tag, bodies, Events(times, messages, sizes))
+        return prepared
+
+    def _values(self, bodies: Sequence[Body], key: str) -> tuple[list[bytes], list[int], int]:
+        """Messages and sizes of the values of the log key, and in how many records it is missing; those have size 0."""
+        values = [b.get(key, _MISSING) for b in bodies]
+        missing = sum(1 for v in values if v is _MISSING)
+        if missing:
+            values = ["" if v is _MISSING else v for v in values]
+        if set(map(type, values)) == {str} and all(map(str.isascii, values)):
+            return [_encode_text(v)[1:-1] for v in values], list(map(len, values)), missing
+        encoded = list(map(self._json.encode, values))
+        # What is no text is sent as the JSON text of the value, which then is escaped like any text.
+        messages = [e[1:-1] if e[:1] == b'"' else escape(e) for e in encoded]
+        sizes = [len(_decode_text(e).encode()) if e[:1] == b'"' else len(e) for e in encoded]
+        return messages, sizes, missing
+
+    def _distribute(self, streams: dict[Stream, Events], tag: str, bodies: Sequence[Body], found: Events) -> None:
+        if not self._uses_record:
+            _append(streams, self._names.of(tag, {}), found, b"")
+            return
+        of, rows = self._names.of, dict[Stream, list[int]]()
+        for row, body in enumerate(bodies):
+            rows.setdefault(of(tag, body), []).append(row)
+        for stream, picked in rows.items():
+            entity = entity_of(bodies[picked[0]]) if self._add_entity else b""
+            _append(streams, stream, found if len(picked) == len(found) else _rows(found, picked), entity)
+
+
+def escape(text: bytes) -> bytes:
+    """JSON text as it stands between the quotes of a JSON string."""
+    return text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+
+
+def escaped(texts: list[bytes]) -> list[bytes]:
+    """`escape` for many; one comprehension is cheaper than a call for each."""
+    return [t.replace(b"\\", b"\\\\").replace(b'"', b'\\"') for t in texts]
+
+
+def _maps(batch: RecordBatch) -> Sequence[Body]:
+    bodies = batch.content.bodies()
+    if set(map(type, bodies)) <= {dict}:
+        return bodies
+    return [r.body for r in batch.content.records()]
+
+
+def _rows(events: Events, rows: list[int]) -> Events:
+    times, messages, sizes = events.times, events.messages, events.sizes
+    return Events([times[i] for i in rows], [messages[i] for i in rows], [sizes[i] for i in rows])
+
+
+def _append(streams: dict[Stream, Events], stream: Stream, more: Events, entity: bytes) -> None:
+    """Add the events that have a message, size 0 marks those that have none."""
+    if 0 in more.sizes:
+        has = list(map(bool, more.sizes))
+        more = Events(
+            list(compress(more.times, has)), list(compress(more.messages, has)), list(compress(more.sizes, has))
+        )
+    events = streams.get(stream)
+    if events is None:
+        if more.times:
+            streams[stream] = more
+            more.entity = entity
+        return
+    events.times += more.times
+    events.messages += more.messages
+    events.sizes += more.sizes

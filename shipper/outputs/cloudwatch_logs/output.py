@@ -1,0 +1,234 @@
+"""Deliver to Amazon CloudWatch Logs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+
+from ...aws.settings import AwsSettings, url_of
+from ...buffers.base import BatchLimits, Delivery
+from ...codecs.json_lines import JsonEncoder
+from ...codecs.template import Template
+from ...config.options import opt
+from ...context import Context
+from ...errors import OptionError
+from ...record import RecordBatch
+from ..base import NetworkOptions, Output
+from .calls import Calls
+from .creation import Creator, GroupOptions
+from .destination import Destination, Progress
+from .emf import MetricFormat, parse_dimensions
+from .events import EventMaker, StreamNames, is_group_name, stream_name
+from .requests import Cut, requests_of
+
+if TYPE_CHECKING:
+    from ...aws.client import AwsClient
+
+_RETENTION_DAYS = (
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288,
+    3653,
+)  # fmt: skip
+_IO_TIMEOUT_S = 60.0
+_OFF_WORDS = ("off", "false")
+
+
+class SwitchOnUnlessOff:
+    """A switch that only `off` and `false` turn off, as in Fluent Bit; any other word leaves it on."""
+
+    shown_as: ClassVar[str] = "boolean"
+
+    def __init__(self, is_on: bool) -> None:
+        self.is_on = is_on
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        return cls(text.strip().lower() not in _OFF_WORDS)
+
+
+class CloudwatchLogsOptions(NetworkOptions, kw_only=True):
+    """Options of the output `cloudwatch_logs`."""
+
+    region: Annotated[str, opt("AWS region.", example="eu-west-1")]
+    log_group_name: Annotated[
+        str, opt("Log group; also used where log_group_template gives no name.", example="/my/group")
+    ]
+    log_stream_name: Annotated[str | None, opt("Log stream; this or log_stream_prefix is required.")] = None
+    log_stream_prefix: Annotated[str | None, opt("The stream is this text and the tag.", example="from-")] = None
+    log_group_template: Annotated[
+        Template | None, opt("Log group, filled in from record and tag.", example="/app/$kubernetes['namespace_name']")
+    ] = None
+    log_stream_template: Annotated[
+        Template | None, opt("Log stream, filled in from record and tag.", example="$kubernetes['pod_name']")
+    ] = None
+    log_key: Annotated[str | None, opt("Send the value of this key alone.", example="log")] = None
+    log_format: Annotated[str | None, opt("Format that CloudWatch is told of.", example="json/emf")] = None
+    auto_create_group: Annotated[bool, opt("Create log groups that are missing; streams always are.")] = False
+    log_group_class: Annotated[
+        str | None, opt("Class of created groups: STANDARD or INFREQUENT_ACCESS.", example="STANDARD")
+    ] = None
+    log_retention_days: Annotated[int, opt("Days after which created groups forget; 0 for never.", example="14")] = 0
+    endpoint: Annotated[
+        str | None, opt("Host, host:port or URL to use instead of the region's.", example="http://localhost:4566")
+    ] = None
+    tls: Annotated[bool, opt("With 'off', an endpoint without scheme is spoken to in plain HTTP.", core=True)] = True
+    profile: Annotated[str | None, opt("Profile of the shared AWS configuration.")] = None
+    role_arn: Annotated[str | None, opt("Role to assume with the credentials found.")] = None
+    external_id: Annotated[str | None, opt("External id for assuming the role.")] = None
+    sts_endpoint: Annotated[str | None, opt("Host or URL of STS to use instead of the region's.")] = None
+    auto_retry_requests: Annotated[SwitchOnUnlessOff, opt("Send once more, at once, when no answer came.")] = (
+        SwitchOnUnlessOff(True)
+    )
+    extra_user_agent: Annotated[str | None, opt("Added to the User-Agent.", example="container-insights")] = None
+    metric_namespace: Annotated[str, opt("Namespace of metrics from the cpu and mem inputs.")] = "fluent-bit-metrics"
+    metric_dimensions: Annotated[
+        str | None, opt("Dimensions of those metrics; sets by ';', names by ','.", example="host,az;host")
+    ] = None
+    add_entity: Annotated[bool, opt("Tell CloudWatch which service the events are of.")] = False
+
+    def __post_init__(self) -> None:
+        if (self.log_stream_name is None) == (self.log_stream_prefix is None):
+            raise OptionError(
+                "log_stream_name",
+                "Either log_stream_name or log_stream_prefix is required, and not both",
+                "for example: log_stream_prefix from-",
+            )
+        if not is_group_name(self.log_group_name):
+            raise OptionError(
+                "log_group_name",
+                f"AWS does not accept the name {self.log_group_name!r}",
+                "1 to 512 letters, digits and _ / . # - are possible",
+            )
+        if self.log_stream_name is not None and stream_name(self.log_stream_name) != self.log_stream_name:
+            raise OptionError(
+                "log_stream_name",
+                f"AWS does not accept the name {self.log_stream_name!r}",
+                "it holds no ':' and no '*' and has at most 512 bytes",
+            )
+        for option, endpoint in (("endpoint", self.endpoint), ("sts_endpoint", self.sts_endpoint)):
+            self._check_endpoint(option, endpoint)
+        if self.auto_create_group:
+            self._check_group_options()
+
+    def _check_endpoint(self, option: str, endpoint: str | None) -> None:
+        try:
+            url_of(endpoint or "host", self.port)
+        except ValueError as error:
+            raise OptionError(option, str(error), "write host, host:port, http://host or https://host") from error
+
+    def _check_group_options(self) -> None:
+        # Fluent Bit reads these only when it may create groups, so elsewhere they must not stop the start.
+        if self.log_group_class not in (None, "STANDARD", "INFREQUENT_ACCESS"):
+            raise OptionError(
+                "log_group_class", f"{self.log_group_class!r} is not possible", "write STANDARD or INFREQUENT_ACCESS"
+            )
+        if self.log_retention_days not in (0, *_RETENTION_DAYS):
+            raise OptionError(
+                "log_retention_days",
+                f"AWS does not accept {self.log_retention_days} days",
+                f"possible are {', '.join(map(str, _RETENTION_DAYS))}",
+            )
+
+    @property
+    def endpoint_url(self) -> str | None:
+        """Where to send to instead of the region's own endpoint."""
+        return url_of(self.endpoint, self.port, tls=self.tls) if self.endpoint else None
+
+    def aws_settings(self) -> AwsSettings:
+        """The part of the options that the AWS client is made with."""
+        return AwsSettings(
+            region=self.region,
+            endpoint_url=self.endpoint_url,
+            verify=(self.tls_ca_file or True) if self.tls_verify else False,
+            connect_timeout=float(self.connect_timeout),
+            io_timeout=float(self.io_timeout) or _IO_TIMEOUT_S,
+            idle_timeout=float(self.keepalive_idle_timeout),
+            connections=self.max_worker_connections or 32,
+            use_proxy=not self.proxy_env_ignore,
+            user_agent=f"aws-fluent-bit-plugin-{self.extra_user_agent or ''}",
+            profile=self.profile,
+            role_arn=self.role_arn,
+            external_id=self.external_id,
+            sts_endpoint=self.sts_endpoint,
+        )
+
+
+class CloudwatchLogsOutput(Output):
+    """Sends records as log events, each stream in order, many streams at a time."""
+
+    Options = CloudwatchLogsOptions
+
+    # A line of 200 bytes becomes JSON of about 300, and each event counts 26 more: this much as read fills a request.
+    limits = BatchLimits(size=640_000, records=10_000, seconds=1.0)
+    concurrency = 8
+
+    def __init__(self, options: CloudwatchLogsOptions, context: Context) -> None:
+        self._options = options
+        self._log = context.log
+        self._clock = context.clock
+        self._names = StreamNames(
+            group=options.log_group_name,
+            stream=options.log_stream_name,
+            prefix=options.log_stream_prefix or "",
+            group_template=options.log_group_template,
+            stream_template=options.log_stream_template,
+            warn=lambda message: self._log.warning(message, every=60),
+        )
+        dimensions = parse_dimensions(options.metric_dimensions or "")
+        self._events = EventMaker(
+            self._names,
+            JsonEncoder(context.service.escape_unicode),
+            options.log_key,
+            MetricFormat(options.metric_namespace, dimensions),
+            add_entity=options.add_entity,
+        )
+        self._client: AwsClient | None = None
+        self._destination: Destination | None = None
+
+    def lane(self, batch: RecordBatch) -> Hashable:
+        """The stream, where the tag alone decides about it; else the tag."""
+        return batch.tag if self._names.use_record else self._names.of(batch.tag, {})
+
+    async def open(self) -> None:
+        options = self._options
+        if options.tls_ca_file and not Path(options.tls_ca_file).is_file():
+            raise OptionError("tls.ca_file", f"{options.tls_ca_file} is not a file")
+        # Only now: aiobotocore is large, and a process without this output must not carry it.
+        from ...aws.client import AwsClient
+
+        self._client = AwsClient("logs", options.aws_settings())
+        await self._client.open()
+        calls = Calls(self._client, self._clock, self._log, resend_at_once=options.auto_retry_requests.is_on)
+        groups = GroupOptions(
+            create=options.auto_create_group,
+            storage_class=options.log_group_class,
+            retention_days=options.log_retention_days,
+        )
+        headers = {"x-amzn-logs-format": options.log_format} if options.log_format else {}
+        self._destination = Destination(calls, Creator(calls, groups, self._clock, self._log), self._log, headers)
+
+    async def send(self, delivery: Delivery) -> None:
+        """Deliver and wait for all answers; after a `RetryLater` what was not accepted goes out again, unchanged."""
+        if self._destination is None:
+            raise RuntimeError("the output is not open")
+        if delivery.progress is None:
+            delivery.progress = self._requests(delivery, self._destination)
+        await self._destination.deliver(delivery, delivery.progress)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    def _requests(self, delivery: Delivery, destination: Destination) -> Progress:
+        prepared = self._events.prepare(delivery.batches)
+        if missing := prepared.missing_log_key:
+            self._log.error(f"Could not find log_key '{self._options.log_key}' in record", every=60, records=missing)
+        for records, reason in ((prepared.missing_log_key, "missing_log_key"), (prepared.empty, "empty_message")):
+            if records:
+                delivery.refuse(records, delivery.size * records // delivery.records, reason)
+        cut = Cut()
+        limit = destination.event_limit
+        progress = {s: deque(requests_of(s, e, limit, cut)) for s, e in prepared.streams.items()}
+        destination.warn_of_cuts(cut)
+        return progress

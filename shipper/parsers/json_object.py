@@ -1,0 +1,96 @@
+"""JSON objects as Fluent Bit reads them, which is a little more than JSON.
+
+msgspec reads what is strictly JSON. What it refuses is looked at again by the standard library: text behind the object
+is ignored unless it is JSON itself, control characters may stand in strings, half a surrogate pair becomes a
+replacement character.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+import msgspec
+
+from ..record import Body
+
+_BLANKS = " \t\r\n"
+_SMALLEST, _LARGEST = -(2**63), 2**64 - 1
+# Both halves of a surrogate pair, one half alone (the group), or any other escape.
+_HALF_PAIR = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+_MAY_HOLD_INTEGERS = frozenset((int, dict, list))
+_strict = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def read_object(text: str) -> Body | None:
+    """The object that the text begins with, or None if it does not begin with one.
+
+    Integers are exact in 64 bits, larger ones become floats. Of several entries with one key the last stays.
+    """
+    if text[:1] != "{":
+        text = text.lstrip(_BLANKS)
+        if text[:1] != "{":
+            return None
+    try:
+        body = _strict(text)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError, ValueError):
+        return _read_leniently(text)
+    if not _MAY_HOLD_INTEGERS.isdisjoint(map(type, body.values())):
+        _shorten_integers(body, body.items())
+    return body
+
+
+def _shorten_integers(holder: Any, items: Any) -> None:
+    """Replace integers of more than 64 bits, which no encoder takes, by floats."""
+    for key, value in items:
+        kind = type(value)
+        if kind is int:
+            if not _SMALLEST <= value <= _LARGEST:
+                holder[key] = _rounded(value)
+        elif kind is dict:
+            _shorten_integers(value, value.items())
+        elif kind is list:
+            _shorten_integers(value, enumerate(value))
+
+
+def _read_leniently(text: str) -> Body | None:
+    text = _HALF_PAIR.sub(lambda m: "\\ufffd" if m[1] else m[0], text)
+    try:
+        body, end = _lenient.raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return None if _begins_with_value(text[end:].lstrip(_BLANKS)) else body
+
+
+def _begins_with_value(text: str) -> bool:
+    if text[:1] in ("{", "[", '"'):
+        return True
+    try:
+        _lenient.raw_decode(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _integer(digits: str) -> int | float:
+    if len(digits) > 20:
+        return _rounded(float(digits))
+    value = int(digits)
+    return value if _SMALLEST <= value <= _LARGEST else _rounded(value)
+
+
+def _rounded(value: float) -> float:
+    """A float of the 16 digits that Fluent Bit prints, so that it looks the same."""
+    return float(f"{value:.16g}")
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not JSON")
+
+
+_lenient = json.JSONDecoder(strict=False, parse_int=_integer, parse_constant=_refuse)
+
+__all__ = ["read_object"]

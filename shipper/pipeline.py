@@ -1,0 +1,318 @@
+"""From a configuration to a pipeline: every section checked, every instance named, nothing started yet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from .config.environment import Environment
+from .config.load import load_parsers, read_service
+from .config.model import Configuration, Section
+from .config.options import did_you_mean, option_problem, read_options
+from .config.service import ServiceOptions
+from .config.units import parse_bool
+from .context import Context
+from .errors import ConfigError, OptionError, Problem
+from .log import Log
+from .parsers.base import Parser, ParserLibrary
+from .parsers.library import build_parsers
+from .parsers.multiline import build_multiline
+from .plugins import KINDS, Plugin, PluginKind, find_plugin, plugin_names
+from .retry import Backoff
+from .router import Route, outputs_without_tags
+
+_REMARK_EVERY_S = 60.0
+_TAG_PART_OF_PATH = re.compile("<[^>]+>")
+_NAMES_A_PARSER = re.compile("parser(_firstline|_[0-9]+)?")
+
+
+class Instance(msgspec.Struct, frozen=True, kw_only=True):
+    """A plugin as one section configures it, ready to be made.
+
+    `name` is the plugin and its number among the instances of its kind (`tail.0`); `alias` is what logs and metrics
+    call it. `options` is an instance of the plugin's option class.
+    """
+
+    kind: PluginKind
+    plugin: str
+    name: str
+    alias: str
+    type: Plugin
+    options: Any
+    section: Section
+
+    def make(self, context: Context) -> Any:
+        """The plugin's object; raises `ConfigError` if an option cannot be used."""
+        try:
+            return self.type(self.options, context)
+        except OptionError as error:
+            raise ConfigError([self.problem(error)]) from error
+
+    def log(self) -> Log:
+        """The log of this instance, at the level that its options ask for."""
+        log = Log(f"[{self.kind}:{self.plugin}:{self.alias}] ", f"{self.kind}.{self.name}")
+        if self.options.log_level:
+            log.set_level(self.options.log_level)
+        return log
+
+    def problem(self, error: OptionError) -> Problem:
+        """What to tell about an option that the plugin found unusable, with the place where it was written."""
+        return option_problem(error, self.section, self.plugin)
+
+
+class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole configuration that has been checked; instances are in the order of their sections."""
+
+    service: ServiceOptions
+    inputs: tuple[Instance, ...] = ()
+    filters: tuple[Instance, ...] = ()
+    outputs: tuple[Instance, ...] = ()
+    parsers: ParserLibrary = msgspec.field(default_factory=ParserLibrary)
+
+    def instances(self) -> tuple[Instance, ...]:
+        """All instances, against the direction of the flow."""
+        return (*self.outputs, *self.filters, *self.inputs)
+
+
+class PipelineError(ConfigError):
+    """The sections of a configuration cannot become a pipeline; `failed` names the kinds of plugin concerned."""
+
+    def __init__(self, problems: Sequence[Problem], failed: Sequence[PluginKind] = ()) -> None:
+        super().__init__(_by_place(problems))
+        self.failed = tuple(failed)
+
+
+def build_pipeline(
+    configuration: Configuration,
+    environment: Environment,
+    parsers_files: Sequence[str] = (),
+    found: Sequence[Problem] = (),
+) -> Pipeline:
+    """Check every section and give back what the engine runs; `parsers_files` are read before those of the SERVICE.
+
+    Raises `PipelineError` with every mistake: those `found` while the files were read, and its own. Remarks that stop
+    nothing are added to the configuration's warnings, whether it raises or not.
+    """
+    problems = list(found)
+    service = _service(configuration, problems)
+    load_parsers(configuration, environment, problems, parsers_files)
+    parsers = _parsers(configuration, problems)
+    builder = _Builder(configuration, service or ServiceOptions())
+    instances = {kind: builder.instances(kind) for kind in KINDS}
+    filters = tuple(i for i in instances["filter"] if _is_active(i))
+    failed = builder.failed()
+    if "input" not in failed and "filter" not in failed:
+        configuration.warnings += _unreachable(instances["input"], filters, instances["output"])
+    problems += builder.all_problems()
+    if problems or service is None:
+        raise PipelineError(problems, failed)
+    return Pipeline(
+        service=service, inputs=instances["input"], filters=filters, outputs=instances["output"], parsers=parsers
+    )
+
+
+def try_instances(pipeline: Pipeline) -> None:
+    """Make every instance and throw it away, and look up every parser that options name.
+
+    Raises `PipelineError` with every mistake found. Nothing is opened, so this is all that can be known of a
+    configuration on a machine where it is not going to run.
+    """
+    problems: dict[PluginKind, list[Problem]] = {kind: [] for kind in KINDS}
+    for instance in pipeline.instances():
+        context = Context(
+            kind=instance.kind,
+            name=instance.name,
+            alias=instance.alias,
+            log=instance.log(),
+            service=pipeline.service,
+            parsers=pipeline.parsers,
+        )
+        problems[instance.kind] += _mistakes_of(instance, context)
+    if any(problems.values()):
+        failed = [kind for kind in KINDS if problems[kind]]
+        raise PipelineError([p for kind in KINDS for p in problems[kind]], failed)
+
+
+def _mistakes_of(instance: Instance, context: Context) -> list[Problem]:
+    found: list[Problem] = []
+    try:
+        instance.make(context)
+    except ConfigError as error:
+        found += error.problems
+    told = {problem.origin for problem in found}
+    return found + [p for p in _unknown_parsers(instance, context.parsers) if p.origin not in told]
+
+
+class _Builder:
+    """Turns sections into instances; holds the problems found so far, by kind."""
+
+    def __init__(self, configuration: Configuration, service: ServiceOptions) -> None:
+        self._sections: dict[PluginKind, list[Section]] = {
+            "input": configuration.inputs,
+            "filter": configuration.filters,
+            "output": configuration.outputs,
+        }
+        self._service = service
+        self._warn = configuration.warnings.append
+        self._problems: dict[PluginKind, list[Problem]] = {kind: [] for kind in KINDS}
+
+    def all_problems(self) -> list[Problem]:
+        return [problem for kind in KINDS for problem in self._problems[kind]]
+
+    def failed(self) -> list[PluginKind]:
+        return [kind for kind in KINDS if self._problems[kind]]
+
+    def instances(self, kind: PluginKind) -> tuple[Instance, ...]:
+        """The instances of a kind without those that have a mistake; numbers are given as if there were none."""
+        if kind == "output":
+            self._refuse_one_name_for_two()
+        found = (self._instance(kind, number, section) for number, section in enumerate(self._sections[kind]))
+        return tuple(instance for instance in found if instance is not None)
+
+    def _instance(self, kind: PluginKind, number: int, section: Section) -> Instance | None:
+        plugin = (section.get("name") or "").strip().lower()
+        found = self._plugin(kind, plugin, section)
+        if found is None:
+            return None
+        name = f"{plugin}.{number}"
+        if kind == "filter":
+            self._demand_match(name, section)
+        options: Any = read_options(found.Options, section, plugin, self._problems[kind], self._warn)
+        if options is None:
+            return None
+        if kind == "input":
+            self._settle_storage(name, options, section)
+        return Instance(
+            kind=kind,
+            plugin=plugin,
+            name=name,
+            alias=options.alias or name,
+            type=found,
+            options=options,
+            section=section,
+        )
+
+    def _plugin(self, kind: PluginKind, name: str, section: Section) -> Plugin | None:
+        if not name:
+            self._problems[kind].append(_without_name(kind, section))
+            return None
+        found = find_plugin(kind, name)
+        if found is None:
+            message = f"section '{name}' tried to instance a plugin name that doesn't exist: no {kind} is called so"
+            self._problems[kind].append(Problem(message, section.origin_of("name"), _other_plugin(kind, name)))
+        return found
+
+    def _demand_match(self, name: str, section: Section) -> None:
+        if section.last("match") is None and section.last("match_regex") is None:
+            message = f"NO match rule for {name} filter instance: it has neither Match nor Match_Regex"
+            self._problems["filter"].append(Problem(message, section.origin, "add: Match *", 255))
+
+    def _settle_storage(self, name: str, options: Any, section: Section) -> None:
+        """Let the input have the service's storage type if it is to inherit it, and refuse files without a folder."""
+        if options.storage_type is None and self._service.storage_inherit:
+            options.storage_type = self._service.storage_type
+        if options.storage_type == "filesystem" and not self._service.storage_path:
+            message = f"instance '{name}' requested filesystem storage but no filesystem path was defined"
+            remedy = "add storage.path with a folder to the SERVICE section"
+            self._problems["input"].append(Problem(message, section.origin_of("storage.type"), remedy, 255))
+
+    def _refuse_one_name_for_two(self) -> None:
+        """Counters, queues and cursors go by the name, so two outputs cannot share one."""
+        first: dict[str, Section] = {}
+        for number, section in enumerate(self._sections["output"]):
+            name = section.get("alias") or f"{(section.get('name') or '').lower()}.{number}"
+            other = first.setdefault(name, section)
+            if other is not section:
+                message = f"alias '{name}' is the name of two outputs, the other one is at {other.origin_of('alias')}"
+                remedy = "give each output an alias of its own"
+                self._problems["output"].append(Problem(message, section.origin_of("alias"), remedy, 255))
+
+
+def _service(configuration: Configuration, problems: list[Problem]) -> ServiceOptions | None:
+    service = read_service(configuration, problems)
+    if service is not None:
+        try:
+            Backoff(service.scheduler_base, service.scheduler_cap)
+        except ValueError as error:
+            section = configuration.service
+            origin = (section.last("scheduler.base") or section.last("scheduler.cap") or section).origin
+            problems.append(Problem(str(error), origin, "for example: scheduler.base 5, scheduler.cap 2000"))
+    return service
+
+
+def _parsers(configuration: Configuration, problems: list[Problem]) -> ParserLibrary:
+    log, warn = Log("[parser] "), configuration.warnings.append
+    parsers: dict[str, Parser] = build_parsers(
+        configuration.parsers, problems, warn, remark=lambda message: log.warning(message, every=_REMARK_EVERY_S)
+    )
+    return ParserLibrary(parsers, build_multiline(configuration.multiline_parsers, parsers, problems, warn))
+
+
+def _without_name(kind: PluginKind, section: Section) -> Problem:
+    given = section.last("name")
+    message = f"section '{kind}' is missing the 'name' property"
+    if given is not None and given.unset:
+        return Problem(f"{message} because ${{{given.unset[0]}}} is not set", given.origin, "set the variable")
+    remedy = f"add: Name with one of {', '.join(plugin_names(kind))}"
+    return Problem(message, given.origin if given else section.origin, remedy)
+
+
+def _other_plugin(kind: PluginKind, name: str) -> str:
+    """A remedy for a plugin name that does not exist."""
+    for other in KINDS:
+        if other != kind and name in plugin_names(other):
+            return f"'{name}' is the name of an {other}: put it into a section [{other.upper()}]"
+    return did_you_mean(name, plugin_names(kind))
+
+
+def _by_place(problems: Sequence[Problem]) -> list[Problem]:
+    """The problems of each file by line, the files in the order in which they come up."""
+    files = {name: n for n, name in enumerate(dict.fromkeys(p.origin.file if p.origin else "" for p in problems))}
+    return sorted(problems, key=lambda p: (files[p.origin.file], p.origin.line) if p.origin else (files[""], 0))
+
+
+def _is_active(instance: Instance) -> bool:
+    try:
+        return parse_bool(instance.options.active)
+    except ValueError:
+        return True
+
+
+def _unreachable(inputs: Sequence[Instance], filters: Sequence[Instance], outputs: Sequence[Instance]) -> list[str]:
+    """Warnings about outputs and filters whose pattern fits no tag that an input has."""
+    tags = [_TAG_PART_OF_PATH.sub("*", i.options.tag or i.name) for i in inputs]
+    are_all_known = not any(getattr(i.type, "makes_tags", False) for i in (*inputs, *filters))
+    if not tags or not are_all_known:
+        return []
+    warnings = []
+    for instance in (*filters, *outputs):
+        options = instance.options
+        if outputs_without_tags([Route(instance.name, options.match, options.match_regex)], tags):
+            origin = instance.section.origin_of("match" if options.match is not None else "match_regex")
+            pattern = options.match if options.match is not None else options.match_regex.pattern
+            warnings.append(
+                f"{origin}: {instance.plugin}: match '{pattern}' fits no tag of any input, so {instance.alias} will "
+                f"get nothing - the tags are: {', '.join(tags)}"
+            )
+    return warnings
+
+
+def _unknown_parsers(instance: Instance, library: ParserLibrary) -> list[Problem]:
+    """Problems for options that name a parser nobody has defined; these keys mean the same in every plugin."""
+    problems = []
+    for prop in instance.section.properties:
+        if prop.key == "multiline.parser":
+            names = [name.strip() for name in prop.value.split(",")]
+            unknown, known = [n for n in names if n and not library.multiline(n)], library.multiline_names()
+        elif _NAMES_A_PARSER.fullmatch(prop.key):
+            unknown, known = [n for n in [prop.value] if n and not library.get(n)], library.names()
+        else:
+            continue
+        remedy = "name the file that defines it with Parsers_File in the SERVICE section"
+        for name in unknown:
+            message = f"{instance.plugin}: option '{prop.key}': parser '{name}' is not registered"
+            problems.append(Problem(message, prop.origin, did_you_mean(name, known) if known else remedy))
+    return problems

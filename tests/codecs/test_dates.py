@@ -1,0 +1,44 @@
+"""Dates in front of records, format by format."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from shipper.codecs.dates import DateFormat, encode_dates
+
+T = 1_700_000_000_123_000_000
+
+
+@pytest.mark.parametrize(
+    ("date_format", "time_ns", "expected"),
+    [
+        ("double", T, b"1700000000.123"),
+        ("double", 1_700_000_001_000_000_000, b"1700000001.0"),
+        ("double", 1_700_000_000_123_456_789, b"1700000000.123457"),
+        ("double", 1_700_000_000_000_000_001, b"1700000000.0"),
+        ("double", 5_123_000_000, b"5.123"),
+        ("double", 0, b"0.0"),
+        ("iso8601", T, b'"2023-11-14T22:13:20.123000Z"'),
+        ("iso8601", 1_700_000_000_123_456_789, b'"2023-11-14T22:13:20.123456Z"'),
+        ("iso8601", 1_700_000_001_000_000_000, b'"2023-11-14T22:13:21.000000Z"'),
+        ("iso8601", -1, b'"1969-12-31T23:59:59.999999Z"'),
+        ("java_sql_timestamp", T, b'"2023-11-14 22:13:20.123000"'),
+        ("java_sql_timestamp", 1_700_000_000_500_000_000, b'"2023-11-14 22:13:20.500000"'),
+        ("epoch", T, b"1700000000"),
+        ("epoch_ms", T, b"1700000000123"),
+        ("epoch_ms", 1_700_000_000_500_000_000, b"1700000000500"),
+        ("epoch_millis", T, b"1700000000123"),
+        ("epoch_milliseconds", T, b"1700000000123"),
+    ],
+)
+def test_a_date_is_written_in_its_format(date_format: DateFormat, time_ns: int, expected: bytes) -> None:
+    assert encode_dates([time_ns], date_format) == [expected]
+
+
+@pytest.mark.parametrize("date_format", get_args(DateFormat))
+def test_there_is_one_date_for_each_time_in_order(date_format: DateFormat) -> None:
+    times = [T + n * 700_000_000 for n in range(20)]
+
+    assert encode_dates(times, date_format) == [encode_dates([t], date_format)[0] for t in times]

@@ -1,0 +1,178 @@
+"""Holds what a sink accepted against what a generator wrote: the judgement of every fault test.
+
+For each stream (one std stream of one container) four things must be true:
+
+- every message that was written was accepted at least once (nothing lost),
+- every accepted text is, to the byte, one that was written (nothing broken or invented),
+- first arrivals come in the order of writing; ranges that are sent again may repeat what was there before,
+- a message that came twice came first in a put that the shipper could not know to be safe: one that was accepted
+  without an answer, or one that a kill followed so closely that its position was not yet saved.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from tests.components.generator import Manifest, message
+from tests.components.sink import Put
+
+SAVED_WITHIN_S = 1.0
+"""A delivered position is on disk at latest so long after the answer to its put."""
+
+_ADDRESS = re.compile(r"(?P<stream>[a-z0-9-]+:(?:stdout|stderr)):(?P<number>\d+) ")
+
+Event = tuple[int, str, str]
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What the audit found; the lists name the first few culprits, the numbers count all."""
+
+    written: int
+    delivered: int
+    lost: int
+    duplicates: int
+    unexplained: int
+    broken: int
+    disordered: int
+    invalid_puts: int
+    culprits: list[str]
+
+    @property
+    def is_clean(self) -> bool:
+        """Nothing lost, broken or out of order, and every duplicate has a reason."""
+        return not (self.lost or self.unexplained or self.broken or self.disordered or self.invalid_puts)
+
+    def __str__(self) -> str:
+        head = (
+            f"written {self.written} = delivered {self.delivered} + lost {self.lost}; duplicates {self.duplicates}"
+            f" ({self.unexplained} unexplained), broken {self.broken}, out of order {self.disordered},"
+            f" invalid puts {self.invalid_puts}"
+        )
+        return "\n  ".join([head, *self.culprits])
+
+
+class _Stream:
+    """What arrived of one stream: the put in which each message came first, and the highest number so far."""
+
+    def __init__(self, written: int) -> None:
+        self.first_put = [0] * written
+        self.highest = -1
+
+    def missing(self) -> list[int]:
+        return [number for number, put in enumerate(self.first_put) if not put]
+
+
+class Audit:
+    """Takes accepted events in order of arrival, then gives its verdict."""
+
+    def __init__(self, manifest: Manifest, puts: Iterable[Put], kills: Sequence[float]) -> None:
+        self._streams = {name: _Stream(count) for name, count in manifest.streams.items()}
+        self._puts = {put.number: put for put in puts}
+        self._kills = kills
+        self._duplicates = self._unexplained = self._broken = self._disordered = 0
+        self._culprits: list[str] = []
+        # Numbers that came twice without a reason, by stream and the two puts.
+        self._repeated: dict[tuple[str, int, int], list[int]] = {}
+
+    def take(self, event: Event) -> None:
+        """Judge one accepted event."""
+        put, _, text = event
+        address = _ADDRESS.match(text)
+        stream = self._streams.get(address["stream"]) if address else None
+        if address is None or stream is None:
+            self._broken += 1
+            self._blame(f"broken, put {put}: {text[:120]!r}")
+            return
+        number = int(address["number"])
+        if number >= len(stream.first_put) or text != message(address["stream"], number):
+            self._broken += 1
+            self._blame(f"broken, put {put}: {text[:120]!r}")
+        elif before := stream.first_put[number]:
+            self._judge_duplicate(address["stream"], number, before, put)
+        else:
+            self._judge_order(stream, number, f"{address['stream']}:{number}", put)
+
+    def verdict(self) -> Verdict:
+        lost = 0
+        for name, stream in self._streams.items():
+            missing = stream.missing()
+            lost += len(missing)
+            if missing:
+                self._blame(f"lost, {name}: {_ranges(missing)}")
+        for (name, before, again), numbers in self._repeated.items():
+            self._blame(
+                f"twice without a reason, {name}: {_ranges(numbers)} in put {before}, answered, and put {again}"
+            )
+        invalid = [put for put in self._puts.values() if put.outcome == "invalid"]
+        for put in invalid:
+            self._blame(f"invalid put {put.number}: {put.detail}")
+        written = sum(len(stream.first_put) for stream in self._streams.values())
+        return Verdict(
+            written=written,
+            delivered=written - lost,
+            lost=lost,
+            duplicates=self._duplicates,
+            unexplained=self._unexplained,
+            broken=self._broken,
+            disordered=self._disordered,
+            invalid_puts=len(invalid),
+            culprits=self._culprits,
+        )
+
+    def _judge_duplicate(self, stream: str, number: int, before: int, again: int) -> None:
+        self._duplicates += 1
+        first, second = self._puts.get(before), self._puts.get(again)
+        if first is None or second is None or first.outcome != "answered":
+            return  # a put without a line of its own ended with the sink, so it is in doubt too
+        if any(first.begun <= kill <= min(first.ended + SAVED_WITHIN_S, second.ended) for kill in self._kills):
+            return
+        self._unexplained += 1
+        self._repeated.setdefault((stream, before, again), []).append(number)
+
+    def _judge_order(self, stream: _Stream, number: int, address: str, put: int) -> None:
+        stream.first_put[number] = put
+        if number < stream.highest:
+            self._disordered += 1
+            self._blame(f"out of order, put {put}: {address} after {stream.highest}")
+        stream.highest = max(stream.highest, number)
+
+    def _blame(self, text: str) -> None:
+        if len(self._culprits) < 20:
+            self._culprits.append(text)
+
+
+def audit(manifest: Manifest, sink_folder: Path, kills: Sequence[float] = ()) -> Verdict:
+    """Judge what the sink of this folder accepted; `kills` are the wall times at which the shipper was killed."""
+    court = Audit(manifest, read_puts(sink_folder), kills)
+    for event in read_events(sink_folder):
+        court.take(event)
+    return court.verdict()
+
+
+def read_puts(sink_folder: Path) -> list[Put]:
+    return [msgspec.json.decode(line, type=Put) for line in _lines(sink_folder / "puts.jsonl")]
+
+
+def read_events(sink_folder: Path) -> Iterable[Event]:
+    decode = msgspec.json.Decoder(Event).decode
+    return (decode(line) for line in _lines(sink_folder / "events.jsonl"))
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines() if path.exists() else []
+
+
+def _ranges(numbers: list[int]) -> str:
+    """`0-4, 9` for 0, 1, 2, 3, 4, 9; the first few ranges of a long list."""
+    ranges: list[tuple[int, int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], number)
+        else:
+            ranges.append((number, number))
+    told = [f"{a}-{b}" if a < b else f"{a}" for a, b in ranges[:8]]
+    return ", ".join(told) + (f" and {len(ranges) - 8} ranges more" if len(ranges) > 8 else "")

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from shipper.buffers.memory import MemoryBuffer
+from shipper.dispatcher import Dispatcher
+from shipper.errors import Rejected, RetryLater
+from shipper.log import Log
+from shipper.retry import Backoff
+from shipper.testing import ManualClock, MemoryOutput, batch_of, context_of, settle
+
+
+class Bench:
+    """A dispatcher over one buffer, with a clock by hand and back-offs of their shortest length."""
+
+    def __init__(self, output: MemoryOutput, concurrency: int = 8, retries: int | None = None) -> None:
+        self.clock = ManualClock()
+        self.output = output
+        self.context = context_of("output", "out.0", self.clock)
+        backoff = Backoff(1, 8, pick=lambda low, high: low)
+        self.dispatcher = Dispatcher(output, self.context, concurrency, retries, backoff)
+        self.buffer = MemoryBuffer("in.0", 1_000_000, self.clock, Log(""))
+        self.dispatcher.attach("in.0", self.buffer)
+
+    def put(self, *lines: str, tag: str = "test") -> None:
+        self.buffer.put(batch_of(*lines, tag=tag), ["out.0"])
+
+    def count(self, name: str, **labels: str) -> int:
+        return self.context.metrics.total(f"output_{name}", name="out.0", **labels)
+
+
+@asynccontextmanager
+async def running(bench: Bench) -> AsyncIterator[Bench]:
+    task = asyncio.ensure_future(bench.dispatcher.run())
+    await settle()
+    try:
+        yield bench
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_records_are_delivered_when_they_have_waited_for_flush() -> None:
+    async with running(Bench(MemoryOutput())) as bench:
+        bench.put("a", "b")
+        await bench.clock.advance(0.9)
+        before = list(bench.output.sent)
+        await bench.clock.advance(0.2)
+
+        assert before == []
+        assert bench.output.sent == [["a", "b"]]
+        assert bench.count("proc_records_total") == 2
+
+
+async def test_a_delivery_is_tried_again_after_the_back_off_and_counted_once() -> None:
+    async with running(Bench(MemoryOutput([RetryLater("busy"), None]))) as bench:
+        bench.put("a")
+        await bench.clock.advance(1)
+        failed_at_first = list(bench.output.sent)
+        await bench.clock.advance(2.1)
+
+        assert failed_at_first == []
+        assert bench.output.sent == [["a"]]
+        assert (bench.count("retries_total"), bench.count("proc_records_total")) == (1, 1)
+
+
+async def test_the_destination_may_ask_for_a_longer_wait() -> None:
+    async with running(Bench(MemoryOutput([RetryLater("slow down", after=30), None]))) as bench:
+        bench.put("a")
+        await bench.clock.advance(29)
+        before = list(bench.output.sent)
+        await bench.clock.advance(3)
+
+        assert before == []
+        assert bench.output.sent == [["a"]]
+
+
+async def test_a_refused_delivery_is_dropped_and_counted_with_the_reason() -> None:
+    async with running(Bench(MemoryOutput([Rejected("too_old")]))) as bench:
+        bench.put("a", "b")
+        await bench.clock.advance(1)
+
+        assert bench.count("dropped_records_total", reason="too_old") == 2
+        assert bench.dispatcher.held() == (0, 0)
+
+
+@pytest.mark.parametrize(("retries", "reason"), [(0, "no_retries"), (2, "retries_exhausted")])
+async def test_retries_end_where_the_configuration_says_so(retries: int, reason: str) -> None:
+    bench = Bench(MemoryOutput([RetryLater("no")] * 10), retries=retries)
+    async with running(bench):
+        bench.put("a")
+        await bench.clock.advance(60)
+
+        assert bench.output.attempts == retries + 1
+        assert bench.count("dropped_records_total", reason=reason) == 1
+
+
+async def test_transient_errors_are_retried_without_end_by_default() -> None:
+    async with running(Bench(MemoryOutput([RetryLater("no")] * 50))) as bench:
+        bench.put("a")
+        await bench.clock.advance(2000)
+
+        assert bench.output.sent == [["a"]]
+
+
+async def test_an_outage_makes_one_attempt_a_step_and_not_one_for_every_delivery() -> None:
+    bench = Bench(MemoryOutput([RetryLater("away")] * 1000, by_tag=True))
+    async with running(bench):
+        for n in range(100):
+            bench.put("a", tag=f"t{n}")
+        await bench.clock.advance(100)
+
+        assert bench.output.attempts < 8 + 100 / 2
+        assert bench.dispatcher.held()[0] == 100
+
+
+async def test_everything_is_delivered_soon_after_an_outage() -> None:
+    bench = Bench(MemoryOutput([RetryLater("away")] * 20, by_tag=True))
+    async with running(bench):
+        for n in range(100):
+            bench.put("a", tag=f"t{n}")
+        await bench.clock.advance(200)
+
+        assert len(bench.output.sent) == 100
+
+
+async def test_one_failing_lane_does_not_hold_up_the_others() -> None:
+    class OneBadTag(MemoryOutput):
+        async def send(self, delivery):  # type: ignore[no-untyped-def]
+            if delivery.lane == "bad":
+                raise RetryLater("bad stream")
+            await super().send(delivery)
+
+    bench = Bench(OneBadTag(by_tag=True))
+    async with running(bench):
+        for round_number in range(20):
+            bench.put("x", tag="bad")
+            for n in range(5):
+                bench.put(f"{round_number}", tag=f"good{n}")
+            await bench.clock.advance(1)
+        await bench.clock.advance(1)
+
+        assert len(bench.output.sent) == 100
+
+
+async def test_order_within_a_lane_survives_failures() -> None:
+    script: list[Exception | None] = [None, RetryLater("x"), None, RetryLater("y"), RetryLater("z"), None]
+    async with running(Bench(MemoryOutput(script))) as bench:
+        for n in range(30):
+            bench.put(f"{n}")
+            await bench.clock.advance(1)
+        await bench.clock.advance(60)
+
+        assert [line for lines in bench.output.sent for line in lines] == [str(n) for n in range(30)]
+
+
+async def test_a_bug_in_an_output_is_logged_and_its_records_stay_owed() -> None:
+    async with running(Bench(MemoryOutput([ZeroDivisionError("bug"), None]))) as bench:
+        bench.put("a")
+        await bench.clock.advance(60)
+
+        assert bench.output.sent == [["a"]]
+        assert bench.count("failures_total") == 1
+
+
+async def test_a_hanging_send_is_cut_off_and_tried_again() -> None:
+    hang = asyncio.Event()
+    bench = Bench(MemoryOutput(hang=hang))
+    async with running(bench):
+        bench.put("a")
+        await bench.clock.advance(1)
+        in_flight = bench.dispatcher.held()
+        hang.set()
+        await settle()
+
+        assert in_flight == (1, 2)
+        assert bench.output.sent == [["a"]]
+
+
+async def test_draining_tries_waiting_deliveries_at_once_and_ends_when_nothing_is_left() -> None:
+    bench = Bench(MemoryOutput([RetryLater("away", after=1000)]))
+    task = asyncio.ensure_future(bench.dispatcher.run())
+    bench.put("a")
+    await bench.clock.advance(2)
+    bench.put("b")
+
+    bench.dispatcher.begin_drain()
+    await bench.clock.advance(1)
+
+    assert bench.output.sent == [["a"], ["b"]]
+    assert task.done()
+
+
+async def test_a_cancelled_dispatcher_still_owes_what_was_in_flight() -> None:
+    bench = Bench(MemoryOutput(hang=asyncio.Event()))
+    async with running(bench):
+        bench.put("a")
+        await bench.clock.advance(2)
+
+    assert bench.dispatcher.held() == (1, 2)
+    assert bench.output.sent == []
+
+
+@pytest.mark.parametrize(
+    ("failures", "bounds"),
+    [
+        (1, (6, 11)),
+        (2, (6, 21)),
+        (3, (6, 41)),
+        (4, (6, 81)),
+        (5, (6, 161)),
+        (8, (6, 1281)),
+        (9, (6, 2001)),
+        (50, (6, 2001)),
+    ],
+)
+def test_back_off_has_the_bounds_of_fluent_bit(failures: int, bounds: tuple[int, int]) -> None:
+    assert Backoff(5, 2000).bounds(failures) == bounds
+
+
+@pytest.mark.parametrize("pick", [min, max])
+def test_a_wait_lies_within_its_bounds(pick: Callable[[int, int], int]) -> None:
+    backoff = Backoff(1, 1, pick)
+
+    assert backoff.wait(7) == 2
+
+
+def test_a_cap_below_the_base_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"scheduler\.cap"):
+        Backoff(5, 3)
