@@ -82,6 +82,7 @@ class Dispatcher:
         self._order = itertools.count()
         self._in_flight = 0
         self._is_draining = False
+        self._left_over = 0
         self._wake = asyncio.Event()
         count = context.counter
         self._proc_records, self._proc_bytes = count("proc_records_total"), count("proc_bytes_total")
@@ -116,7 +117,7 @@ class Dispatcher:
                 while self._in_flight < self._concurrency and (found := self._next(now)):
                     self._in_flight += 1
                     attempts.create_task(self._attempt(*found))
-                if self._is_draining and self._in_flight == 0 and self.held()[0] == 0:
+                if self._is_draining and self._in_flight == 0 and self.held()[0] == self._left_over:
                     return
                 await self._clock.wait(self._wake, self._sleep_s(now))
 
@@ -202,10 +203,16 @@ class Dispatcher:
         now = self._clock.monotonic()
         wish = error.after or 0.0 if isinstance(error, RetryLater) else 0.0
         self._circuit.failed(now, wish)
+        is_last = self._retries is not None and delivery.attempts >= self._retries
         if self._is_draining:
-            self._wait(now + DRAIN_RETRY_S, source, delivery)
+            # Nothing is dropped because the service stops: what may not be tried again stays owed to its input.
+            if is_last:
+                self._left_over += delivery.records
+            else:
+                delivery.attempts += 1
+                self._wait(now + DRAIN_RETRY_S, source, delivery)
             return
-        if self._retries is not None and delivery.attempts >= self._retries:
+        if is_last:
             self._retries_failed.add()
             self._log.error(f"chunk cannot be retried: {self._told(source, delivery)}", reason=error)
             self._finish(

@@ -101,11 +101,11 @@ class Engine:
 
     def _make_instances(self) -> None:
         problems: list[Problem] = []
-        backoff = self._backoff(problems)
+        backoff = Backoff(self._service.scheduler_base, self._service.scheduler_cap)
         outputs = [(i, self._make(i, problems)) for i in self._pipeline.outputs]
         filters = [(i, self._make(i, problems)) for i in self._pipeline.filters]
         inputs = [(i, self._make(i, problems)) for i in self._pipeline.inputs]
-        if problems or backoff is None:
+        if problems:
             raise ConfigError(problems)
         for instance, (output, context) in [(i, made) for i, made in outputs if made]:
             self._outputs.append(output)
@@ -117,7 +117,7 @@ class Engine:
             match = match_route(instance.options.match, instance.options.match_regex)
             self._filters.append(ActiveFilter(one, match, context))
         routes = [Route(i.name, i.options.match, i.options.match_regex) for i, _ in outputs]
-        router = Router(routes, len(inputs))
+        router = Router(routes, len(inputs) + sum(1 for active in self._filters if active.filter.makes_tags))
         for warning in router.warnings:
             self._log.warning(warning.removeprefix("[engine] "))
         for instance, (one, context) in [(i, made) for i, made in inputs if made]:
@@ -135,14 +135,11 @@ class Engine:
         self._inputs.append(_RunningInput(one, context, buffer, intake))
 
     def _make(self, instance: Instance, problems: list[Problem]) -> tuple[Any, Context] | None:
-        log = Log(f"[{instance.kind}:{instance.plugin}:{instance.alias}] ", f"{instance.kind}.{instance.name}")
-        if instance.options.log_level:
-            log.set_level(instance.options.log_level)
         context = Context(
             kind=instance.kind,
             name=instance.name,
             alias=instance.alias,
-            log=log,
+            log=instance.log(),
             clock=self._clock,
             disk=self._disk,
             metrics=self.metrics,
@@ -159,13 +156,6 @@ class Engine:
 
     def _memory_limit(self, instance: Instance) -> int:
         return int(instance.options.mem_buf_limit) or DEFAULT_MEMORY_LIMIT
-
-    def _backoff(self, problems: list[Problem]) -> Backoff | None:
-        try:
-            return Backoff(self._service.scheduler_base, self._service.scheduler_cap)
-        except ValueError as error:
-            problems.append(Problem(str(error), None, "for example: scheduler.base 5, scheduler.cap 2000"))
-            return None
 
     async def _open_instances(self) -> None:
         problems: list[Problem] = []

@@ -29,7 +29,9 @@ def test_folder_and_module_are_both_plugins() -> None:
     assert {"null", "cloudwatch_logs"} <= set(plugin_names("output"))
 
 
-@pytest.mark.parametrize("name", ["", "nope", "base", "__init__", "../inputs/dummy", "record_format", "a.b", "dummy # c"])
+@pytest.mark.parametrize(
+    "name", ["", "nope", "base", "__init__", "../inputs/dummy", "record_format", "a.b", "dummy # c"]
+)
 def test_other_names_find_nothing(name: str) -> None:
     assert find_plugin("output", name) is None
 

@@ -94,10 +94,7 @@ def test_json_describes_every_plugin_and_option() -> None:
     schema: dict[str, Any] = msgspec.json.decode(plugins_json())
 
     null = next(plugin for plugin in schema["outputs"] if plugin["name"] == "null")
+    option = next(o for o in null["properties"]["options"] if o["name"] == "json_date_key")
     assert schema["fluent-bit"]["version"] == "5.1.1"
-    assert {"name": "json_date_key", "default": "date", "type": "text", "required": False} == {
-        key: value
-        for key, value in next(o for o in null["properties"]["options"] if o["name"] == "json_date_key").items()
-        if key != "description"
-    }
+    assert (option["type"], option["default"], option["required"]) == ("text", "date", False)
     assert "match" in [o["name"] for o in null["properties"]["global_options"]]

@@ -23,6 +23,9 @@ from tests.components.sink import Put
 SAVED_WITHIN_S = 1.0
 """A delivered position is on disk at latest so long after the answer to its put."""
 
+SEEN_WITHIN_S = 1.0
+"""A sink on a busy machine may see the request of a killed shipper so much later."""
+
 _ADDRESS = re.compile(r"(?P<stream>[a-z0-9-]+:(?:stdout|stderr)):(?P<number>\d+) ")
 
 Event = tuple[int, str, str]
@@ -128,7 +131,8 @@ class Audit:
         first, second = self._puts.get(before), self._puts.get(again)
         if first is None or second is None or first.outcome != "answered":
             return  # a put without a line of its own ended with the sink, so it is in doubt too
-        if any(first.begun <= kill <= min(first.ended + SAVED_WITHIN_S, second.ended) for kill in self._kills):
+        earliest, latest = first.begun - SEEN_WITHIN_S, min(first.ended + SAVED_WITHIN_S, second.ended)
+        if any(earliest <= kill <= latest for kill in self._kills):
             return
         self._unexplained += 1
         self._repeated.setdefault((stream, before, again), []).append(number)

@@ -37,8 +37,16 @@ def each_misbehaviour_once() -> list[Window]:
 
 
 def kill_at_random(world: World, kills: int, rng: random.Random) -> None:
-    for _ in range(kills):
-        time.sleep(rng.uniform(1.5, 2.5))
+    """Kill and start it again at any moment of its life: mostly while it delivers, now and then while it starts.
+
+    The first kill waits for a delivery: what was rotated away before a shipper ever ran is not its to deliver.
+    """
+    for number in range(kills):
+        if number == 0 or rng.random() < 0.8:
+            world.wait_for_a_put()
+            time.sleep(rng.uniform(0, 1.5))
+        else:
+            time.sleep(rng.uniform(0, 1))
         world.kill()
         time.sleep(rng.uniform(0, 0.5))
         world.start_shipper()
@@ -63,7 +71,8 @@ def test_nothing_is_lost_or_repeated_when_it_is_restarted_with_sigterm(tmp_path:
         world.start_generator(*lines_at(4000, seed, rotate_bytes=500_000))
         world.start_shipper()
         for _ in range(3):
-            time.sleep(rng.uniform(1.5, 2.5))
+            world.wait_for_a_put()
+            time.sleep(rng.uniform(0, 1.5))
             world.terminate()
             world.start_shipper()
         world.finish()

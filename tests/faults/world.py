@@ -50,6 +50,7 @@ class World:
         self._port = free_port()
         self._windows = windows
         self._shipper_log = folder / "shipper.log"
+        self._puts_at_start = 0
         # The processes that run now; the shipper is None between a kill and the next start.
         self._sink: subprocess.Popen[bytes] | None = None
         self._generator: subprocess.Popen[bytes] | None = None
@@ -75,6 +76,8 @@ class World:
         self._generator = self._python("tests.components.generator", str(self._logs), *manifest, *options)
 
     def start_shipper(self) -> None:
+        puts = self._sink_folder / "puts.jsonl"
+        self._puts_at_start = puts.stat().st_size if puts.exists() else 0
         variables = {"LOGS": str(self._logs), "STATE": str(self._state), "SINK_PORT": str(self._port)}
         with self._shipper_log.open("ab") as log:
             self._shipper = subprocess.Popen(
@@ -85,6 +88,16 @@ class World:
                 stdout=log,
                 stderr=log,
             )
+
+    def wait_for_a_put(self) -> None:
+        """Until the sink has seen a put of the shipper that runs now."""
+        puts = self._sink_folder / "puts.jsonl"
+        limit = time.monotonic() + _PATIENCE_S
+        while not puts.exists() or puts.stat().st_size <= self._puts_at_start:
+            self._running_shipper()
+            if time.monotonic() > limit:
+                raise AssertionError(f"the shipper has sent nothing for {_PATIENCE_S:g} s\n{self.end_of_log()}")
+            time.sleep(0.02)
 
     def kill(self) -> None:
         """`kill -9` of the shipper; the moment is remembered for the audit."""

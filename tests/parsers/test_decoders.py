@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper.parsers.decoders import DecodeRule, Decoders
+from shipper.parsers.decoders import Decoders, DecodeRule
 from shipper.parsers.escapes import unescape, unescape_unicode, unquote_mysql
 from shipper.record import Body
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper.parsers.decoders import DecodeRule, Decoders
+from shipper.parsers.decoders import Decoders, DecodeRule
 from shipper.parsers.ltsv import LtsvParser
 from shipper.parsers.record_time import RecordTime
 from shipper.parsers.time_format import TimeFormat

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shipper.parsers.decoders import DecodeRule, Decoders
+from shipper.parsers.decoders import Decoders, DecodeRule
 from shipper.parsers.onigmo import Regex
 from shipper.parsers.record_time import RecordTime
 from shipper.parsers.regex import RegexParser

@@ -29,8 +29,17 @@ def test_an_integer_is_what_a_text_begins_with(text: str, value: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1.5", 1.5), ("1e3", 1000.0), (".5x", 0.5), ("1.", 1.0), ("-2.5e-1", -0.25), ("1e", 1.0), ("x", 0.0), ("-inf", -math.inf)],
-)  # fmt: skip
+    [
+        ("1.5", 1.5),
+        ("1e3", 1000.0),
+        (".5x", 0.5),
+        ("1.", 1.0),
+        ("-2.5e-1", -0.25),
+        ("1e", 1.0),
+        ("x", 0.0),
+        ("inf", math.inf),
+    ],
+)
 def test_a_float_is_what_a_text_begins_with(text: str, value: float) -> None:
     assert to_float(text) == value
 

@@ -194,7 +194,7 @@ class JoinedLines(Assembler):
         start = block.start + len(block.data) - len(data)
         offsets = _line_offsets(data, start)
         append, source, skip_empty = self._joiner.append, block.source, self._skip_empty
-        for line, begin, end in zip(decode_lines(data, self._tally), offsets, offsets[1:], strict=True):
+        for line, begin, end in zip(decode_lines(data, self._tally), offsets[:-1], offsets[1:], strict=True):
             if not (skip_empty and line in ("", "\r")):
                 append(line, begin, end, source)
         return self._finished()

@@ -12,6 +12,9 @@ from ...log import Log
 from .verdicts import is_denied
 
 _FORGET_CREDENTIALS_S = 60.0
+_DISPENSABLE = ("CreateLogStream", "PutRetentionPolicy")
+"""Calls without which delivery may go on; whoever makes them tells what it means that they are denied."""
+
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -78,5 +81,6 @@ class Calls:
             self._forgotten_at = now
             self._api.forget_credentials()
         what = f"not allowed: logs:{operation} on log group {group}"
-        self._log.error(f"{what}; records are held until it is allowed", every=60, reason=error)
+        if operation not in _DISPENSABLE:
+            self._log.error(f"{what}; records are held until it is allowed", every=60, reason=error)
         return Denied(f"{what} ({error})", error.after)

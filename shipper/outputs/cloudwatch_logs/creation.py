@@ -61,14 +61,15 @@ class Creator:
         """
         self._log.info(f"Creating log stream {stream.name} in log group {stream.group}")
         try:
-            if not await self._create_stream(stream):
-                await self._create_group(stream.group)
-                if not await self._create_stream(stream):
-                    raise StreamBlocked(f"log group {stream.group} was created but is not there yet", 1.0)
-        except Denied:
+            is_there = await self._create_stream(stream)
+        except Denied as error:
             # The stream may have been made by somebody who is allowed to; sending to it will tell.
-            self._log.warning("may not create log streams; sending all the same", every=60, group=stream.group)
+            self._log.warning("cannot create log streams; sending all the same", every=60, reason=error)
             return
+        if not is_there:
+            await self._create_group(stream.group)
+            if not await self._create_stream(stream):
+                raise StreamBlocked(f"log group {stream.group} was created but is not there yet", 1.0)
         self._log.info(f"Created log stream {stream.name}")
 
     async def set_retention_if_due(self, group: str) -> None:

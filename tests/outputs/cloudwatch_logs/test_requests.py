@@ -174,7 +174,7 @@ times = st.one_of(st.integers(0, 3 * DAY_MS), st.integers(0, 5))
 
 
 @given(st.lists(st.tuples(times, texts, lengths), max_size=30), st.sampled_from([EVENT_LIMIT, 262_144]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_every_request_obeys_all_limits_and_no_event_is_lost(drawn: list[tuple[int, str, int]], limit: int) -> None:
     given_events = [(t, (text * (length // len(text) + 1))[: max(length, 1)]) for t, text, length in drawn]
 

@@ -151,6 +151,17 @@ async def test_stream_that_may_not_be_created_is_sent_to_all_the_same(scripted_a
     assert delivery.accepted == 1
 
 
+async def test_group_that_may_not_be_created_holds_its_records(scripted_aws: ScriptedAws) -> None:
+    scripted_aws.script("CreateLogStream", error("ResourceNotFoundException"))
+    scripted_aws.script("CreateLogGroup", error("AccessDeniedException"))
+    delivery = delivery_of(timed((T, "a")))
+    async with opened(scripted_aws.url, auto_create_group=True) as output:
+        reason = await refused(output, delivery)
+
+    assert "not allowed: logs:CreateLogGroup on log group /my/group" in str(reason)
+    assert scripted_aws.operations == ["CreateLogStream", "CreateLogGroup"]
+
+
 async def test_creation_keeps_to_the_quota(scripted_aws: ScriptedAws) -> None:
     clock = ManualClock()
     delivery = delivery_of(batch_of(*({"log": "x", "n": n} for n in range(50))))
