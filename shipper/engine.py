@@ -62,6 +62,7 @@ class Engine:
         self._inputs: list[_RunningInput] = []
         self._outputs: list[Output] = []
         self._filters: list[ActiveFilter] = []
+        self._processors: dict[str, list[ActiveFilter]] = {}
         self._dispatchers: list[Dispatcher] = []
         self._stop_wanted = asyncio.Event()
         self._end_now = asyncio.Event()
@@ -105,6 +106,7 @@ class Engine:
         outputs = [(i, self._make(i, problems)) for i in self._pipeline.outputs]
         filters = [(i, self._make(i, problems)) for i in self._pipeline.filters]
         inputs = [(i, self._make(i, problems)) for i in self._pipeline.inputs]
+        self._processors = self._make_processors(problems)
         if problems:
             raise ConfigError(problems)
         for instance, (output, context) in [(i, made) for i, made in outputs if made]:
@@ -117,7 +119,8 @@ class Engine:
             match = match_route(instance.options.match, instance.options.match_regex)
             self._filters.append(ActiveFilter(one, match, context))
         routes = [Route(i.name, i.options.match, i.options.match_regex) for i, _ in outputs]
-        router = Router(routes, len(inputs) + sum(1 for active in self._filters if active.filter.makes_tags))
+        makers = [active for active in (*self._filters, *self._all_processors()) if active.filter.makes_tags]
+        router = Router(routes, len(inputs) + len(makers))
         for warning in router.warnings:
             self._log.warning(warning.removeprefix("[engine] "))
         for instance, (one, context) in [(i, made) for i, made in inputs if made]:
@@ -126,12 +129,25 @@ class Engine:
         accounts = [(i.name, i.alias, d) for (i, _), d in zip(outputs, self._dispatchers, strict=True)]
         self.ledger = Ledger(self.metrics, names, accounts)
 
+    def _make_processors(self, problems: list[Problem]) -> dict[str, list[ActiveFilter]]:
+        """By input the filters that its batches alone go through, whatever their tags."""
+        return {
+            i.name: [
+                ActiveFilter(made[0], _matches_any, made[1]) for p in i.processors if (made := self._make(p, problems))
+            ]
+            for i in self._pipeline.inputs
+        }
+
+    def _all_processors(self) -> list[ActiveFilter]:
+        return [active for units in self._processors.values() for active in units]
+
     def _add_input(self, instance: Instance, one: Input, context: Context, router: Router) -> None:
         limit = self._memory_limit(instance)
         buffer = MemoryBuffer(context.alias, limit, self._clock, Log(""))
         for dispatcher in self._dispatchers:
             dispatcher.attach(context.alias, buffer)
-        intake = Intake(context, self._filters, router, buffer, instance.options.routable)
+        filters = [*self._processors[instance.name], *self._filters]
+        intake = Intake(context, filters, router, buffer, instance.options.routable)
         self._inputs.append(_RunningInput(one, context, buffer, intake))
 
     def _make(self, instance: Instance, problems: list[Problem]) -> tuple[Any, Context] | None:
@@ -162,6 +178,7 @@ class Engine:
         opened: list[tuple[Instance, Callable[[], Any]]] = [
             *zip(self._pipeline.outputs, (o.open for o in self._outputs), strict=True),
             *zip(self._pipeline.filters, (f.filter.open for f in self._filters), strict=True),
+            *zip(self._pipeline.processors(), (p.filter.open for p in self._all_processors()), strict=True),
             *zip(self._pipeline.inputs, (r.input.open for r in self._inputs), strict=True),
         ]
         for instance, open_instance in opened:
@@ -220,7 +237,7 @@ class Engine:
     async def _close_instances(self) -> None:
         for running in self._inputs:
             await running.input.close()
-        for active in self._filters:
+        for active in (*self._all_processors(), *self._filters):
             await active.filter.close()
         for output in self._outputs:
             await output.close()
@@ -270,6 +287,10 @@ def run_engine(pipeline: Pipeline) -> int:
 
 def _refuse_reload() -> None:
     Log("[reload] ").warning("hot reloading is not enabled")
+
+
+def _matches_any(tag: str) -> bool:
+    return True
 
 
 def _run_of(running: _RunningInput) -> Callable[[], Any]:

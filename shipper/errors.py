@@ -9,13 +9,14 @@ import msgspec
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a configuration value was written: a file and a line, or the command line."""
+    """Where a configuration value was written: a file, a line and maybe a column, or the command line."""
 
     file: str
     line: int = 0
+    column: int = 0
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}" if self.line else self.file
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part)
 
 
 class Problem(msgspec.Struct, frozen=True):

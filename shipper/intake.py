@@ -1,14 +1,21 @@
-"""The way of a batch from its input to the buffer: filters, routing, and the counting of both."""
+"""The way of a batch from its input to the buffer: filters, routing, and the counting of both.
+
+A filter that keeps records back hands them out as batches of its own. Those wait in a line until `run` takes them
+through the filters again; an input that emits meanwhile waits until that line is empty. So a full buffer slows the
+input down as it would without the filter, and nothing has to be thrown away.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from .buffers.base import Buffer
 from .context import Context
-from .filters.base import Filter
+from .filters.base import Filter, HoldingFilter
 from .metrics import Counter
 from .record import RecordBatch
 from .router import Router
@@ -33,18 +40,69 @@ class ActiveFilter(msgspec.Struct):
         elif after > records:
             self.context.counter("add_records_total").add(after - records)
 
+    def count_joined(self, records: int) -> None:
+        """Count records that live on as a part of others."""
+        self.context.dropped(records, 0, "joined", wanted=True)
+
+
+class _Holder:
+    """A filter that keeps records of this input back; `due` is when it wants to be asked, None if it holds nothing."""
+
+    __slots__ = ("active", "due", "filter", "ready")
+
+    def __init__(self, active: ActiveFilter, filter: HoldingFilter) -> None:
+        self.active = active
+        self.filter = filter
+        self.due: float | None = None
+        self.ready: list[RecordBatch] = []
+
+    def step(self, source: str, batch: RecordBatch | None, now: float | None) -> tuple[RecordBatch | None, int]:
+        """Let it take a batch, or release what is due; gives what goes on at once, and how many records vanished.
+
+        Records that go in or were held come out, are held, or have become a part of another one.
+        """
+        before = self.filter.held(source) + (len(batch) if batch is not None else 0)
+        left = None
+        if batch is not None:
+            left = self.filter.take(batch, source)
+        else:
+            self.due = self.filter.release(source, now)
+        ready = self.filter.handed_out(source)
+        self.ready += ready
+        after = self.filter.held(source) + sum(map(len, ready)) + (len(left) if left is not None else 0)
+        return left, before - after
+
+
+class _Passage:
+    """A batch on its way through the filters. It may stop while one of them waits, and go on from there later."""
+
+    __slots__ = ("filters", "left", "passed", "position", "receipt", "size", "skipped", "vanished")
+
+    def __init__(
+        self, batch: RecordBatch, filters: tuple[ActiveFilter, ...], skipped: tuple[ActiveFilter, ...] = ()
+    ) -> None:
+        self.left: RecordBatch | None = batch
+        self.receipt = batch.receipt
+        self.size = batch.size
+        self.filters = filters
+        self.skipped = skipped
+        self.position = 0
+        self.passed: list[tuple[ActiveFilter, tuple[int, int], int]] = []
+        self.vanished = 0
+
 
 class Intake:
     """Takes the batches of one input through the filters into its buffer.
 
-    Every record that enters is afterwards stored for at least one output, or counted as dropped: by a filter, or
-    because no output matches its tag.
+    Every record that enters is afterwards stored for at least one output, held by a filter, or counted as dropped: by a
+    filter, or because no output matches its tag.
     """
 
     def __init__(
         self, context: Context, filters: Sequence[ActiveFilter], router: Router, buffer: Buffer, is_routable: bool
     ) -> None:
         self._context = context
+        self._source = context.alias
         self._filters = tuple(filters)
         self._router = router
         self._buffer = buffer
@@ -55,39 +113,129 @@ class Intake:
         self._filtered = context.counter("filtered_records_total")
         self._added = context.counter("added_records_total")
         self._routed: dict[str, Counter] = {}
+        self._holders = {id(f): _Holder(f, f.filter) for f in self._filters if isinstance(f.filter, HoldingFilter)}
+        self._returning: deque[_Passage] = deque()
+        self._all_returned = asyncio.Event()
+        self._wake = asyncio.Event()
+        if self._holders:
+            context.metrics.gauge("input_held_records", self.held, name=context.alias)
+
+    @property
+    def has_holders(self) -> bool:
+        """Whether a filter may keep records back, so that `run` has something to do."""
+        return bool(self._holders)
+
+    def held(self) -> int:
+        """Records that filters keep back, and those that they have handed out and that wait to go on."""
+        kept = sum(holder.filter.held(self._source) for holder in self._holders.values())
+        return kept + sum(len(p.left) for p in self._returning if p.left is not None)
 
     async def emit(self, batch: RecordBatch) -> None:
         """Take over the batch and its receipt; waits while filters wait or the buffer is full.
 
         If cancelled while waiting, nothing was taken or counted and the receipt stays with the caller.
         """
+        while self._returning:
+            await self._all_returned.wait()
         await self._buffer.room(batch.size)
-        records, size, receipt = len(batch), batch.size, batch.receipt
-        left: RecordBatch | None = batch
-        passed: list[tuple[ActiveFilter, tuple[int, int], int]] = []
-        for active in self._filters_for(batch.tag):
-            if left is None:
-                break
-            await active.filter.prepare(left)
-            before = (len(left), left.size)
-            left = active.filter.apply(left)
-            passed.append((active, before, len(left) if left is not None else 0))
+        records, size = len(batch), batch.size
+        passage = _Passage(batch, self._filters_for(batch.tag))
+        await self._go_on(passage)
         # From here on nothing waits: the batch is counted and stored as one step.
-        for active, before, after in passed:
-            active.count(before, after)
         self._records.add(records)
         self._bytes.add(size)
-        self._count_difference(len(left) if left is not None else 0, records)
+        self._finish(passage)
+
+    async def run(self) -> None:
+        """Ask the filters for records that are due, and take what they hand out through the filters, until cancelled."""
+        clock = self._context.clock
+        while True:
+            self._wake.clear()
+            now = clock.monotonic()
+            for holder in self._holders.values():
+                if holder.due is None or holder.due <= now:
+                    self._release(holder, now)
+            await self._go_on_returning()
+            due = min((h.due for h in self._holders.values() if h.due is not None), default=None)
+            await clock.wait(self._wake, None if due is None else max(0.0, due - clock.monotonic()))
+
+    async def hand_out(self) -> None:
+        """Make the filters hand out everything, and wait until it is in the buffer; `run` has ended before."""
+        while self.held():
+            for holder in self._holders.values():
+                self._release(holder, None)
+            await self._go_on_returning()
+
+    async def _go_on(self, passage: _Passage) -> None:
+        filters = passage.filters
+        while passage.left is not None and passage.position < len(filters):
+            active, left = filters[passage.position], passage.left
+            await active.filter.prepare(left)
+            before = (len(left), left.size)
+            holder = self._holders.get(id(active)) if self._holders else None
+            if holder is None:
+                left = active.filter.apply(left)
+                passage.passed.append((active, before, len(left) if left is not None else 0))
+            else:
+                left = self._take(holder, passage)
+                passage.passed.append((active, before, before[0]))
+            if left is not None:
+                passage.receipt = left.receipt
+            passage.left = left
+            passage.position += 1
+
+    def _take(self, holder: _Holder, passage: _Passage) -> RecordBatch | None:
+        left, joined = holder.step(self._source, passage.left, None)
+        passage.vanished += joined
+        if joined:
+            holder.active.count_joined(joined)
+        self._line_up(holder, passage.skipped)
+        if self._returning or holder.due is None:
+            self._wake.set()
+        return left
+
+    def _release(self, holder: _Holder, now: float | None) -> None:
+        _, joined = holder.step(self._source, None, now)
+        if joined:
+            holder.active.count_joined(joined)
+            self._filtered.add(joined)
+        self._line_up(holder, ())
+
+    def _line_up(self, holder: _Holder, skipped: tuple[ActiveFilter, ...]) -> None:
+        """Let what the filter has handed out wait for its way through the filters that it has not skipped."""
+        if not holder.ready:
+            return
+        # A batch never comes back to a filter that made it or what it was made of, so there is no circle.
+        skipped = (*skipped, holder.active)
+        for batch in holder.ready:
+            filters = tuple(f for f in self._filters_for(batch.tag) if not any(f is s for s in skipped))
+            self._returning.append(_Passage(batch, filters, skipped))
+        holder.ready.clear()
+        self._all_returned.clear()
+
+    async def _go_on_returning(self) -> None:
+        while self._returning:
+            passage = self._returning[0]
+            await self._buffer.room(passage.size)
+            await self._go_on(passage)
+            self._returning.popleft()
+            self._finish(passage)
+        self._all_returned.set()
+
+    def _finish(self, passage: _Passage) -> None:
+        """Count what the filters did, and store what is left."""
+        vanished, left = passage.vanished, passage.left
+        for active, before, after in passage.passed:
+            active.count(before, after)
+            vanished += before[0] - after
+        if vanished > 0:
+            self._filtered.add(vanished)
+        elif vanished < 0:
+            self._added.add(-vanished)
         if left is None or len(left) == 0:
-            receipt.settle()
+            passage.receipt.settle()
         else:
             self._store(left)
-
-    def _count_difference(self, left: int, records: int) -> None:
-        if left < records:
-            self._filtered.add(records - left)
-        elif left > records:
-            self._added.add(left - records)
 
     def _store(self, batch: RecordBatch) -> None:
         outputs = self._router.outputs_for(batch.tag) if self._is_routable else ()

@@ -27,13 +27,22 @@ from .router import Route, outputs_without_tags
 _REMARK_EVERY_S = 60.0
 _TAG_PART_OF_PATH = re.compile("<[^>]+>")
 _NAMES_A_PARSER = re.compile("parser(_firstline|_[0-9]+)?")
+_PROCESSORS_ELSEWHERE = (
+    "cumulative_to_delta",
+    "labels",
+    "metrics_selector",
+    "opentelemetry_envelope",
+    "sampling",
+    "sql",
+)
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """A plugin as one section configures it, ready to be made.
 
     `name` is the plugin and its number among the instances of its kind (`tail.0`); `alias` is what logs and metrics
-    call it. `options` is an instance of the plugin's option class.
+    call it. `options` is an instance of the plugin's option class. `processors` are filters for the batches of this
+    input alone; they are named after it (`tail.0/modify.0`) and match every tag.
     """
 
     kind: PluginKind
@@ -43,6 +52,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     type: Plugin
     options: Any
     section: Section
+    processors: tuple[Instance, ...] = ()
 
     def make(self, context: Context) -> Any:
         """The plugin's object; raises `ConfigError` if an option cannot be used."""
@@ -72,9 +82,13 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[Instance, ...] = ()
     parsers: ParserLibrary = msgspec.field(default_factory=ParserLibrary)
 
+    def processors(self) -> tuple[Instance, ...]:
+        """The processors of all inputs."""
+        return tuple(processor for instance in self.inputs for processor in instance.processors)
+
     def instances(self) -> tuple[Instance, ...]:
         """All instances, against the direction of the flow."""
-        return (*self.outputs, *self.filters, *self.inputs)
+        return (*self.outputs, *self.filters, *self.processors(), *self.inputs)
 
 
 class PipelineError(ConfigError):
@@ -173,11 +187,12 @@ class _Builder:
         return tuple(instance for instance in found if instance is not None)
 
     def _instance(self, kind: PluginKind, number: int, section: Section) -> Instance | None:
-        plugin = (section.get("name") or "").strip().lower()
+        plugin = _name_of(section)
         found = self._plugin(kind, plugin, section)
+        name = f"{plugin}.{number}"
+        processors = self._processors(kind, name, section)
         if found is None:
             return None
-        name = f"{plugin}.{number}"
         if kind == "filter":
             self._demand_match(name, section)
         options: Any = read_options(found.Options, section, plugin, self._problems[kind], self._warn)
@@ -193,7 +208,36 @@ class _Builder:
             type=found,
             options=options,
             section=section,
+            processors=processors,
         )
+
+    def _processors(self, kind: PluginKind, owner: str, section: Section) -> tuple[Instance, ...]:
+        """The processors of an input, in order, without those that are not active or have a mistake."""
+        if section.processors and kind != "input":
+            message = f"processors of an {kind} are not available yet"
+            remedy = f"give them to the input, or use filters that match what the {kind} takes"
+            self._problems[kind].append(Problem(message, section.processors[0].origin, remedy))
+            return ()
+        found = (self._processor(owner, number, unit) for number, unit in enumerate(section.processors))
+        return tuple(instance for instance in found if instance is not None and _is_active(instance))
+
+    def _processor(self, owner: str, number: int, unit: Section) -> Instance | None:
+        plugin = _name_of(unit)
+        if plugin in _PROCESSORS_ELSEWHERE:
+            message, remedy = f"processor '{plugin}' is not available yet", "use a filter that does what it does"
+            self._problems["input"].append(Problem(message, unit.origin_of("name"), remedy))
+            return None
+        found = self._plugin("filter", plugin, unit)
+        if found is None:
+            return None
+        options: Any = read_options(found.Options, unit, plugin, self._problems["filter"], self._warn)
+        if options is None:
+            return None
+        if ignored := unit.last("match") or unit.last("match_regex"):
+            self._warn(f"{ignored.origin}: '{ignored.key}' of a processor is ignored: it gets all records of its input")
+        name = f"{owner}/{plugin}.{number}"
+        alias = options.alias or name
+        return Instance(kind="filter", plugin=plugin, name=name, alias=alias, type=found, options=options, section=unit)
 
     def _plugin(self, kind: PluginKind, name: str, section: Section) -> Plugin | None:
         if not name:
@@ -245,10 +289,16 @@ def _service(configuration: Configuration, problems: list[Problem]) -> ServiceOp
 
 def _parsers(configuration: Configuration, problems: list[Problem]) -> ParserLibrary:
     log, warn = Log("[parser] "), configuration.warnings.append
-    parsers: dict[str, Parser] = build_parsers(
-        configuration.parsers, problems, warn, remark=lambda message: log.warning(message, every=_REMARK_EVERY_S)
-    )
+
+    def remark(message: str, text: str) -> None:
+        log.warning(message, every=_REMARK_EVERY_S, text=text)
+
+    parsers: dict[str, Parser] = build_parsers(configuration.parsers, problems, warn, remark=remark)
     return ParserLibrary(parsers, build_multiline(configuration.multiline_parsers, parsers, problems, warn))
+
+
+def _name_of(section: Section) -> str:
+    return (section.get("name") or "").strip().lower()
 
 
 def _without_name(kind: PluginKind, section: Section) -> Problem:
@@ -284,7 +334,8 @@ def _is_active(instance: Instance) -> bool:
 def _unreachable(inputs: Sequence[Instance], filters: Sequence[Instance], outputs: Sequence[Instance]) -> list[str]:
     """Warnings about outputs and filters whose pattern fits no tag that an input has."""
     tags = [_TAG_PART_OF_PATH.sub("*", i.options.tag or i.name) for i in inputs]
-    are_all_known = not any(getattr(i.type, "makes_tags", False) for i in (*inputs, *filters))
+    processors = [processor for instance in inputs for processor in instance.processors]
+    are_all_known = not any(getattr(i.type, "makes_tags", False) for i in (*inputs, *processors, *filters))
     if not tags or not are_all_known:
         return []
     warnings = []

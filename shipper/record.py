@@ -27,6 +27,10 @@ class Content(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def has_metadata(self) -> bool:
+        """Whether any record has metadata."""
+
     def records(self) -> list[Record]:
         """One object per record, made anew on each call."""
 
@@ -35,6 +39,9 @@ class Content(Protocol):
 
     def bodies(self) -> Sequence[Any]:
         """The bodies alone, as anything msgspec encodes to a map."""
+
+    def json_lines(self) -> bytes | None:
+        """The bodies as JSON, one a line, if the content has a shorter way than encoding `bodies`; else None."""
 
 
 class RecordList:
@@ -48,6 +55,10 @@ class RecordList:
     def __len__(self) -> int:
         return len(self._records)
 
+    @property
+    def has_metadata(self) -> bool:
+        return any(r.metadata for r in self._records)
+
     def records(self) -> list[Record]:
         return self._records
 
@@ -56,6 +67,9 @@ class RecordList:
 
     def bodies(self) -> list[Body]:
         return [r.body for r in self._records]
+
+    def json_lines(self) -> None:
+        return None
 
 
 class Receipt:

@@ -45,23 +45,37 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_ESCAPING, _escaped)
 
 
+def ascii_json(text: bytes) -> bytes:
+    """The same JSON with every other character as `\\uXXXX`."""
+    return text if text.isascii() else text.decode("utf-8", "replace").encode("ascii", _ESCAPING)
+
+
 class JsonEncoder:
     """Encodes whole batches; with `escape_unicode` the result is pure ASCII."""
 
     def __init__(self, escape_unicode: bool = True) -> None:
-        self._escape_unicode = escape_unicode
+        self.escape_unicode = escape_unicode
         self._encoder = msgspec.json.Encoder(enc_hook=_foreign)
 
     def encode_bodies(self, content: Content) -> list[bytes]:
         """One JSON text per record, in order."""
-        return self._encode_all(content)
+        lines = self.encode_lines(content).split(b"\n")
+        lines.pop()
+        return lines
+
+    def encode_lines(self, content: Content) -> bytes:
+        """One JSON text per record, in order, each followed by a line feed; there is no other line feed."""
+        if not len(content):
+            return b""
+        short = content.json_lines()
+        return self._finished(short if short is not None else self._encode_blob(content))
 
     def encode_dated(self, content: Content, date_key: str | None, date_format: DateFormat) -> list[bytes]:
         """One JSON text per record, its date and its metadata in front; without a key there is no date.
 
         A record that has a field of that name keeps its own and gets no date.
         """
-        lines = self._encode_all(content)
+        lines = self.encode_bodies(content)
         metadata = self._encode_metadata(content)
         if date_key is not None:
             member = self.encode(date_key) + b":"
@@ -85,9 +99,7 @@ class JsonEncoder:
             encoded = self._encoder.encode(self._mended(value))
         return self._finished(encoded)
 
-    def _encode_all(self, content: Content) -> list[bytes]:
-        if not len(content):
-            return []
+    def _encode_blob(self, content: Content) -> bytes:
         bodies = content.bodies()
         if type(bodies[0]) is dict and _needs_mending(bodies):
             bodies = [self._mended(body) for body in bodies]
@@ -96,20 +108,18 @@ class JsonEncoder:
         except (TypeError, UnicodeEncodeError, RecursionError):
             bodies = [self._mended(r.body) for r in content.records()]
             blob = self._encoder.encode_lines(bodies)
-        lines = self._finished(blob).split(b"\n")
-        lines.pop()
-        if len(lines) != len(bodies):  # spliced-in JSON had line feeds between its values
-            return [self._finished(self._encoder.encode(b)).replace(b"\n", b" ") for b in bodies]
-        return lines
+        if blob.count(b"\n") != len(bodies):  # spliced-in JSON had line feeds between its values
+            return b"".join([self._encoder.encode(b).replace(b"\n", b" ") + b"\n" for b in bodies])
+        return blob
 
     def _encode_metadata(self, content: Content) -> list[bytes] | None:
         """The `__internal__` member of each record, empty where it has no metadata; None if no record has any."""
-        if not getattr(content, "has_metadata", True):
+        if not content.has_metadata:
             return None
         found = [r.metadata for r in content.records()]
         if not any(found):
             return None
-        lines = self._encode_all(RecordList([Record(0, m or {}) for m in found]))
+        lines = self.encode_bodies(RecordList([Record(0, m or {}) for m in found]))
         return [
             b'"__internal__":{"log_metadata":%b}' % line if m else b"" for m, line in zip(found, lines, strict=True)
         ]
@@ -117,9 +127,7 @@ class JsonEncoder:
     def _finished(self, blob: bytes) -> bytes:
         if b"\x7f" in blob:
             blob = blob.replace(b"\x7f", b"\\u007f")
-        if self._escape_unicode and not blob.isascii():
-            return blob.decode("utf-8", "replace").encode("ascii", _ESCAPING)
-        return blob
+        return ascii_json(blob) if self.escape_unicode else blob
 
     def _mended(self, value: Any, depth: int = 0) -> Any:
         """A copy that msgspec writes as wanted."""
@@ -145,7 +153,7 @@ class JsonEncoder:
     def _replacement(self, surrogate: re.Match[str]) -> str:
         # A byte that was no UTF-8 is read as U+DC80..U+DCFF; Fluent Bit shows the byte 0xHH as U+E0HH.
         code = ord(surrogate[0])
-        return chr(code - 0xDC00 + 0xE000) if self._escape_unicode and 0xDC80 <= code <= 0xDCFF else "\ufffd"
+        return chr(code - 0xDC00 + 0xE000) if self.escape_unicode and 0xDC80 <= code <= 0xDCFF else "\ufffd"
 
 
 def as_json(objects: Sequence[bytes]) -> bytes:
@@ -208,10 +216,16 @@ def _float_text(value: float) -> str | None:
         return None  # at most 16 digits, which both write alike; NaN and infinities too are msgspec's business
     if not abs(value) < float("inf"):
         return None
-    return f"{value:.1f}" if value.is_integer() and abs(value) < 2**63 else f"{value:.16g}"
+    if value.is_integer() and abs(value) < 2**63:
+        return f"{value:.1f}"
+    rounded = f"{value:.16g}"
+    return rounded if abs(float(rounded)) < float("inf") else shortest
 
 
 def _foreign(value: Any) -> str:
+    """The text of a value, or of a map key, that JSON has no form for."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, msgspec.msgpack.Ext):
         return "".join(f"\\x{byte:02x}" for byte in bytes(value.data))
     return str(value)

@@ -89,9 +89,11 @@ def read_service(configuration: Configuration, problems: list[Problem]) -> Servi
 
 def _read(path: str, role: Role, environment: Environment, problems: list[Problem]) -> Configuration:
     if path.lower().endswith((".yaml", ".yml")):
-        problems.append(Problem("YAML is not supported yet", Origin(path), "write the file in the classic format"))
-        return Configuration(path=path)
-    configuration, settings = read_classic(path, role, problems)
+        from .yaml import read_yaml  # only who writes YAML pays for its library
+
+        configuration, settings = read_yaml(path, role, problems)
+    else:
+        configuration, settings = read_classic(path, role, problems)
     for setting in settings:
         try:
             environment.set(setting.name, setting.value)
@@ -103,9 +105,11 @@ def _read(path: str, role: Role, environment: Environment, problems: list[Proble
 
 
 def _expand(configuration: Configuration, environment: Environment) -> None:
-    """Expand the variables of all values; done last, so that the place of an @SET does not matter."""
-    sections = [configuration.service, *configuration.inputs, *configuration.filters, *configuration.outputs]
-    for section in (*sections, *configuration.parsers, *configuration.multiline_parsers):
+    """Expand the variables of all values; done last, so that it does not matter where a variable is set."""
+    plugins = [*configuration.inputs, *configuration.filters, *configuration.outputs]
+    processors = [unit for section in plugins for unit in section.processors]
+    parsers = [*configuration.parsers, *configuration.multiline_parsers]
+    for section in (configuration.service, *plugins, *processors, *parsers):
         for i, prop in enumerate(section.properties):
             if "${" in prop.value:
                 expanded = environment.expand(prop.value)

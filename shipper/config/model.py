@@ -24,11 +24,15 @@ class Property(msgspec.Struct, frozen=True):
 
 
 class Section(msgspec.Struct):
-    """One section: its kind, where its header stands, and its properties in order, repetitions included."""
+    """One section: its kind, where its header stands, and its properties in order, repetitions included.
+
+    `processors` are filters for the records of this input or output alone.
+    """
 
     kind: Kind
     origin: Origin
     properties: list[Property] = []
+    processors: list[Section] = []
 
     def get(self, key: str) -> str | None:
         """The text of the last property of this name."""

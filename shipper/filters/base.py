@@ -51,3 +51,35 @@ class Filter(ABC):
 
     async def close(self) -> None:
         """Release everything."""
+
+
+class HoldingFilter(Filter):
+    """A filter that may keep records back over several batches, or make batches of its own, and hand them out later.
+
+    Whatever it keeps it keeps apart for each input. Keeping a record means to owe the receipt of its batch: it is shared
+    when `take` returns, and settled by the batch that is handed out in its place. What is handed out enters the filters
+    of its input again from the first one on, and skips this one.
+    """
+
+    def apply(self, batch: RecordBatch) -> RecordBatch | None:
+        """As `take`, for the batches of an input without a name."""
+        return self.take(batch, "")
+
+    @abstractmethod
+    def take(self, batch: RecordBatch, source: str) -> RecordBatch | None:
+        """As `apply`, for a batch of the input `source`."""
+
+    @abstractmethod
+    def handed_out(self, source: str) -> list[RecordBatch]:
+        """The batches that are ready to go on, in their order; each is given once."""
+
+    @abstractmethod
+    def held(self, source: str) -> int:
+        """The number of records of this input that are kept back now."""
+
+    @abstractmethod
+    def release(self, source: str, now: float | None) -> float | None:
+        """Get ready to hand out what is due at `now` (all there is, if that is None), and say when to ask again.
+
+        Times are those of the monotonic clock; None says that nothing is kept back.
+        """

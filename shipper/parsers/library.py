@@ -122,6 +122,10 @@ def _duplicate(name: str, section: Section, first: Section) -> Problem:
     )
 
 
+def _named(parser: str, remark: Remark) -> Remark:
+    return lambda message, text: remark(f"{parser}: {message}", text)
+
+
 class _SectionReader:
     """Makes the parser of one section; whatever stops it is in `problems`."""
 
@@ -136,6 +140,7 @@ class _SectionReader:
         options = self._options()
         if options is None:
             return None
+        remark = _named(self._name, remark)
         time_field = self._time(options, now, remark)
         self._doubt_types(options)
         rules = self._decode_rules()
@@ -200,7 +205,7 @@ class _SectionReader:
         if format.unsupported:
             remedy = "a fraction of a second is %L, once" if format.unsupported in ("%f", "%N", "%L") else ""
             self._doubt("time_format", f"no time will ever fit: {format.unsupported} is not known here", remedy)
-        return RecordTime(format, options.time_key, keep=options.time_keep, parser=self._name, remark=remark)
+        return RecordTime(format, options.time_key, keep=options.time_keep, remark=remark)
 
     def _doubt_types(self, options: ParserOptions) -> None:
         if options.types is None:

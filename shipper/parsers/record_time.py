@@ -13,16 +13,14 @@ REFUSED = 0
 class RecordTime:
     """Takes the time of a record from its field `key`; the field goes with it unless `keep` is set."""
 
-    __slots__ = ("_keep", "_parse", "_parser", "_remark", "format", "key")
+    __slots__ = ("_keep", "_misfit", "_parse", "_remark", "format", "key")
 
-    def __init__(
-        self, format: TimeFormat, key: str = "time", *, keep: bool = False, parser: str = "", remark: Remark = ignore
-    ) -> None:
+    def __init__(self, format: TimeFormat, key: str = "time", *, keep: bool = False, remark: Remark = ignore) -> None:
         self.key = key
         self.format = format
         self._keep = keep
         self._parse = format.parse
-        self._parser = parser
+        self._misfit = f"invalid time format {format.format}"
         self._remark = remark
 
     def take(self, body: Body) -> int | None:
@@ -35,7 +33,7 @@ class RecordTime:
             return None
         time_ns = self._parse(text)
         if time_ns is None:
-            self._remark(f"[parser:{self._parser}] invalid time format {self.format.format} for '{text}'")
+            self._remark(self._misfit, text)
             return REFUSED
         if not self._keep:
             del body[self.key]

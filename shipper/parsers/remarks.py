@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-Remark = Callable[[str], None]
-"""Takes a sentence for the log. It may come once per record, so whoever logs it limits how often."""
+Remark = Callable[[str, str], None]
+"""Takes a sentence that is the same for all texts, and the text it is about.
+
+It may come once per record, so whoever logs it limits how often.
+"""
 
 
-def ignore(message: str) -> None:
+def ignore(message: str, text: str) -> None:
     """A remark that nobody wants to hear."""
 
 

@@ -83,7 +83,7 @@ class Types:
                 try:
                     body[field] = cast(text)
                 except ValueError:
-                    remark(f"{field}={text} cast error. save as string.")
+                    remark(f"cast error of '{field}', saved as string", text)
 
 
 def _doubt(field: str, word: str) -> str:

@@ -146,6 +146,9 @@ class Columns:
     def bodies(self) -> list[Line]:
         return [self.Line(line) for line in self._lines]
 
+    def json_lines(self) -> None:
+        return None
+
 
 def test_content_that_is_no_list_of_records_is_encoded_from_its_bodies_or_in_need_from_its_records() -> None:
     assert ESCAPING.encode_bodies(Columns(["a", "é"])) == [b'{"log":"a"}', rb'{"log":"\u00e9"}']

@@ -27,6 +27,9 @@ class Untouchable:
     def bodies(self) -> list[Body]:
         raise AssertionError("the bodies were looked at")
 
+    def json_lines(self) -> None:
+        raise AssertionError("the bodies were looked at")
+
 
 async def test_records_are_not_looked_at_without_a_format() -> None:
     output = NullOutput(options_from(NullOptions, "", "output"), context_of("output"))

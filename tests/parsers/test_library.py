@@ -31,9 +31,13 @@ class Built:
     def __init__(self, *sections: Section) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
-        self.remarks: list[str] = []
+        self.remarks: list[tuple[str, str]] = []
         self.parsers: dict[str, Parser] = build_parsers(
-            list(sections), self.problems, self.warnings.append, lambda: NOW_NS, self.remarks.append
+            list(sections),
+            self.problems,
+            self.warnings.append,
+            lambda: NOW_NS,
+            lambda *remark: self.remarks.append(remark),
         )
 
 
@@ -112,8 +116,8 @@ def test_times_and_values_that_cannot_be_read_are_remarked() -> None:
     assert parser.parse("time:never\ta:1") is None
     assert parser.parse("b:maybe") == (None, {"b": "maybe"})
     assert result.remarks == [
-        "[parser:p] invalid time format %s for 'never'",
-        "b=maybe cast error. save as string.",
+        ("p: invalid time format %s", "never"),
+        ("p: cast error of 'b', saved as string", "maybe"),
     ]
 
 

@@ -96,13 +96,13 @@ def test_types_are_separated_by_blanks() -> None:
     assert body == {"a": "1", "b": "2", "c": 3}
 
 
-def with_time(keep: bool, remarks: list[str]) -> RegexParser:
-    record_time = RecordTime(TimeFormat("%Y-%m-%d %H:%M:%S"), keep=keep, parser="p", remark=remarks.append)
+def with_time(keep: bool, remarks: list[tuple[str, str]]) -> RegexParser:
+    record_time = RecordTime(TimeFormat("%Y-%m-%d %H:%M:%S"), keep=keep, remark=lambda *remark: remarks.append(remark))
     return RegexParser("p", Regex.parse(r"^(?<time>[^|]*)\|(?<m>.*)$"), time=record_time)
 
 
 def test_the_time_is_taken_out_of_the_record() -> None:
-    remarks: list[str] = []
+    remarks: list[tuple[str, str]] = []
 
     assert with_time(False, remarks).parse("2022-10-31 12:00:01|x") == (1667217601 * 10**9, {"m": "x"})
     assert with_time(True, remarks).parse("2022-10-31 12:00:01|x") == (
@@ -114,14 +114,14 @@ def test_the_time_is_taken_out_of_the_record() -> None:
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_time_that_does_not_fit_is_removed_with_a_remark(keep: bool) -> None:
-    remarks: list[str] = []
+    remarks: list[tuple[str, str]] = []
 
     assert with_time(keep, remarks).parse("garbage|x") == (None, {"m": "x"})
-    assert remarks == ["[parser:p] invalid time format %Y-%m-%d %H:%M:%S for 'garbage'"]
+    assert remarks == [("invalid time format %Y-%m-%d %H:%M:%S", "garbage")]
 
 
 def test_a_record_without_its_time_has_none() -> None:
-    remarks: list[str] = []
+    remarks: list[tuple[str, str]] = []
 
     assert with_time(False, remarks).parse("|x") == (None, {"m": "x"})
     assert remarks == []

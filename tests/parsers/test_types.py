@@ -53,13 +53,13 @@ def test_a_hexadecimal_number_is_what_a_text_begins_with(text: str, value: int) 
 
 
 def test_a_text_that_is_no_boolean_stays_with_a_remark() -> None:
-    remarks: list[str] = []
+    remarks: list[tuple[str, str]] = []
     body = {"a": "FALSE!", "b": "truely", "c": "no"}
 
-    Types.parse("a:bool b:bool c:bool d:bool").apply(body, remarks.append)
+    Types.parse("a:bool b:bool c:bool d:bool").apply(body, lambda *remark: remarks.append(remark))
 
     assert body == {"a": False, "b": True, "c": "no"}
-    assert remarks == ["c=no cast error. save as string."]
+    assert remarks == [("cast error of 'c', saved as string", "no")]
 
 
 def test_only_texts_are_cast() -> None:

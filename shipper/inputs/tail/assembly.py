@@ -10,7 +10,7 @@ import msgspec
 from ...parsers.base import Parser
 from ...parsers.joiner import Joined, Joiner
 from ...record import Body, Content, Record, RecordList
-from .cri_block import CriBlock, read_cri_block
+from .cri_block import read_cri_block
 
 OpenSpan = tuple[int, int, int]
 """Bytes of a record that is still open: number of the generation, start, end."""
@@ -44,14 +44,25 @@ class Fields(msgspec.Struct, frozen=True):
     offset_key: str | None
     path: str
 
+    def added(self, offset: int) -> Body:
+        """The fields that the input adds to a record of the line at this offset."""
+        body: Body = {}
+        if self.path_key:
+            body[self.path_key] = self.path
+        if self.offset_key:
+            body[self.offset_key] = offset
+        return body
+
 
 class Tally:
-    """What assemblers count: lines, lines that were no valid UTF-8, and times that could not be read."""
+    """What assemblers count: lines, lines that were no valid UTF-8, records cut at the limit, lines left out as too old."""
 
     def __init__(self) -> None:
         self.lines = 0
         self.invalid_utf8 = 0
         self.truncated = 0
+        self.too_old_lines = 0
+        self.too_old_bytes = 0
 
 
 class Assembler(ABC):
@@ -97,7 +108,7 @@ class LineAssembler(Assembler):
         return Taken(RecordList(records), len(block.data))
 
     def _records(self, data: bytes, start: int, now_ns: int) -> list[Record]:
-        offsets = _line_offsets(data, start) if self._fields.offset_key else None
+        offsets = line_offsets(data, start) if self._fields.offset_key else None
         records = []
         for number, line in enumerate(decode_lines(data, self._tally)):
             if self._skip_empty and line in ("", "\r"):
@@ -126,6 +137,8 @@ class PlainLines:
 
     __slots__ = ("_key", "_lines", "_now_ns")
 
+    has_metadata = False
+
     def __init__(self, lines: list[str], key: str, now_ns: int) -> None:
         self._lines = lines
         self._key = key
@@ -145,6 +158,9 @@ class PlainLines:
         key = self._key
         return [{key: line} for line in self._lines]
 
+    def json_lines(self) -> None:
+        return None
+
 
 class JoinedLines(Assembler):
     """Records joined from lines by the multiline engine.
@@ -160,11 +176,13 @@ class JoinedLines(Assembler):
         self._skip_empty = skip_empty
         self._cri_first = cri_first and fields.path_key is None and fields.offset_key is None
         self._tally = tally
+        self._has_odd_bytes = False
+        """Whether open records may hold bytes that are no UTF-8 by themselves; a runtime may cut a character in two."""
 
     def take(self, block: Block, now_ns: int) -> Taken:
         if self._cri_first and self._joiner.is_idle:
-            content = read_cri_block(block.data)
-            if isinstance(content, CriBlock) and content.lines:
+            content = read_cri_block(block.data, now_ns)
+            if content is not None and content.lines:
                 consumed = content.consumed
                 if consumed == len(block.data) or (consumed and not block.is_last):
                     self._tally.lines += content.lines
@@ -192,9 +210,16 @@ class JoinedLines(Assembler):
     def _joined(self, block: Block, now_ns: int) -> Content | None:
         data = block.data.lstrip(b"\0")
         start = block.start + len(block.data) - len(data)
-        offsets = _line_offsets(data, start)
+        offsets = line_offsets(data, start)
         append, source, skip_empty = self._joiner.append, block.source, self._skip_empty
-        for line, begin, end in zip(decode_lines(data, self._tally), offsets[:-1], offsets[1:], strict=True):
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            text = data.decode("utf-8", "surrogateescape")
+            self._has_odd_bytes = True
+        lines = split_text(text)
+        self._tally.lines += len(lines)
+        for line, begin, end in zip(lines, offsets[:-1], offsets[1:], strict=True):
             if not (skip_empty and line in ("", "\r")):
                 append(line, begin, end, source)
         return self._finished()
@@ -204,7 +229,22 @@ class JoinedLines(Assembler):
         if not joined:
             return None
         self._tally.truncated += sum(1 for j in joined if j.truncated)
+        if self._has_odd_bytes:
+            for j in joined:
+                self._mend(j.body)
+            self._has_odd_bytes = not self._joiner.is_idle
         return RecordList([self._record(j) for j in joined])
+
+    def _mend(self, body: Body) -> None:
+        """Put characters together that were cut in two; what still is no UTF-8 becomes U+FFFD and is counted."""
+        for key, value in body.items():
+            if isinstance(value, str) and not value.isascii():
+                data = value.encode("utf-8", "surrogateescape")
+                try:
+                    body[key] = data.decode()
+                except UnicodeDecodeError:
+                    body[key] = data.decode("utf-8", "replace")
+                    self._tally.invalid_utf8 += 1
 
     def _record(self, joined: Joined) -> Record:
         body, fields = joined.body, self._fields
@@ -225,9 +265,15 @@ def decode_lines(data: bytes, tally: Tally) -> list[str]:
     except UnicodeDecodeError:
         text = data.decode("utf-8", "replace")
         tally.invalid_utf8 += sum(1 for line in data.split(b"\n") if _is_invalid(line))
+    lines = split_text(text)
+    tally.lines += len(lines)
+    return lines
+
+
+def split_text(text: str) -> list[str]:
+    """The lines of a text that ends with a newline, each without one carriage return at its end."""
     lines = text.split("\n")
     lines.pop()
-    tally.lines += len(lines)
     if "\r" in text:
         lines = [line[:-1] if len(line) > 1 and line[-1] == "\r" else line for line in lines]
     return lines
@@ -241,7 +287,7 @@ def _is_invalid(line: bytes) -> bool:
     return False
 
 
-def _line_offsets(data: bytes, start: int) -> list[int]:
+def line_offsets(data: bytes, start: int) -> list[int]:
     """The offset of each line, and of the end."""
     offsets = [start]
     for line in data.split(b"\n")[:-1]:

@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS in_tail_files (
   rotated INTEGER DEFAULT 0, offset_marker INTEGER DEFAULT 0, offset_marker_size INTEGER DEFAULT 0);
 CREATE TABLE IF NOT EXISTS shipper_files (
   id INTEGER PRIMARY KEY, device INTEGER, path TEXT, head INTEGER, head_size INTEGER,
-  ahead INTEGER, held TEXT, offset INTEGER, seen INTEGER);
+  ahead INTEGER, held TEXT, offset INTEGER, seen INTEGER, text INTEGER);
 """
 _SYNCHRONOUS = {"off": 0, "normal": 1, "full": 2, "extra": 3}
 
@@ -40,11 +40,15 @@ class Position(msgspec.Struct, frozen=True):
 
     `held` are the bytes of records that are still open (a partial container line, an unfinished trace). Fluent Bit sees
     the offset alone, which is the first byte that is not safe.
+
+    Of a file that is not plain (see `Source`) `offset` is where converting is to begin, `text` the offset in the text of
+    that place, and `ahead` and `held` are offsets in the text, too.
     """
 
     offset: int = 0
     ahead: int = 0
     held: tuple[Span, ...] = ()
+    text: int | None = None
 
 
 class SavedFile:
@@ -225,19 +229,22 @@ class PositionStore:
         for column in ("rotated", "offset_marker", "offset_marker_size"):
             if column not in present:
                 db.execute(f"ALTER TABLE in_tail_files ADD COLUMN {column} INTEGER DEFAULT 0")
+        if all(row[1] != "text" for row in db.execute("PRAGMA table_info(shipper_files)")):
+            db.execute("ALTER TABLE shipper_files ADD COLUMN text INTEGER")
 
     def _rows(self, db: sqlite3.Connection) -> list[SavedFile]:
         found = []
         for row in db.execute(
             "SELECT f.id, f.name, f.offset, f.inode, f.created, f.rotated, f.offset_marker, f.offset_marker_size,"
-            " s.device, s.path, s.head, s.head_size, s.ahead, s.held, s.offset, s.seen"
+            " s.device, s.path, s.head, s.head_size, s.ahead, s.held, s.offset, s.seen, s.text"
             " FROM in_tail_files f LEFT JOIN shipper_files s ON s.id = f.id ORDER BY f.id"
         ):
             offset = int(row[2] or 0)
             position = Position(offset, offset)
             # Our own row counts only if Fluent Bit has not moved the offset since.
             if row[14] == offset and row[13]:
-                position = Position(offset, row[12], tuple((a, b) for a, b in msgspec.json.decode(row[13])))
+                held = tuple((a, b) for a, b in msgspec.json.decode(row[13]))
+                position = Position(offset, row[12], held, row[16])
             saved = SavedFile(row[1], row[9] or row[1], row[8], row[3], position)
             saved.id, saved.created, saved.rotated = row[0], row[4] or 0, bool(row[5])
             saved.marker, saved.marker_size = row[6] or 0, row[7] or 0
@@ -287,8 +294,8 @@ class PositionStore:
                 values,
             ).lastrowid
         db.execute(
-            "INSERT OR REPLACE INTO shipper_files (id, device, path, head, head_size, ahead, held, offset, seen)"
-            " VALUES (?,?,?,?,?,?,?,?,?)",
+            "INSERT OR REPLACE INTO shipper_files (id, device, path, head, head_size, ahead, held, offset, seen, text)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?)",
             (
                 saved.id,
                 saved.device,
@@ -299,5 +306,6 @@ class PositionStore:
                 msgspec.json.encode(place.held).decode(),
                 place.offset,
                 saved.seen_ns,
+                place.text,
             ),
         )

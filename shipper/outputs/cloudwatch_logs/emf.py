@@ -22,15 +22,16 @@ class MetricFormat:
         self._dimensions = dimensions
         self._is_on = is_on
 
-    def wrapped(self, texts: list[bytes], batch: RecordBatch) -> list[bytes]:
-        """The JSON texts of a batch, with a description in front if they are metrics."""
-        if not self._is_on or not texts:
-            return texts
+    def wrapped(self, lines: bytes, batch: RecordBatch) -> bytes:
+        """The JSON texts of a batch, one a line, with a description in front if they are metrics."""
+        if not self._is_on:
+            return lines
         for first_key, unit, prefixes in _KINDS:
-            if texts[0].startswith(first_key):
+            if lines.startswith(first_key):
                 times_s = [t // 1_000_000_000 for t in batch.content.times_ns()]
-                return [self._wrap(*one, unit, prefixes) for one in zip(texts, times_s, strict=True)]
-        return texts
+                texts = lines.splitlines()
+                return b"".join(self._wrap(*one, unit, prefixes) + b"\n" for one in zip(texts, times_s, strict=True))
+        return lines
 
     def _wrap(self, text: bytes, time_s: int, unit: str, prefixes: tuple[str, ...]) -> bytes:
         keys = msgspec.json.decode(text, type=dict[str, msgspec.Raw])

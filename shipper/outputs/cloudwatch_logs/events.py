@@ -1,8 +1,6 @@
 """Records become events: which stream each goes to, and its message.
 
-A message is the record as JSON text, or the value of `log_key` alone. It is kept as it stands between the quotes of the
-request. JSON text holds no control characters, so only quotes and backslashes need a backslash more; two `replace`
-calls do that for a third of what encoding the text a second time costs.
+A message is the record as JSON text, or the value of `log_key` alone.
 """
 
 from __future__ import annotations
@@ -24,7 +22,6 @@ from .requests import Events, Stream
 _GROUP_NAME = re.compile(r"[A-Za-z0-9_/.#-]{1,512}")
 _STREAM_NAME_LIMIT = 512
 _MISSING: Any = object()
-_encode_text = msgspec.json.Encoder().encode
 _decode_text = msgspec.json.Decoder(str).decode
 
 
@@ -121,30 +118,36 @@ class EventMaker:
                 prepared.missing_log_key += skipped
                 prepared.empty += sizes.count(0) - skipped
             else:
-                texts = self._metrics.wrapped(self._json.encode_bodies(content), batch)
-                messages, sizes = escaped(texts), list(map(len, texts))
+                lines = self._metrics.wrapped(self._json.encode_lines(content), batch)
+                messages = lines.decode().split("\n")
+                messages.pop()
+                sizes = list(map(len, messages)) if lines.isascii() else [len(m.encode()) for m in messages]
                 if sizes and min(sizes) <= len("{}"):
                     sizes = [size if size > len("{}") else 0 for size in sizes]
                     prepared.empty += sizes.count(0)
             times = [t // 1_000_000 for t in batch.content.times_ns()]
             if times and min(times) < 0:
                 times = [max(t, 0) for t in times]  # the service knows no time before 1970
-            self._distribute(prepared.streams, batch.tag, bodies, Events(times, messages, sizes))
+            self._distribute(
+                prepared.streams, batch.tag, bodies, Events(times, messages, sizes, b"", self._json.escape_unicode)
+            )
         return prepared
 
-    def _values(self, bodies: Sequence[Body], key: str) -> tuple[list[bytes], list[int], int]:
+    def _values(self, bodies: Sequence[Body], key: str) -> tuple[list[str], list[int], int]:
         """Messages and sizes of the values of the log key, and in how many records it is missing; those have size 0."""
         values = [b.get(key, _MISSING) for b in bodies]
         missing = sum(1 for v in values if v is _MISSING)
-        if missing:
-            values = ["" if v is _MISSING else v for v in values]
         if set(map(type, values)) == {str} and all(map(str.isascii, values)):
-            return [_encode_text(v)[1:-1] for v in values], list(map(len, values)), missing
-        encoded = list(map(self._json.encode, values))
-        # What is no text is sent as the JSON text of the value, which then is escaped like any text.
-        messages = [e[1:-1] if e[:1] == b'"' else escape(e) for e in encoded]
-        sizes = [len(_decode_text(e).encode()) if e[:1] == b'"' else len(e) for e in encoded]
-        return messages, sizes, missing
+            return values, list(map(len, values)), missing
+        messages = [self._message(v) for v in values]
+        return messages, [len(m.encode()) for m in messages], missing
+
+    def _message(self, value: Any) -> str:
+        """A text as it is, nothing for a missing value, and the JSON text of anything else."""
+        if value is _MISSING:
+            return ""
+        encoded = self._json.encode(value)
+        return _decode_text(encoded) if encoded[:1] == b'"' else encoded.decode()
 
     def _distribute(self, streams: dict[Stream, Events], tag: str, bodies: Sequence[Body], found: Events) -> None:
         if not self._uses_record:
@@ -158,16 +161,6 @@ class EventMaker:
             _append(streams, stream, found if len(picked) == len(found) else _rows(found, picked), entity)
 
 
-def escape(text: bytes) -> bytes:
-    """JSON text as it stands between the quotes of a JSON string."""
-    return text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-
-
-def escaped(texts: list[bytes]) -> list[bytes]:
-    """`escape` for many; one comprehension is cheaper than a call for each."""
-    return [t.replace(b"\\", b"\\\\").replace(b'"', b'\\"') for t in texts]
-
-
 def _maps(batch: RecordBatch) -> Sequence[Body]:
     bodies = batch.content.bodies()
     if set(map(type, bodies)) <= {dict}:
@@ -177,16 +170,16 @@ def _maps(batch: RecordBatch) -> Sequence[Body]:
 
 def _rows(events: Events, rows: list[int]) -> Events:
     times, messages, sizes = events.times, events.messages, events.sizes
-    return Events([times[i] for i in rows], [messages[i] for i in rows], [sizes[i] for i in rows])
+    columns = ([times[i] for i in rows], [messages[i] for i in rows], [sizes[i] for i in rows])
+    return Events(columns[0], columns[1], columns[2], events.entity, events.ascii_only)
 
 
 def _append(streams: dict[Stream, Events], stream: Stream, more: Events, entity: bytes) -> None:
     """Add the events that have a message, size 0 marks those that have none."""
     if 0 in more.sizes:
         has = list(map(bool, more.sizes))
-        more = Events(
-            list(compress(more.times, has)), list(compress(more.messages, has)), list(compress(more.sizes, has))
-        )
+        times, messages = list(compress(more.times, has)), list(compress(more.messages, has))
+        more = Events(times, messages, list(compress(more.sizes, has)), more.entity, more.ascii_only)
     events = streams.get(stream)
     if events is None:
         if more.times:

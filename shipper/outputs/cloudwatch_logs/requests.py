@@ -3,8 +3,7 @@
 An event weighs its message in UTF-8 bytes and 26 more. A request holds at most 1,048,576 bytes of that and 10,000
 events, in ascending order of time, less than 24 hours apart. The same events always give the same bytes.
 
-The bodies are put together as text, because making and encoding an object for every event costs more than the rest of
-the output together. A message is kept as it stands between the quotes of the body, so joining is all that is left.
+Events are kept as columns until their body is encoded, so that sorting, measuring and splitting need no objects.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import msgspec
+
+from ...codecs.json_lines import ascii_json
 
 REQUEST_LIMIT = 1_048_576
 EVENT_LIMIT = 1_048_576
@@ -43,17 +44,25 @@ class Stream(NamedTuple):
 class Events(msgspec.Struct):
     """Events of one stream as columns of equal length.
 
-    `times` are milliseconds, `messages` texts as they stand between the quotes of a JSON string, `sizes` the UTF-8
-    bytes of the messages themselves. `entity` is the JSON text of what the events are about, if that is sent.
+    `times` are milliseconds, `sizes` the UTF-8 bytes of the messages. `entity` is the JSON text of what the events are
+    about, if that is sent. With `ascii_only` the body holds no other characters.
     """
 
     times: list[int] = []
-    messages: list[bytes] = []
+    messages: list[str] = []
     sizes: list[int] = []
     entity: bytes = b""
+    ascii_only: bool = False
 
     def __len__(self) -> int:
         return len(self.times)
+
+
+class Event(msgspec.Struct, gc=False):
+    """One event as it stands in a body."""
+
+    timestamp: int
+    message: str
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -90,7 +99,7 @@ def requests_of(stream: Stream, events: Events, event_limit: int, cut: Cut) -> l
 def request_head(stream: Stream, entity: bytes = b"") -> bytes:
     """A body up to its first event."""
     about = b'"entity":%b,' % entity if entity else b""
-    return b'{"logGroupName":%b,"logStreamName":%b,%b"logEvents":[' % (
+    return b'{"logGroupName":%b,"logStreamName":%b,%b"logEvents":' % (
         json.dumps(stream.group).encode(),
         json.dumps(stream.name).encode(),
         about,
@@ -101,14 +110,10 @@ def _request(head: bytes, events: Events, start: int, end: int) -> Request:
     messages, sizes, times = events.messages, events.sizes, events.times
     if start > 0 or end < len(times):
         messages, sizes, times = messages[start:end], sizes[start:end], times[start:end]
-    # All that stands between two messages is made for all of them at once from the encoded list of times.
-    between = (_encode(times)[1:-1] + b",").replace(b",", b',"message":"\n"},{"timestamp":').split(b"\n")
-    pieces = [b""] * (2 * len(times))
-    pieces[0::2] = between[:-1]
-    pieces[1::2] = messages
-    pieces[0] = head + b'{"timestamp":' + pieces[0]
-    pieces.append(b'"}]}')
-    return Request(b"".join(pieces), len(times), sum(sizes))
+    body = b"%b%b}" % (head, _encode(list(map(Event, times, messages))))
+    if events.ascii_only:
+        body = ascii_json(body)
+    return Request(body, len(times), sum(sizes))
 
 
 def _ranges(times: list[int], sizes: list[int]) -> Iterator[tuple[int, int]]:
@@ -151,26 +156,21 @@ def _shorten(events: Events, most: int, cut: Cut) -> None:
             cut.largest = max(cut.largest, size)
 
 
-def shortened(message: bytes, most: int) -> tuple[bytes, int]:
+def shortened(message: str, most: int) -> tuple[str, int]:
     """The longest beginning of a message that has at most so many UTF-8 bytes, and how many it has.
 
     It ends with a whole character, and in a message that is JSON text with a whole escape.
     """
-    text = _decode_text(message).encode()[:most].decode("utf-8", "ignore")
+    text = message.encode()[:most].decode("utf-8", "ignore")
     if text.startswith("{"):
         text = _HALF_AN_ESCAPE.sub(r"\1", text)
-    return _encode(text)[1:-1], len(text.encode())
-
-
-class _SentEvent(msgspec.Struct):
-    timestamp: int
-    message: msgspec.Raw
+    return text, len(text.encode())
 
 
 class _SentBody(msgspec.Struct):
     logGroupName: str
     logStreamName: str
-    logEvents: list[_SentEvent]
+    logEvents: list[Event]
     entity: msgspec.Raw = msgspec.Raw(b"")
 
 
@@ -191,11 +191,8 @@ def halves(request: Request) -> list[Request]:
 def _taken_apart(request: Request) -> tuple[Stream, Events]:
     # Requests are taken apart only after a refusal; keeping the columns of all of them would cost their memory twice.
     body = msgspec.json.decode(request.body, type=_SentBody)
-    messages = [bytes(e.message)[1:-1] for e in body.logEvents]
-    sizes = [len(_decode_text(m).encode()) for m in messages]
+    messages = [e.message for e in body.logEvents]
+    sizes = [len(m.encode()) for m in messages]
     times = [e.timestamp for e in body.logEvents]
-    return Stream(body.logGroupName, body.logStreamName), Events(times, messages, sizes, bytes(body.entity))
-
-
-def _decode_text(message: bytes) -> str:
-    return msgspec.json.decode(b'"%b"' % message, type=str)
+    stream = Stream(body.logGroupName, body.logStreamName)
+    return stream, Events(times, messages, sizes, bytes(body.entity), request.body.isascii())

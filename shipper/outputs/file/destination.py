@@ -38,7 +38,7 @@ def name_from_tag(tag: str) -> str:
 
 def is_dynamic(text: str, strftime: bool) -> bool:
     """Whether a path or a file name depends on the record."""
-    return (strftime and "%" in text) or not Template.parse(text).is_static
+    return (strftime and "%" in text) or not all(Template.parse(c).is_static for c in _BETWEEN_COMPONENTS.split(text))
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -99,7 +99,8 @@ class DynamicNames:
 def parse_name(option: str, text: str) -> str:
     """The text, if its elements can be read; raises `OptionError` otherwise."""
     try:
-        Template.parse(text)
+        for component in _BETWEEN_COMPONENTS.split(text):
+            Template.parse(component)
     except ValueError as error:
         raise OptionError(option, str(error)) from error
     return text

@@ -14,15 +14,16 @@ _COMPRESSION_LEVEL = 1
 
 
 def set_aside(disk: Disk, path: str, now_ns: int) -> str:
-    """Rename a full file and return its new name, which is later in order than those given before."""
-    taken = {name.removesuffix(".unfinished").removesuffix(".gz") for name in set_aside_names(disk, path)}
-    while True:
-        second, rest = divmod(now_ns, 1_000_000_000)
-        stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime(second)) + f"_{rest:08x}"
-        if f"{os.path.basename(path)}.{stamp}" not in taken:
-            disk.rename(path, f"{path}.{stamp}")
-            return f"{path}.{stamp}"
-        now_ns += 1
+    """Rename a full file and return its new name, which is later in order than those there are."""
+    second, rest = divmod(now_ns, 1_000_000_000)
+    stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime(second)) + f"_{rest:08x}"
+    if names := set_aside_names(disk, path):
+        begin = len(os.path.basename(path)) + 1
+        latest = names[-1][begin : begin + len(stamp)]
+        if stamp <= latest:  # the clock was set back, or stands still
+            stamp = f"{latest[:-8]}{int(latest[-8:], 16) + 1:08x}"
+    disk.rename(path, f"{path}.{stamp}")
+    return f"{path}.{stamp}"
 
 
 def set_aside_names(disk: Disk, path: str) -> list[str]:

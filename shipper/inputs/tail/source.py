@@ -1,0 +1,222 @@
+"""The text of files that are not plain: compressed ones, and those that are not UTF-8.
+
+Who reads such a file sees its *text*, UTF-8 bytes and offsets in them, as of a plain file. What is stored is an offset in
+the file, because only that can be compared with the file's size, and only that Fluent Bit understands. Between the two
+stand *breaks*: places of the file where converting can begin, with the offset in the text of each. Stored is the last
+break before the first byte of text that is not safe, its offset in the text, and, in offsets of the text, what beyond it was
+delivered (see `Position`). After a restart the file is converted again from the break, and what was delivered is passed
+over. Without the offset in the text (Fluent Bit does not store it) the text begins at the stored offset under its number.
+
+Conversion goes forward only. The window of text that is kept begins where the reader last asked for.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from ...disk import Disk
+from .positions import MARKER_SIZE
+
+_CHUNK = 64 * 1024
+"""Bytes of the file to convert at once."""
+
+_MOST_PASSED_OVER = 8 * 1024 * 1024
+"""Bytes of text to pass over before the other files have their turn."""
+
+_MOST_BREAKS = 4096
+"""Breaks to remember; with more of them every second one is forgotten."""
+
+
+class Unreadable(Exception):
+    """The content of a file is not what it should be."""
+
+
+class Break(msgspec.Struct, frozen=True):
+    """A place where converting can begin: its offset in the text and in the file."""
+
+    text: int
+    file: int
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """Some text, the number of bytes of the file it was made from, and whether a break follows."""
+
+    text: bytes
+    size: int
+    ends_at_break: bool
+
+
+class Converter(ABC):
+    """Makes text of the bytes of a file, which it is given one after another."""
+
+    @abstractmethod
+    def convert(self, data: bytes) -> Iterator[Piece]:
+        """The text of the next bytes; raises `Unreadable` if they make no sense."""
+
+
+MakeConverter = Callable[[int], Converter | None]
+"""A converter that begins at this offset of the file; None if the file is too short to tell which."""
+
+
+class Source:
+    """The text of one file that is not plain.
+
+    `file_size` is the size at the last look. `failure` says why nothing more can be read, until `restart`.
+    """
+
+    def __init__(self, disk: Disk, fd: int, start: Break, file_size: int, make_converter: MakeConverter) -> None:
+        self._disk = disk
+        self._fd = fd
+        self._make_converter = make_converter
+        self.file_size = file_size
+        self._begin(start)
+        self._last_bytes = self._bytes_before(start.file)
+
+    def _begin(self, start: Break) -> None:
+        self.failure: str | None = None
+        self._start = start
+        self._breaks = deque([start])
+        self._saved: Break | None = None
+        self._converter: Converter | None = None
+        self._pieces: Iterator[Piece] | None = None
+        self._window = b""
+        self._text_end = start.text
+        self._converted = self._file_end = start.file
+        """Bytes of the file that the text was made from, and those that the converter was given."""
+        self._last_bytes = b""
+        self._is_undecided_at = -1
+
+    def restart(self) -> None:
+        """Begin at the head of the file."""
+        self._begin(Break(0, 0))
+
+    @property
+    def file_end(self) -> int:
+        """Up to where the file was read."""
+        return self._file_end
+
+    @property
+    def text_size(self) -> int:
+        """How much text there is as far as is known; more than was converted if there may be more."""
+        if self.failure or self._is_undecided_at == self.file_size:
+            return self._text_end
+        return self._text_end + max(0, self.file_size - self._file_end) + (self._pieces is not None)
+
+    def is_what_was_read(self) -> bool:
+        """Whether the file still has the bytes that were read from it last."""
+        return self.file_size >= self._file_end and self._bytes_before(self._file_end) == self._last_bytes
+
+    def ends_before(self, offset: int) -> bool:
+        """Whether all of the file was converted and its text does not reach the offset."""
+        return not self.failure and self._text_end < offset and self.text_size == self._text_end
+
+    def pass_over(self, offset: int) -> bool:
+        """Leave out the text before the offset; false if there is more of it, for the next call or not in the file."""
+        end = self._text_end + _MOST_PASSED_OVER
+        while self._text_end < offset:
+            if self._text_end >= end or not self._convert_more():
+                return False
+            self._forget_before(offset)
+        self._forget_before(offset)
+        return True
+
+    def read(self, size: int, offset: int) -> bytes:
+        """At most `size` bytes of text from the offset on; never again can text before it be read."""
+        if not self.pass_over(offset):
+            return b""
+        while len(self._window) < size and self._convert_more():
+            pass
+        return self._window[:size]
+
+    def break_before(self, offset: int) -> Break:
+        """The last break that is not behind the offset; those before it are forgotten."""
+        breaks = self._breaks
+        while len(breaks) > 1 and breaks[1].text <= offset:
+            breaks.popleft()
+        return breaks[0]
+
+    def marker_at(self, place: Break) -> bytes | None:
+        """The last bytes of the file before the break; None if it is the break of the last call."""
+        if place == self._saved:
+            return None
+        self._saved = place
+        return self._bytes_before(place.file)
+
+    def _bytes_before(self, offset: int) -> bytes:
+        size = min(MARKER_SIZE, offset)
+        return self._disk.pread(self._fd, size, offset - size) if size else b""
+
+    def _forget_before(self, offset: int) -> None:
+        extra = len(self._window) - (self._text_end - offset)
+        if extra > 0:
+            self._window = self._window[extra:]
+
+    def _convert_more(self) -> bool:
+        """Convert a little; false if nothing is left at present."""
+        if self._pieces is None and not self._feed(_CHUNK):
+            return False
+        piece = self._next_piece()
+        if piece is not None:
+            self._take(piece)
+        return not self.failure
+
+    def _feed(self, size: int) -> bool:
+        """Give the converter the next bytes of the file; false if there are none."""
+        if self.failure:
+            return False
+        data = self._disk.pread(self._fd, size, self._file_end)
+        if data and self._converter is None:
+            self._converter = self._make_converter(self._file_end)
+            if self._converter is None:
+                self._is_undecided_at = self.file_size
+        if not data or self._converter is None:
+            return False
+        self._file_end += len(data)
+        self._last_bytes = (self._last_bytes + data)[-MARKER_SIZE:]
+        self._pieces = self._converter.convert(data)
+        return True
+
+    def _next_piece(self) -> Piece | None:
+        if self._pieces is None:
+            return None
+        try:
+            piece = next(self._pieces, None)
+        except Unreadable as error:
+            self._pieces = None
+            if self._converted != self._start.file or not self._started_inside():
+                self.failure = str(error)
+            return None
+        if piece is None:
+            self._pieces = None
+        return piece
+
+    def _take(self, piece: Piece) -> None:
+        self._window += piece.text
+        self._text_end += len(piece.text)
+        self._converted += piece.size
+        if piece.ends_at_break:
+            self._breaks.append(Break(self._text_end, self._converted))
+            if len(self._breaks) > _MOST_BREAKS:
+                self._breaks = deque([b for number, b in enumerate(self._breaks) if number % 2 == 0])
+
+    def _started_inside(self) -> bool:
+        """Begin again at the head, because converting cannot begin at the stored offset, and leave out what lies before it.
+
+        The offset in the text of what comes then stays what it was, so that of the head may be below zero.
+        """
+        start = self._start
+        if start.file == 0:
+            return False
+        self._begin(Break(0, 0))
+        while self._file_end < start.file and self._feed(min(_CHUNK, start.file - self._file_end)):
+            while (piece := self._next_piece()) is not None:
+                self._take(piece)
+                self._window = b""
+        shift = start.text - self._text_end
+        self._breaks = deque([Break(b.text + shift, b.file) for b in self._breaks])
+        self._text_end = start.text
+        return not self.failure
