@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import os
 import signal
@@ -35,6 +36,9 @@ from .supervisor import keep_running
 DEFAULT_MEMORY_LIMIT = 64_000_000
 """Resident bytes that the records of an input may take when Mem_Buf_Limit is not set."""
 
+READ_AHEAD_LIMIT = 32_000_000
+"""The same for an input whose source keeps what was not read; more would only grow the process, not the speed."""
+
 INPUT_STOP_S = 1.0
 """Longest wait for an input to hand out what it holds; what it cannot hand out is still in its source."""
 
@@ -47,6 +51,8 @@ class _RunningInput(msgspec.Struct):
     buffer: Buffer
     intake: Intake
     task: asyncio.Task[None] | None = None
+    holding: asyncio.Task[None] | None = None
+    """Takes on what filters hand out later; there is none if no filter does."""
 
 
 class Engine:
@@ -82,6 +88,8 @@ class Engine:
         async with asyncio.TaskGroup() as tasks:
             dispatching = [tasks.create_task(self._keep(d.run, d.name)) for d in self._dispatchers]
             for running in self._inputs:
+                if running.intake.has_holders:
+                    running.holding = tasks.create_task(self._keep(running.intake.run, running.context.alias))
                 running.task = tasks.create_task(self._keep(_run_of(running), running.context.alias))
             await self._stop_wanted.wait()
             await self._stop(dispatching)
@@ -171,7 +179,8 @@ class Engine:
             return None
 
     def _memory_limit(self, instance: Instance) -> int:
-        return int(instance.options.mem_buf_limit) or DEFAULT_MEMORY_LIMIT
+        limit = int(instance.options.mem_buf_limit) or DEFAULT_MEMORY_LIMIT
+        return min(limit, READ_AHEAD_LIMIT) if getattr(instance.type, "keeps_source", False) else limit
 
     async def _open_instances(self) -> None:
         problems: list[Problem] = []
@@ -205,6 +214,7 @@ class Engine:
         started = self._clock.monotonic()
         self._log.info("pausing all inputs..")
         await asyncio.gather(*(self._stop_input(running) for running in self._inputs))
+        await self._hand_out_held()
         for dispatcher in self._dispatchers:
             dispatcher.begin_drain()
         ended = asyncio.Event()
@@ -233,6 +243,21 @@ class Engine:
             await asyncio.wait([task], timeout=INPUT_STOP_S)
         task.cancel()
         await asyncio.wait([task])
+
+    async def _hand_out_held(self) -> None:
+        """Let filters hand out what they hold; what finds no room in the buffer in time is still owed to its input."""
+        holding = [(running, running.holding) for running in self._inputs if running.holding]
+        for _, task in holding:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in holding), return_exceptions=True)
+        handing_out = [asyncio.ensure_future(running.intake.hand_out()) for running, _ in holding]
+        if handing_out and not self._end_now.is_set():
+            await asyncio.wait(handing_out, timeout=INPUT_STOP_S)
+        for one in handing_out:
+            one.cancel()
+        for error in await asyncio.gather(*handing_out, return_exceptions=True):
+            if isinstance(error, Exception):
+                self._log.error("a filter could not hand out what it holds; it is still owed", reason=error)
 
     async def _close_instances(self) -> None:
         for running in self._inputs:
@@ -297,8 +322,16 @@ def _run_of(running: _RunningInput) -> Callable[[], Any]:
     return lambda: running.input.run(running.intake.emit)
 
 
+def _return_free_memory() -> None:
+    """Give pages that the start used for a moment back to the system, where the C library can do that."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def _settle_memory() -> None:
     """Take what the start made out of the garbage collector's sight; batches make few cycles, so it may come rarely."""
     gc.collect()
+    _return_free_memory()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

@@ -1,8 +1,8 @@
 """The account of every record: read = delivered + held + dropped for a named reason.
 
-For an input: what was read, plus what filters added, was stored for at least one output, taken out by filters, or had
-no route. For an output: what was routed to it was delivered, is held, or was dropped. Both sides are counted apart from
-each other, so a difference shows a mistake of ours.
+For an input: what was read, plus what filters added, was stored for at least one output, taken out by filters, had no
+route, or is held by a filter that keeps records back. For an output: what was routed to it was delivered, is held, or
+was dropped. Both sides are counted apart from each other, so a difference shows a mistake of ours.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .metrics import Metrics
 
 
 class InputAccount(msgspec.Struct, frozen=True):
-    """Records of one input."""
+    """Records of one input; `held` are those that filters keep back."""
 
     name: str
     read: int
@@ -24,15 +24,17 @@ class InputAccount(msgspec.Struct, frozen=True):
     stored: int
     filtered: int
     no_route: int
+    held: int = 0
 
     @property
     def is_balanced(self) -> bool:
-        return self.read + self.added == self.stored + self.filtered + self.no_route
+        return self.read + self.added == self.stored + self.filtered + self.no_route + self.held
 
     def __str__(self) -> str:
+        held = f"held={self.held} " if self.held else ""
         return (
             f"input {self.name}: read={self.read} added={self.added} stored={self.stored} "
-            f"filtered={self.filtered} no_route={self.no_route} {_verdict(self.is_balanced)}"
+            f"filtered={self.filtered} no_route={self.no_route} {held}{_verdict(self.is_balanced)}"
         )
 
 
@@ -82,7 +84,8 @@ class Ledger:
             return self._metrics.total(f"input_{what}_records_total", name=name)
 
         read = self._metrics.total("input_records_total", name=name)
-        return InputAccount(name, read, count("added"), count("stored"), count("filtered"), count("dropped"))
+        held = int(self._metrics.value("input_held_records", name=name))
+        return InputAccount(name, read, count("added"), count("stored"), count("filtered"), count("dropped"), held)
 
     def _output(self, name: str, alias: str, dispatcher: Dispatcher) -> OutputAccount:
         metrics = self._metrics

@@ -15,7 +15,7 @@ from .config.options import did_you_mean, option_problem, read_options
 from .config.service import ServiceOptions
 from .config.units import parse_bool
 from .context import Context
-from .errors import ConfigError, OptionError, Problem
+from .errors import ConfigError, OptionError, Origin, Problem
 from .log import Log
 from .parsers.base import Parser, ParserLibrary
 from .parsers.library import build_parsers
@@ -227,6 +227,10 @@ class _Builder:
             message, remedy = f"processor '{plugin}' is not available yet", "use a filter that does what it does"
             self._problems["input"].append(Problem(message, unit.origin_of("name"), remedy))
             return None
+        if not plugin:
+            remedy = f"add: name with one of {', '.join(plugin_names('filter'))}"
+            self._problems["input"].append(Problem("a processor is missing the 'name' property", unit.origin, remedy))
+            return None
         found = self._plugin("filter", plugin, unit)
         if found is None:
             return None
@@ -321,7 +325,12 @@ def _other_plugin(kind: PluginKind, name: str) -> str:
 def _by_place(problems: Sequence[Problem]) -> list[Problem]:
     """The problems of each file by line, the files in the order in which they come up."""
     files = {name: n for n, name in enumerate(dict.fromkeys(p.origin.file if p.origin else "" for p in problems))}
-    return sorted(problems, key=lambda p: (files[p.origin.file], p.origin.line) if p.origin else (files[""], 0))
+
+    def place(problem: Problem) -> tuple[int, int, int]:
+        origin = problem.origin or Origin("")
+        return files[origin.file], origin.line, origin.column
+
+    return sorted(problems, key=place)
 
 
 def _is_active(instance: Instance) -> bool:

@@ -19,15 +19,31 @@ from botocore.loaders import Loader, create_loader
 
 from .settings import AwsSettings, url_of
 
+_SERVICES = frozenset({"logs", "sts", "s3", "kinesis", "firehose"})
 _STS_TIMEOUT_S = 5
 _REFRESH_WANTED_S = 300
 _REFRESH_NEEDED_S = 60
 
 
+class _ServiceModels(Loader):  # type: ignore[misc]  # botocore has no types
+    """botocore's descriptions of the services, without the endpoints of services that nobody here talks to.
+
+    All endpoints together take seven megabytes for as long as the process lives.
+    """
+
+    def load_data_with_path(self, name: str) -> tuple[Any, str]:
+        if name != "endpoints":
+            return super().load_data_with_path(name)  # type: ignore[no-any-return]
+        data, path = create_loader().load_data_with_path(name)
+        for partition in data["partitions"]:
+            partition["services"] = {k: v for k, v in partition["services"].items() if k in _SERVICES}
+        return data, path
+
+
 @functools.cache
 def _service_models() -> Loader:
-    """The descriptions of the services: constants of the installed library, several megabytes once parsed."""
-    return create_loader()
+    """Constants of the installed library, parsed once for all clients."""
+    return _ServiceModels(create_loader().search_paths)
 
 
 def new_session(settings: AwsSettings) -> AioSession:

@@ -153,30 +153,29 @@ class _FileReader:
 
     def _variable(self, node: yaml.Node) -> None:
         """One item of a list of variables."""
-        found: dict[str, str] = {}
+        found: dict[str, str | None] = {}  # None for what has been told to be no text
         for key, origin, value in self._file.pairs(node, "a variable"):
             name = spelled_key(key)
-            text = self._file.text(value, f"'{key}' of a variable")
-            if name not in ("name", "value", "uri", "refresh_interval"):
+            if name in ("name", "value", "uri", "refresh_interval"):
+                found[name] = self._file.text(value, f"'{key}' of a variable")
+            else:
                 self._reader.warn(f"{origin}: unknown key '{key}' of a variable is ignored")
-            elif text is not None:
-                found[name] = text
-        origin, remedy = self._file.origin(node), "for example: - {name: CLUSTER, value: prod}"
-        if not isinstance(node, yaml.MappingNode):
-            return
-        if not found.get("name"):
+        if isinstance(node, yaml.MappingNode) and None not in found.values():
+            self._set({name: text or "" for name, text in found.items()}, self._file.origin(node))
+
+    def _set(self, variable: dict[str, str], origin: Origin) -> None:
+        name, remedy = variable.get("name"), "for example: - {name: CLUSTER, value: prod}"
+        if not name:
             self._file.problem(origin, "a variable of 'env' has no name", remedy)
-        elif ("value" in found) == ("uri" in found):
-            self._file.problem(origin, f"variable '{found['name']}' needs either a value or a uri", remedy)
-        elif "uri" in found and not found["uri"].startswith("file://"):
-            message = f"the uri of variable '{found['name']}' does not begin with file://"
+        elif ("value" in variable) == ("uri" in variable):
+            self._file.problem(origin, f"variable '{name}' needs either a value or a uri", remedy)
+        elif "uri" in variable and not variable["uri"].startswith("file://"):
+            message = f"the uri of variable '{name}' does not begin with file://"
             self._file.problem(origin, message, "for example: uri: file:///run/secrets/name")
         else:
-            self._reader.settings.append(Setting(found["name"], found.get("uri", found.get("value", "")), origin))
-            if found.get("refresh_interval"):
-                self._reader.warn(
-                    f"{origin}: refresh_interval is ignored: variables are read when the files are loaded"
-                )
+            self._reader.settings.append(Setting(name, variable.get("uri") or variable.get("value", ""), origin))
+            if variable.get("refresh_interval"):
+                self._reader.warn(f"{origin}: refresh_interval is ignored: a variable is read when files are loaded")
 
     def _includes(self, origin: Origin, node: yaml.Node) -> None:
         for item in self._file.items(node, "includes"):

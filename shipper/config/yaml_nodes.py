@@ -14,6 +14,7 @@ from ..errors import Origin, Problem
 
 _REFUSED = "refused"
 _TAB_REMEDY = "indent with spaces: YAML allows no tabs there"
+_QUOTE_REMEDY = "quote a text that begins with one of [ { * & ! % @ or a backtick"
 _ALIAS_REMEDY = "write the value out where it is used"
 
 
@@ -36,8 +37,7 @@ class YamlFile:
                     found.append(node)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            remedy = _TAB_REMEDY if "'\\t'" in (error.problem or "") else ""
-            self._bad_syntax(mark.line if mark else 0, mark.column if mark else 0, error.problem or "", remedy)
+            self._bad_syntax(mark.line if mark else 0, mark.column if mark else 0, error.problem or "")
         except yaml.reader.ReaderError as error:
             before = self._text[: error.position]
             column = len(before) - (before.rfind("\n") + 1)
@@ -68,7 +68,7 @@ class YamlFile:
         """The text of a scalar; None, with the problem told, if it is something else."""
         if isinstance(node, yaml.ScalarNode) and node.tag != _REFUSED:
             return str(node.value)
-        self._wrong_shape(node, f"{what} must be a text", "quote it if it begins with one of [ { * & ! % @")
+        self._wrong_shape(node, f"{what} must be a text", _QUOTE_REMEDY)
         return None
 
     def refuse_alias(self, alias: yaml.AliasEvent) -> yaml.Node:
@@ -91,11 +91,13 @@ class YamlFile:
         if node.tag != _REFUSED:
             self.problem(self.origin(node), f"YAML error: unexpected {_shape(node)}: {message}", remedy)
 
-    def _bad_syntax(self, line: int, column: int, reason: str, remedy: str = "") -> None:
+    def _bad_syntax(self, line: int, column: int, reason: str) -> None:
         where = f"at line {line + 1}, column {column + 1}"
         message = f"invalid YAML in file {self.name} {where}: {reason or 'it cannot be read'}"
-        near = f"look at line {line} and {line + 1}" if line else ""
-        self.problem(Origin(self.name, line + 1, column + 1), message, remedy or near)
+        remedy = f"look at line {line} and {line + 1}" if line else ""
+        if "cannot start any token" in reason:
+            remedy = _TAB_REMEDY if "'\\t'" in reason else _QUOTE_REMEDY
+        self.problem(Origin(self.name, line + 1, column + 1), message, remedy)
 
 
 def is_empty(node: yaml.Node) -> bool:

@@ -74,7 +74,7 @@ class SectionReader:
             self._file.problem(origin, "'routes' is not available yet", "route with tags: match or match_regex")
         elif key == "rules" and kind == "multiline_parser":
             section.properties += self._rules(value)
-        elif key == "<<":
+        elif key == "<<" and not is_refused(value):
             self._file.problem(origin, "merge keys ('<<') are not supported", "write the keys out")
         else:
             section.properties += self._properties(section, key, origin, value)
@@ -126,19 +126,19 @@ class SectionReader:
 
     def _rules(self, node: yaml.Node) -> Iterator[Property]:
         for item in self._file.items(node, "rules"):
-            parts: dict[str, str] = {}
+            parts: dict[str, str | None] = {}  # None for what has been told to be no text
             for written, origin, value in self._file.pairs(item, "a rule"):
                 key = spelled_key(written)
                 if key not in _RULE_KEYS:
                     self._warn(f"{origin}: unknown key '{written}' of a rule is ignored")
-                elif (text := self._file.text(value, f"'{key}' of a rule")) is not None:
-                    parts[key] = text
-            missing = [key for key in _RULE_KEYS[:2] if not parts.get(key)]
+                else:
+                    parts[key] = self._file.text(value, f"'{key}' of a rule")
+            missing = [key for key in _RULE_KEYS[:2] if key not in parts or parts[key] == ""]
             if isinstance(item, yaml.MappingNode) and missing:
                 remedy = "for example: - {state: start_state, regex: '/^[0-9]/', next_state: cont}"
                 self._file.problem(self._file.origin(item), f"a rule needs {' and '.join(missing)}", remedy)
-            elif parts:
-                words = [parts[key] for key in _RULE_KEYS if parts.get(key)]
+            elif parts and None not in parts.values():
+                words = [word for key in _RULE_KEYS if (word := parts.get(key))]
                 yield Property("rule", " ".join(map(_quoted, words)), self._file.origin(item))
 
 

@@ -52,6 +52,8 @@ class Input(ABC):
     """A source of records. Constructors store; `open` and `run` do."""
 
     Options: ClassVar[type[InputOptions]]
+    keeps_source: ClassVar[bool] = False
+    """Whether what was not read stays where it is, as in a file: then nothing is gained by holding much in memory."""
     makes_tags: ClassVar[bool] = False
     """Whether records get tags that the configuration does not tell, such as those a sender chooses."""
 

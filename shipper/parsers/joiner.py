@@ -1,4 +1,4 @@
-"""The multiline engine: lines of one stream go in, finished records come out.
+"""The multiline engine: lines or records of one stream go in, finished records come out.
 
 A stream is what one container, or one file, writes. Each definition keeps its own groups of pending lines, one for each
 value of its `key_group` and one for lines without. A line goes to the first definition that accepts it, beginning with
@@ -6,6 +6,9 @@ the one that took the line before; a line that nobody accepts ends everything th
 
 The engine does no I/O and has no timer. It remembers which bytes of which source its pending lines came from, so that
 the reader can keep its position at the first of them: what is pending is read again after a restart, never saved.
+
+A stream is fed either with lines of text or with records, never with both. Of records it joins the texts of one field;
+the finished record has the other fields and the time of the first, and the metadata of all.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from ..record import Body
+from ..record import Body, Record
 from .multiline import MultilineDefinition
 from .rule_machine import RuleState
 
@@ -27,9 +30,9 @@ _END_OF_RANGE_NS = 2**32 * 1_000_000_000
 class Joined(msgspec.Struct, gc=False):
     """A finished record.
 
-    `size` is the number of bytes its lines had in their source; `offset` is where the line began that was being read
-    when the record was finished, or the end of what was read if silence finished it. `truncated` says that the buffer
-    limit cut the text.
+    `size` is the number of bytes its lines had in their source, or the number of records it was joined from; `offset`
+    is where the line began that was being read when the record was finished, or the end of what was read if silence
+    finished it. `truncated` says that the buffer limit cut the text.
     """
 
     time_ns: int
@@ -37,10 +40,11 @@ class Joined(msgspec.Struct, gc=False):
     size: int
     offset: int
     truncated: bool = False
+    metadata: Body | None = None
 
 
 class Span(msgspec.Struct, frozen=True):
-    """The bytes from `start` up to `end` of a source."""
+    """The bytes from `start` up to `end` of a source; of records, their numbers in the order of coming."""
 
     source: object
     start: int
@@ -92,6 +96,28 @@ class Joiner:
         for lane in self._lanes:
             lane.flush_all()
         self._lanes[0].stand_alone(line)
+
+    def append_record(self, record: Record, source: object = 0) -> None:
+        """Take the next record; each definition joins the texts of its `key_content`, sizes and spans count records.
+
+        The record belongs to the joiner from now on. One that no definition accepts is finished as it is.
+        """
+        stream = self._stream
+        stream.source = source
+        stream.start = stream.end
+        stream.end += 1
+        stream.metadata = record.metadata
+        self._at_end = False
+        last = self._last
+        if last.offer_record(record):
+            return
+        for lane in self._lanes:
+            if lane is not last and lane.offer_record(record):
+                self._last = lane
+                return
+        for lane in self._lanes:
+            lane.flush_all()
+        stream.finished.append(Joined(record.time_ns, record.body, 1, stream.start, False, record.metadata))
 
     def take(self) -> list[Joined]:
         """The records finished since the last call, in order."""
@@ -159,9 +185,12 @@ class Joiner:
 
 
 class _Stream:
-    """What the lanes of one joiner share: the place of the line being read, and the finished records."""
+    """What the lanes of one joiner share: the place and metadata of what is being read, and the finished records."""
 
-    __slots__ = ("buffer_limit", "end", "finished", "held_lines", "now_ns", "source", "start", "vanished_lines")
+    __slots__ = (
+        *("buffer_limit", "end", "finished", "held_lines", "metadata"),
+        *("now_ns", "source", "start", "vanished_lines"),
+    )
 
     def __init__(self, buffer_limit: int, now_ns: Callable[[], int]) -> None:
         self.buffer_limit = buffer_limit
@@ -171,6 +200,7 @@ class _Stream:
         self.end = 0
         self.held_lines = 0
         self.vanished_lines = 0
+        self.metadata: Body | None = None
         self.finished: list[Joined] = []
 
 
@@ -191,7 +221,7 @@ class _Group:
     until the reader has reached the end.
     """
 
-    __slots__ = ("deadline", "fields", "held", "parts", "size", "state", "text_size", "time_ns")
+    __slots__ = ("deadline", "fields", "held", "metadata", "parts", "size", "state", "text_size", "time_ns")
 
     def __init__(self) -> None:
         self.state: RuleState | None = None
@@ -201,6 +231,7 @@ class _Group:
         self.held: list[_Held] = []
         self.parts: list[str] = []
         self.fields: Body | None = None
+        self.metadata: Body | None = None
         self.time_ns = 0
         self.size = 0
         self.text_size = 0
@@ -236,6 +267,20 @@ class _Lane(ABC):
         if parsed is None:
             return False
         time_ns, fields = parsed
+        return self._accept_fields(fields, time_ns)
+
+    def offer_record(self, record: Record) -> bool:
+        """Take the record if its text is of this definition's form."""
+        if self._parse is None:
+            return self._accept_fields(record.body, record.time_ns)
+        text = record.body.get(self._key_content)
+        parsed = self._parse(text) if isinstance(text, str) else None
+        if parsed is None:
+            return False
+        time_ns, fields = parsed
+        return self._accept_fields(fields, record.time_ns if time_ns is None else time_ns)
+
+    def _accept_fields(self, fields: Body, time_ns: int | None) -> bool:
         content = fields.get(self._key_content)
         if not isinstance(content, str):
             return False
@@ -263,7 +308,7 @@ class _Lane(ABC):
         if body is None:
             stream.vanished_lines += 1
         else:
-            stream.finished.append(Joined(group.time_ns, body, group.size, stream.start, truncated))
+            stream.finished.append(Joined(group.time_ns, body, group.size, stream.start, truncated, group.metadata))
         group.clear()
 
     def flush_all(self) -> None:
@@ -306,6 +351,8 @@ class _Lane(ABC):
             group.held.append(_Held(stream.held_lines, stream.source, start, end))
         group.size += end - start
         group.deadline = None
+        if stream.metadata:
+            group.metadata = {**group.metadata, **stream.metadata} if group.metadata else stream.metadata
         if fields is None:
             group.time_ns = stream.now_ns()
         elif group.fields is None:
@@ -337,7 +384,9 @@ class _EndLane(_Lane):
         if is_last and fields is not None and not group.held:
             stream = self._stream
             size = stream.end - stream.start
-            stream.finished.append(Joined(self._record_time(time_ns), fields, size, stream.start))
+            stream.finished.append(
+                Joined(self._record_time(time_ns), fields, size, stream.start, False, stream.metadata)
+            )
             return True
         if content:
             if self._adds_newlines and group.needs_newline:

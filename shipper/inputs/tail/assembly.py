@@ -55,7 +55,7 @@ class Fields(msgspec.Struct, frozen=True):
 
 
 class Tally:
-    """What assemblers count: lines, lines that were no valid UTF-8, records cut at the limit, lines left out as too old."""
+    """What assemblers count: lines, and those that were no valid UTF-8, were cut, or were left out as too old."""
 
     def __init__(self) -> None:
         self.lines = 0

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from ...disk import Disk
 from ...log import Log
 from ...metrics import Counter
+from .conversion import Conversion
 from .follower import Follower, Generation, Identity
-from .positions import HEAD_SIZE, Position, PositionStore, SavedFile, fingerprint
+from .positions import HEAD_SIZE, MARKER_SIZE, Position, PositionStore, SavedFile, fingerprint
 
 
 class Start:
@@ -37,6 +38,7 @@ class Catalogue:
         disk: Disk,
         start: Start,
         make_follower: Callable[[str], Follower | None],
+        conversion: Conversion,
         compare_names: bool,
         log: Log,
         opened: Counter,
@@ -47,6 +49,7 @@ class Catalogue:
         self._disk = disk
         self._start = start
         self._make_follower = make_follower
+        self._conversion = conversion
         self._compare_names = compare_names
         self._log = log
         self._opened, self._closed, self._rotated = opened, closed, rotated
@@ -162,10 +165,15 @@ class Catalogue:
         state = self._disk.fstat(fd)
         saved = self._saved_position(path, name, fd, state)
         self._numbers += 1
-        back = min(32, saved.position.ahead)
-        generation = Generation(
-            self._numbers, fd, state, saved, self._disk.pread(fd, back, saved.position.ahead - back)
-        )
+        source = self._conversion.source_of((path, name), fd, state, saved.position)
+        last_bytes = b""
+        if (source is None) is not (saved.position.text is None):
+            # The offsets beyond the first mean something else now.
+            saved.position = Position(saved.position.offset, saved.position.offset)
+        if source is None:
+            back = min(MARKER_SIZE, saved.position.ahead)
+            last_bytes = self._disk.pread(fd, back, saved.position.ahead - back)
+        generation = Generation(self._numbers, fd, state, saved, last_bytes, source)
         self._opened.add()
         return generation
 
@@ -202,7 +210,7 @@ class Catalogue:
         if not reason and saved.head_size:
             head = self._disk.pread(fd, saved.head_size, 0)
             reason = "" if fingerprint(head) == saved.head else "its first bytes have changed"
-        if place.ahead > state.st_size:
+        if place.text is None and place.ahead > state.st_size:
             saved.position = Position(place.offset, place.offset)
         if reason:
             self._log.warning("file is read as a new one", file=saved.name, because=reason, offset=place.offset)
@@ -285,7 +293,8 @@ class Catalogue:
     def remember_head(self, generation: Generation) -> None:
         """Keep a fingerprint of the file's first bytes, of more of them as the file grows."""
         saved = generation.saved
-        wanted = min(HEAD_SIZE, saved.position.offset)
+        read = saved.position.offset if generation.source is None else generation.source.file_end
+        wanted = min(HEAD_SIZE, read)
         if wanted > saved.head_size and generation.fd >= 0:
             head = self._disk.pread(generation.fd, wanted, 0)
             if len(head) == wanted:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from ...disk import Disk
+from ...log import Log
 from .compressed import GzipConverter, decompressed_head, is_compressed
 from .encoding import AUTO, EncodingConverter, TextDecoder, codec_by_mark, unit_size
 from .positions import Position
@@ -19,23 +21,27 @@ class Conversion:
     `codec` is Python's name of the encoding, "auto", or None for UTF-8.
     """
 
-    def __init__(self, disk: Disk, codec: str | None) -> None:
+    def __init__(self, disk: Disk, codec: str | None, log: Log) -> None:
         self._disk = disk
         self._codec = codec
+        self._log = log
 
-    def source_of(self, names: tuple[str, str], fd: int, state: os.stat_result, position: Position) -> Source | None:
+    def source_of(self, names: Sequence[str], fd: int, state: os.stat_result, position: Position) -> Source | None:
         """What makes the text of the file, from the position on; None for a plain file."""
         is_gzip = any(map(is_compressed, names))
         if not is_gzip and self._codec is None:
             return None
-        start = Break(position.ahead if position.text is None else position.text, position.offset)
+        start = Break(position.offset if position.text is None else position.text, position.offset)
         if not is_gzip and position.text is None:
             start = self._between_units(start)
 
         def make_converter(offset: int) -> Converter | None:
             return self._converter(fd, is_gzip, offset)
 
-        return Source(self._disk, fd, start, state.st_size, make_converter)
+        def tell(reason: str, offset: int) -> None:
+            self._log.error("file cannot be read", file=names[0], because=reason, offset=offset)
+
+        return Source(self._disk, fd, start, state.st_size, make_converter, tell)
 
     def _converter(self, fd: int, is_gzip: bool, offset: int) -> Converter | None:
         codec = self._codec

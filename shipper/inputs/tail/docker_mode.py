@@ -1,8 +1,8 @@
 """`Docker_Mode On`: the JSON lines of Docker's json-file driver, joined by their `log` texts.
 
-Docker cuts long lines; only the last part of one ends in a newline. The parts become one JSON line: the last of them, its
-`log` replaced by the texts of all, still escaped. With a parser of first lines whole lines are joined too: a record then
-goes on until a first line comes or silence ends it. What comes out goes through the input's parser like any line.
+Docker cuts long lines; only the last part of one ends in a newline. The parts become one JSON line: the last of them,
+its `log` replaced by the texts of all, still escaped. With a parser of first lines whole lines are joined too: a record
+then goes on until a first line comes or silence ends it. What comes out goes through the input's parser like any line.
 """
 
 from __future__ import annotations

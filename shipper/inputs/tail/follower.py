@@ -21,13 +21,17 @@ from ...disk import Disk
 from ...record import Content, Receipt, Record, RecordBatch, RecordList
 from .assembly import Assembler, Block
 from .positions import MARKER_SIZE, Position, SavedFile, Span, fingerprint
+from .source import Source
 
 Identity = tuple[int, int]
 """Device and inode."""
 
 
 class Generation:
-    """One file: an open descriptor, how far it was read, and how far that is safe."""
+    """One file: an open descriptor, how far it was read, and how far that is safe.
+
+    With a `source` the file is not plain: all offsets, and the size, are those of its text.
+    """
 
     __slots__ = (
         "device",
@@ -38,6 +42,7 @@ class Generation:
         "is_skipping",
         "last_bytes",
         "looked",
+        "marked",
         "mtime_ns",
         "number",
         "offset",
@@ -45,9 +50,18 @@ class Generation:
         "replay",
         "saved",
         "size",
+        "source",
     )
 
-    def __init__(self, number: int, fd: int, stat: os.stat_result, saved: SavedFile, last_bytes: bytes) -> None:
+    def __init__(
+        self,
+        number: int,
+        fd: int,
+        stat: os.stat_result,
+        saved: SavedFile,
+        last_bytes: bytes,
+        source: Source | None = None,
+    ) -> None:
         self.number = number
         self.fd = fd
         self.device, self.inode = stat.st_dev, stat.st_ino
@@ -60,7 +74,10 @@ class Generation:
         """Bytes before `offset` that must be read again, because their record was open when the program stopped."""
         self.last_bytes = last_bytes
         """The bytes before `offset`, by which a file that was overwritten in place is known."""
-        self.size = stat.st_size
+        self.marked = -1
+        """The offset before which the saved fingerprint's bytes lie; negative if none was made in this life."""
+        self.source = source
+        self.size = stat.st_size if source is None else source.text_size
         self.mtime_ns = stat.st_mtime_ns
         self.is_rotated = False
         self.is_skipping = False
@@ -80,7 +97,8 @@ class Generation:
 
     @property
     def is_safe_to_its_end(self) -> bool:
-        return self.saved.position.offset >= self.offset
+        position = self.saved.position
+        return (position.offset if self.source is None else position.ahead) >= self.offset and not position.held
 
     def __repr__(self) -> str:
         return f"Generation({self.saved.name!r}, inode {self.inode}, offset {self.offset} of {self.size})"
@@ -205,8 +223,12 @@ class Follower:
         self.truncations += 1
         generation.offset = generation.looked = 0
         generation.last_bytes = b""
+        generation.marked = 0
         generation.replay = ()
         generation.is_skipping = generation.is_blocked = False
+        if generation.source is not None:
+            generation.source.restart()
+            generation.size = generation.source.text_size
         self._pending_updates.append(Update(generation, Position(), b""))
 
     def _next_generation(self) -> Generation | None:
@@ -230,11 +252,24 @@ class Follower:
     def look_at(self, generation: Generation) -> None:
         """Take note of the file's size, and of a truncation."""
         stat = self._disk.fstat(generation.fd)
+        if generation.source is not None:
+            self._look_at_converted(generation, generation.source, stat)
+            return
         if stat.st_size == generation.size and stat.st_mtime_ns == generation.mtime_ns:
             return
         generation.size, generation.mtime_ns = stat.st_size, stat.st_mtime_ns
         generation.quiet_since = None
         if stat.st_size < generation.looked or not self._is_what_was_read(generation):
+            self.restart(generation)
+
+    def _look_at_converted(self, generation: Generation, source: Source, stat: os.stat_result) -> None:
+        if stat.st_size != source.file_size or stat.st_mtime_ns != generation.mtime_ns:
+            source.file_size, generation.mtime_ns = stat.st_size, stat.st_mtime_ns
+            generation.quiet_since = None
+            generation.size = source.text_size
+            if not source.is_what_was_read():
+                self.restart(generation)
+        if source.ends_before(generation.offset):
             self.restart(generation)
 
     def _is_what_was_read(self, generation: Generation) -> bool:
@@ -244,13 +279,23 @@ class Follower:
         return self._disk.pread(generation.fd, len(expected), generation.offset - len(expected)) == expected
 
     def _unread_bytes(self, generation: Generation, size: int) -> bytes:
-        return self._disk.pread(generation.fd, size, generation.offset)
+        if generation.source is None:
+            return self._disk.pread(generation.fd, size, generation.offset)
+        data = generation.source.read(size, generation.offset)
+        generation.size = generation.source.text_size
+        return data
 
     def _replay(self, generation: Generation, now_ns: int) -> RecordBatch | None:
         """Read the bytes of records again that were open when the program stopped."""
+        source = generation.source
+        if source is not None and not source.pass_over(generation.replay[0][0]):
+            if source.failure:
+                generation.replay = ()
+            return None
         records: list[Record] = []
         for start, end in generation.replay:
-            data = self._disk.pread(generation.fd, end - start, start)
+            size = end - start
+            data = self._disk.pread(generation.fd, size, start) if source is None else source.read_all(size, start)
             if data.endswith(b"\n"):
                 content = self.assembler.take(Block(data, start, generation.number, True), now_ns).content
                 records += content.records() if content is not None else []
@@ -307,8 +352,27 @@ class Follower:
         for number, one in touched.items():
             held = tuple(spans.get(number, ()))
             safe = held[0][0] if held else one.offset
-            updates.append(Update(one, Position(safe, one.offset, held), _bytes_before(one, safe, consumed)))
+            if one.source is not None:
+                place = one.source.break_before(safe)
+                position = Position(place.file, one.offset, held, place.text)
+                updates.append(Update(one, position, one.source.marker_at(place)))
+                continue
+            before = self._bytes_before(one, safe, consumed if one is generation else b"")
+            updates.append(Update(one, Position(safe, one.offset, held), before))
         return updates
+
+    def _bytes_before(self, generation: Generation, safe: int, consumed: bytes) -> bytes | None:
+        """The bytes before `safe`, from the consumed block that ends at the offset if they are there; None if known."""
+        if safe == generation.marked:
+            return None
+        generation.marked = safe
+        start = len(consumed) - (generation.offset - safe)
+        if start == len(consumed):
+            return generation.last_bytes
+        if start > 0:
+            return consumed[max(0, start - MARKER_SIZE) : start]
+        size = min(MARKER_SIZE, safe)
+        return self._disk.pread(generation.fd, size, safe - size)
 
     def _settle(self, step: Step) -> None:
         step.is_settled = True
@@ -320,17 +384,6 @@ class Follower:
                     saved.marker = fingerprint(update.last_bytes) if update.last_bytes else 0
                     saved.marker_size = len(update.last_bytes)
                 self._on_safe(update.generation)
-
-
-def _bytes_before(generation: Generation, safe: int, consumed: bytes) -> bytes | None:
-    """The bytes before `safe`, or None if they lie before the block that was just consumed."""
-    behind = generation.offset - safe
-    if behind == 0:
-        return generation.last_bytes
-    if behind > len(consumed):
-        return None
-    start = len(consumed) - behind
-    return consumed[max(0, start - MARKER_SIZE) : start] if start else None
 
 
 def _end_of_fitting_lines(data: bytes, limit: int) -> int:

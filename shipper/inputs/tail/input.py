@@ -14,9 +14,12 @@ from ...parsers.multiline import MultilineDefinition
 from ..base import Input
 from .assembly import Assembler, Fields, JoinedLines, LineAssembler, Tally
 from .catalogue import Catalogue, Start
+from .conversion import Conversion
 from .discovery import Discovery, TagMaker
+from .docker_mode import DockerLines, DockerRules
 from .follower import Follower, Generation, LongLines
 from .notify import Notifier
+from .old_multiline import MultilineRules, OldMultiline
 from .options import TailOptions
 from .positions import PositionStore
 
@@ -40,6 +43,7 @@ class TailInput(Input):
     """The tail input; see `docs/architecture.md` for how a line travels from here."""
 
     Options = TailOptions
+    keeps_source = True
 
     def __init__(self, options: TailOptions, context: Context) -> None:
         self._options = options
@@ -47,7 +51,9 @@ class TailInput(Input):
         self._log = context.log
         self._clock = context.clock
         self._definitions = self._multiline_definitions()
+        self._multiline_rules = self._old_multiline_rules()
         self._parser = self._line_parser()
+        self._docker_rules = self._docker_mode_rules()
         self._tags = TagMaker(options.tag or context.name, options.tag_regex)
         self._tally = Tally()
         self._told = (0, 0)
@@ -63,6 +69,7 @@ class TailInput(Input):
             context.disk,
             Start(options.read_from_head, options.read_newly_discovered_files_from_head),
             self._make_follower,
+            Conversion(context.disk, options.codec, self._log),
             options.db_compare_filename,
             self._log,
             count("files_opened_total"),
@@ -294,13 +301,16 @@ class TailInput(Input):
 
     def _count(self) -> None:
         rules, tally, count = self._long_lines, self._tally, self._context.counter
-        now = (rules.skipped + rules.truncated + rules.blocked, tally.invalid_utf8)
+        now = (rules.skipped + rules.truncated + rules.blocked, tally.invalid_utf8 + tally.too_old_lines)
         if now == self._told:
             return
         self._told = now
         _raise_to(count("long_line_skipped_total"), rules.skipped)
         _raise_to(count("long_line_truncated_total"), rules.truncated)
         _raise_to(count("invalid_utf8_lines_total"), tally.invalid_utf8)
+        if tally.too_old_lines:
+            self._context.dropped(tally.too_old_lines, tally.too_old_bytes, "ignore_older", wanted=True)
+            tally.too_old_lines = tally.too_old_bytes = 0
         if rules.skipped:
             self._log.warning("have long lines. Skipping long lines.", skipped=rules.skipped, every=60)
         if rules.blocked:
@@ -323,6 +333,10 @@ class TailInput(Input):
     def _make_assembler(self, path: str) -> Assembler:
         options = self._options
         fields = Fields(options.key, options.path_key, options.offset_key, path)
+        if self._docker_rules is not None:
+            return DockerLines(self._docker_rules, fields, options.skip_empty_lines, self._tally)
+        if self._multiline_rules is not None:
+            return OldMultiline(self._multiline_rules, fields, options.skip_empty_lines, self._tally)
         if not self._definitions:
             return LineAssembler(fields, self._parser, options.skip_empty_lines, self._tally)
         joiner = Joiner(self._definitions, int(self._context.service.multiline_buffer_limit), self._clock.time_ns)
@@ -347,10 +361,43 @@ class TailInput(Input):
         name = self._options.parser
         if name is None or self._definitions:
             return None
+        if self._multiline_rules is not None:
+            self._log.warning("multiline is on: parser is not used", parser=name)
+            return None
+        return self._registered_parser(name)
+
+    def _registered_parser(self, name: str) -> Parser | None:
         parser = self._context.parsers.get(name)
         if parser is None:
             self._log.error(f"parser '{name}' is not registered; lines are taken as they are")
         return parser
+
+    def _old_multiline_rules(self) -> MultilineRules | None:
+        options = self._options
+        if not options.multiline or self._definitions or options.parser_firstline is None:
+            return None
+        return MultilineRules(
+            self._needed_parser("parser_firstline", options.parser_firstline),
+            [self._needed_parser("parser_n", name) for name in options.parser_n],
+            float(options.multiline_flush),
+            float(options.ignore_older),
+            int(self._context.service.multiline_buffer_limit),
+        )
+
+    def _needed_parser(self, option: str, name: str) -> Parser:
+        parser = self._context.parsers.get(name)
+        if parser is None:
+            known = ", ".join(self._context.parsers.names())
+            raise OptionError(option, f"names parser '{name}', which is not registered", f"known are: {known}")
+        return parser
+
+    def _docker_mode_rules(self) -> DockerRules | None:
+        options = self._options
+        if not options.docker_mode or self._definitions:
+            return None
+        first = self._registered_parser(options.docker_mode_parser) if options.docker_mode_parser else None
+        limit = int(self._context.service.multiline_buffer_limit)
+        return DockerRules(first, self._parser, float(options.docker_mode_flush), limit)
 
 
 def block_size(memory_limit: int) -> int:

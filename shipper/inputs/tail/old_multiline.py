@@ -6,8 +6,8 @@
     none does, and there is text to append to   appended to the last text of the fields that were added last
     none does otherwise                         a record of its own, as it is
 
-There is text to append to if a record is open whose first line ends in a field that is a text. A record whose own time is
-older than `ignore_older` is left out with all its lines.
+There is text to append to if a record is open whose first line ends in a field that is a text. A record whose own time
+is older than `ignore_older` is left out with all its lines.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from ...config.units import ByteSize, PlainSeconds, Seconds
 from ...errors import OptionError
 from ...parsers.onigmo import Regex
 from ..base import InputOptions
+from .encoding import GENERIC_ENCODINGS, UNICODE_ENCODINGS, python_codec
 
 
 class TailOptions(InputOptions):
@@ -99,7 +100,25 @@ class TailOptions(InputOptions):
             )
         if self.docker_mode and self.multiline:
             raise OptionError("docker_mode", "cannot be on together with multiline", "use multiline.parser docker, cri")
-        for option in ("multiline", "docker_mode", "unicode_encoding", "generic_encoding"):
-            if getattr(self, option):
-                name = option.replace("_enc", ".enc")
-                raise OptionError(name, "is not available yet", "multiline.parser joins lines of containers")
+        if self.multiline and self.parser_firstline is None:
+            raise OptionError(
+                "parser_firstline", "multiline: no parser defined for firstline", "name a parser of the first lines"
+            )
+        self._check_encodings()
+
+    @property
+    def codec(self) -> str | None:
+        """Python's name of the encoding of the files, "auto", or None for UTF-8."""
+        if self.unicode_encoding is not None:
+            return python_codec(self.unicode_encoding, UNICODE_ENCODINGS)
+        return python_codec(self.generic_encoding, GENERIC_ENCODINGS) if self.generic_encoding is not None else None
+
+    def _check_encodings(self) -> None:
+        if self.unicode_encoding is not None and self.generic_encoding is not None:
+            raise OptionError("generic.encoding", "cannot be set together with unicode.encoding", "leave out one")
+        for option, name, known in (
+            ("unicode.encoding", self.unicode_encoding, UNICODE_ENCODINGS),
+            ("generic.encoding", self.generic_encoding, GENERIC_ENCODINGS),
+        ):
+            if name is not None and python_codec(name, known) is None:
+                raise OptionError(option, f"does not know '{name}'", f"possible are: {', '.join(known)}")

@@ -41,8 +41,8 @@ class Position(msgspec.Struct, frozen=True):
     `held` are the bytes of records that are still open (a partial container line, an unfinished trace). Fluent Bit sees
     the offset alone, which is the first byte that is not safe.
 
-    Of a file that is not plain (see `Source`) `offset` is where converting is to begin, `text` the offset in the text of
-    that place, and `ahead` and `held` are offsets in the text, too.
+    Of a file that is not plain (see `Source`) `offset` is where converting is to begin, `text` the offset in the text
+    of that place, and `ahead` and `held` are offsets in the text, too.
     """
 
     offset: int = 0

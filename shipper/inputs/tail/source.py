@@ -1,17 +1,19 @@
 """The text of files that are not plain: compressed ones, and those that are not UTF-8.
 
-Who reads such a file sees its *text*, UTF-8 bytes and offsets in them, as of a plain file. What is stored is an offset in
-the file, because only that can be compared with the file's size, and only that Fluent Bit understands. Between the two
-stand *breaks*: places of the file where converting can begin, with the offset in the text of each. Stored is the last
-break before the first byte of text that is not safe, its offset in the text, and, in offsets of the text, what beyond it was
-delivered (see `Position`). After a restart the file is converted again from the break, and what was delivered is passed
-over. Without the offset in the text (Fluent Bit does not store it) the text begins at the stored offset under its number.
+Who reads such a file sees its *text*, UTF-8 bytes and offsets in them, as of a plain file. What is stored is an offset
+in the file, because only that can be compared with the file's size, and only that Fluent Bit understands. Between the
+two stand *breaks*: places of the file where converting can begin, with the offset in the text of each. Stored is the
+last break before the first byte of text that is not safe, its offset in the text, and, in offsets of the text, what
+beyond it was delivered (see `Position`). After a restart the file is converted again from the break, and what was
+delivered is passed over. Fluent Bit does not store the offset in the text; without it the text is taken to begin at the
+stored offset, whatever its true one.
 
 Conversion goes forward only. The window of text that is kept begins where the reader last asked for.
 """
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -65,13 +67,23 @@ MakeConverter = Callable[[int], Converter | None]
 class Source:
     """The text of one file that is not plain.
 
-    `file_size` is the size at the last look. `failure` says why nothing more can be read, until `restart`.
+    `file_size` is the size at the last look. `failure` says why nothing more can be read, until `restart`; `on_failure`
+    is told once.
     """
 
-    def __init__(self, disk: Disk, fd: int, start: Break, file_size: int, make_converter: MakeConverter) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        fd: int,
+        start: Break,
+        file_size: int,
+        make_converter: MakeConverter,
+        on_failure: Callable[[str, int], None],
+    ) -> None:
         self._disk = disk
         self._fd = fd
         self._make_converter = make_converter
+        self._on_failure = on_failure
         self.file_size = file_size
         self._begin(start)
         self._last_bytes = self._bytes_before(start.file)
@@ -114,9 +126,9 @@ class Source:
         """Whether all of the file was converted and its text does not reach the offset."""
         return not self.failure and self._text_end < offset and self.text_size == self._text_end
 
-    def pass_over(self, offset: int) -> bool:
-        """Leave out the text before the offset; false if there is more of it, for the next call or not in the file."""
-        end = self._text_end + _MOST_PASSED_OVER
+    def pass_over(self, offset: int, most: int = _MOST_PASSED_OVER) -> bool:
+        """Leave out the text before the offset, but not many more bytes than `most`; false if it was not reached."""
+        end = self._text_end + most
         while self._text_end < offset:
             if self._text_end >= end or not self._convert_more():
                 return False
@@ -131,6 +143,11 @@ class Source:
         while len(self._window) < size and self._convert_more():
             pass
         return self._window[:size]
+
+    def read_all(self, size: int, offset: int) -> bytes:
+        """The same, however far the offset is ahead."""
+        self.pass_over(offset, sys.maxsize)
+        return self.read(size, offset)
 
     def break_before(self, offset: int) -> Break:
         """The last break that is not behind the offset; those before it are forgotten."""
@@ -189,6 +206,7 @@ class Source:
             self._pieces = None
             if self._converted != self._start.file or not self._started_inside():
                 self.failure = str(error)
+                self._on_failure(self.failure, self._converted)
             return None
         if piece is None:
             self._pieces = None
@@ -204,7 +222,7 @@ class Source:
                 self._breaks = deque([b for number, b in enumerate(self._breaks) if number % 2 == 0])
 
     def _started_inside(self) -> bool:
-        """Begin again at the head, because converting cannot begin at the stored offset, and leave out what lies before it.
+        """Begin again at the head, because converting cannot begin at the stored offset; leave out what lies before.
 
         The offset in the text of what comes then stays what it was, so that of the head may be below zero.
         """

@@ -1,0 +1,5 @@
+"""The multiline filter: join the texts of several records to one record."""
+
+from .filter import MultilineFilter, MultilineOptions
+
+__all__ = ["MultilineFilter", "MultilineOptions"]
