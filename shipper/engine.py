@@ -50,6 +50,7 @@ class _RunningInput(msgspec.Struct):
     context: Context
     buffer: Buffer
     intake: Intake
+    storage_type: str | None = None
     task: asyncio.Task[None] | None = None
     holding: asyncio.Task[None] | None = None
     """Takes on what filters hand out later; there is none if no filter does."""
@@ -156,7 +157,7 @@ class Engine:
             dispatcher.attach(context.alias, buffer)
         filters = [*self._processors[instance.name], *self._filters]
         intake = Intake(context, filters, router, buffer, instance.options.routable)
-        self._inputs.append(_RunningInput(one, context, buffer, intake))
+        self._inputs.append(_RunningInput(one, context, buffer, intake, instance.options.storage_type))
 
     def _make(self, instance: Instance, problems: list[Problem]) -> tuple[Any, Context] | None:
         context = Context(
@@ -276,6 +277,11 @@ class Engine:
         for running in self._inputs:
             running.context.log.info("initializing")
             running.context.log.info("storage_strategy='memory' (memory only)")
+            if running.storage_type not in (None, "memory"):
+                running.context.log.warning(
+                    "storage is not available yet, records wait in memory; a tail loses nothing by that",
+                    asked_for=running.storage_type,
+                )
         grace = self._service.grace
         self._log.info(f"Shutdown Grace Period={grace:g}, Shutdown Input Grace Period={int(grace / 2)}")
 

@@ -147,7 +147,7 @@ class Intake:
         self._finish(passage)
 
     async def run(self) -> None:
-        """Ask the filters for records that are due, and take what they hand out through the filters, until cancelled."""
+        """Ask for the held records that are due, and take what is handed out through the filters, until cancelled."""
         clock = self._context.clock
         while True:
             self._wake.clear()
@@ -169,19 +169,18 @@ class Intake:
     async def _go_on(self, passage: _Passage) -> None:
         filters = passage.filters
         while passage.left is not None and passage.position < len(filters):
-            active, left = filters[passage.position], passage.left
-            await active.filter.prepare(left)
-            before = (len(left), left.size)
+            active, batch = filters[passage.position], passage.left
+            await active.filter.prepare(batch)
+            before = (len(batch), batch.size)
             holder = self._holders.get(id(active)) if self._holders else None
             if holder is None:
-                left = active.filter.apply(left)
-                passage.passed.append((active, before, len(left) if left is not None else 0))
+                passage.left = active.filter.apply(batch)
+                passage.passed.append((active, before, len(passage.left) if passage.left is not None else 0))
             else:
-                left = self._take(holder, passage)
+                passage.left = self._take(holder, passage)
                 passage.passed.append((active, before, before[0]))
-            if left is not None:
-                passage.receipt = left.receipt
-            passage.left = left
+            if passage.left is not None:
+                passage.receipt = passage.left.receipt
             passage.position += 1
 
     def _take(self, holder: _Holder, passage: _Passage) -> RecordBatch | None:

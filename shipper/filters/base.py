@@ -56,9 +56,9 @@ class Filter(ABC):
 class HoldingFilter(Filter):
     """A filter that may keep records back over several batches, or make batches of its own, and hand them out later.
 
-    Whatever it keeps it keeps apart for each input. Keeping a record means to owe the receipt of its batch: it is shared
-    when `take` returns, and settled by the batch that is handed out in its place. What is handed out enters the filters
-    of its input again from the first one on, and skips this one.
+    Whatever it keeps it keeps apart for each input. Keeping a record means to owe the receipt of its batch: `take`
+    shares it, and the batch that is handed out in its place settles it. What is handed out goes through the filters of
+    its input from the first one on, and skips this one.
     """
 
     def apply(self, batch: RecordBatch) -> RecordBatch | None:

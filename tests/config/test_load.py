@@ -93,9 +93,10 @@ def test_one_error_carries_all_mistakes(loader: Loader) -> None:
 
 
 @pytest.mark.parametrize("name", ["c.yaml", "c.YML"])
-def test_a_yaml_file_is_refused_in_plain_words(loader: Loader, name: str) -> None:
-    with pytest.raises(ConfigError, match="YAML is not supported yet"):
-        loader.load("service: {}\n", name=name)
+def test_the_name_of_a_file_says_that_it_is_yaml(loader: Loader, name: str) -> None:
+    found = loader.load("service: {flush: 2}\npipeline: {inputs: [{name: dummy}]}\n", name=name)
+
+    assert (found.service.get("flush"), found.inputs[0].get("name")) == ("2", "dummy")
 
 
 def test_of_a_repeated_service_key_the_last_one_counts_silently(loader: Loader) -> None:

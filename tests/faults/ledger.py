@@ -37,3 +37,22 @@ def read_ledger(log: str) -> dict[str, Entry]:
         kind: Literal["input", "output"] = "input" if found["kind"] == "input" else "output"
         entries[found["name"]] = Entry(kind, found["name"], numbers, found["numbers"].endswith(" balanced"))
     return entries
+
+
+def assert_balanced(ledger: dict[str, Entry]) -> None:
+    """Fail unless the shipper closed its books and they balance, by its own word and by our sums."""
+    if not ledger:
+        raise AssertionError("the shipper printed no ledger")
+    for entry in ledger.values():
+        came, went = _sums(entry)
+        if not entry.is_balanced or came != went:
+            raise AssertionError(f"{entry.kind} {entry.name} does not balance, {came} came and {went} went: {entry}")
+
+
+def _sums(entry: Entry) -> tuple[int, int]:
+    """What came into an instance and what became of it."""
+    numbers = entry.numbers
+    if entry.kind == "input":
+        went = sum(numbers.get(word, 0) for word in ("stored", "filtered", "no_route", "held"))
+        return numbers.get("read", 0) + numbers.get("added", 0), went
+    return numbers.get("routed", 0), sum(numbers.get(word, 0) for word in ("delivered", "held", "dropped"))

@@ -15,6 +15,8 @@ from .samples import F1, delivery_of, sample_batch
 class Untouchable:
     """Content that may be counted and nothing else."""
 
+    has_metadata = False
+
     def __len__(self) -> int:
         return 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -20,7 +21,8 @@ class ParserMode:
     """Joins the records of each tag of each input apart from the others.
 
     A stream without pending records is kept, because its rules remember where they were; of many such streams the
-    oldest are forgotten. `_pending` are the streams that have some. Without buffering nothing is pending between batches.
+    oldest are forgotten. `_pending` are the streams that have some, `_held` is how many they are by input. Without
+    buffering nothing is pending between batches.
     """
 
     def __init__(
@@ -31,18 +33,25 @@ class ParserMode:
         is_buffered: bool,
         context: Context,
     ) -> None:
-        self._definitions = [_for_records(d, key_content, flush_s) for d in definitions]
+        self._definitions = [
+            msgspec.structs.replace(d, key_content=key, flush_timeout_s=flush_s)
+            for d in definitions
+            if (key := key_content or d.key_content) is not None
+        ]
         self._is_buffered = is_buffered
         self._context = context
         self._log = context.log
         self._buffer_limit = int(context.service.multiline_buffer_limit)
         self._streams: dict[tuple[str, str], Stream] = {}
         self._pending: dict[tuple[str, str], Stream] = {}
+        self._held: Counter[str] = Counter()
         self._ready: dict[str, list[RecordBatch]] = {}
         self._emitted = context.counter("emit_records_total")
         self._truncated = context.counter("emit_truncated_total")
 
     def take(self, batch: RecordBatch, source: str) -> RecordBatch | None:
+        if not self._definitions:
+            return batch
         key = (source, batch.tag)
         stream = self._stream(key)
         if not self._is_buffered:
@@ -51,6 +60,7 @@ class ParserMode:
             batch.records = [record_of(j) for j in joined]
             return batch
         self._emitted.add(len(batch))
+        self._held[source] += len(batch)
         self._hand_out(key, stream, stream.take(batch, self._context.clock.monotonic()))
         return None
 
@@ -58,7 +68,7 @@ class ParserMode:
         return self._ready.pop(source, [])
 
     def held(self, source: str) -> int:
-        return sum(stream.records for stream in self._pending.values() if stream.source == source)
+        return self._held[source]
 
     def release(self, source: str, now: float | None) -> float | None:
         due: float | None = None
@@ -72,6 +82,7 @@ class ParserMode:
     def _hand_out(self, key: tuple[str, str], stream: Stream, joined: Sequence[Joined]) -> None:
         if joined:
             self._tell_truncated(joined)
+            self._held[stream.source] -= sum(j.size for j in joined)
             self._ready.setdefault(stream.source, []).append(stream.hand_out(joined))
         if stream.records:
             self._pending[key] = stream
@@ -97,9 +108,3 @@ class ParserMode:
         idle = [key for key in self._streams if key not in self._pending]
         for key in idle[: len(idle) // 2 + 1]:
             del self._streams[key]
-
-
-def _for_records(definition: MultilineDefinition, key_content: str | None, flush_s: float) -> MultilineDefinition:
-    """The definition with the filter's own field and time."""
-    key = key_content or definition.key_content
-    return msgspec.structs.replace(definition, key_content=key, flush_timeout_s=flush_s)

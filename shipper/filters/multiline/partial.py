@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from ...context import Context
@@ -49,6 +50,7 @@ class PartialMessageMode:
         self._clock = context.clock
         self._log = context.log
         self._messages: dict[_Key, _Message] = {}
+        self._held: Counter[str] = Counter()
         self._ready: dict[str, list[RecordBatch]] = {}
         self._emitted = context.counter("emit_records_total")
 
@@ -72,8 +74,8 @@ class PartialMessageMode:
             size -= size_each
             touched[key] = message
             if _is_true(record.body.get("partial_last")):
-                del self._messages[key], touched[key]
-                kept.append(message.joined(self._content_key))
+                del touched[key]
+                kept.append(self._take_out(key))
                 owed += message.owed
                 size += message.size
         self._keep(touched, batch.receipt)
@@ -88,16 +90,13 @@ class PartialMessageMode:
         return self._ready.pop(source, [])
 
     def held(self, source: str) -> int:
-        return sum(len(message.parts) for key, message in self._messages.items() if key[0] == source)
+        return self._held[source]
 
     def release(self, source: str, now: float | None) -> float | None:
         due: float | None = None
         for key, message in [(k, m) for k, m in self._messages.items() if k[0] == source]:
             if now is None or message.deadline <= now:
-                del self._messages[key]
-                batch = RecordBatch(
-                    key[1], [message.joined(self._content_key)], message.size, receipt_for(message.owed)
-                )
+                batch = RecordBatch(key[1], [self._take_out(key)], message.size, receipt_for(message.owed))
                 self._ready.setdefault(source, []).append(batch)
             elif due is None or message.deadline < due:
                 due = message.deadline
@@ -108,8 +107,15 @@ class PartialMessageMode:
         if message is None:
             message = self._messages[key] = _Message(record, self._content_key)
         message.parts.append(record.body[self._content_key])
+        self._held[key[0]] += 1
         self._emitted.add()
         return message
+
+    def _take_out(self, key: _Key) -> Record:
+        """The record that the message of this key becomes; the next part begins another message."""
+        message = self._messages.pop(key)
+        self._held[key[0]] -= len(message.parts)
+        return message.joined(self._content_key)
 
     def _keep(self, messages: dict[_Key, _Message], receipt: Receipt) -> None:
         """Owe the receipt for every message that has parts of its batch and waits for more."""

@@ -10,12 +10,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from ...disk import Disk
 from ...log import Log
 from ...metrics import Counter
+from .compressed import decompressed_head
 from .conversion import Conversion
 from .follower import Follower, Generation, Identity
 from .positions import HEAD_SIZE, MARKER_SIZE, Position, PositionStore, SavedFile, fingerprint
+from .siblings import Seen, Sibling, bases_of, siblings_of
+
+_COMPRESSED_HEAD_SIZE = 64 * 1024
 
 
 class Start:
@@ -27,6 +33,14 @@ class Start:
 
     def first_scan_is_over(self) -> None:
         self.from_head = self.from_head or self._newly_found_from_head
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """A file that was read to its end and closed; it is read on only if its size or time changes."""
+
+    saved: SavedFile
+    size: int
+    mtime_ns: int
 
 
 class Catalogue:
@@ -55,9 +69,11 @@ class Catalogue:
         self._opened, self._closed, self._rotated = opened, closed, rotated
         self._followers: dict[str, Follower] = {}
         self._known: dict[Identity, Generation] = {}
-        self._finished: dict[Identity, SavedFile] = {}
+        self._finished: dict[Identity, Finished] = {}
         self._numbers = 0
         self._skipped_sizes: dict[Identity, int] = {}
+        self._replaced: dict[Identity, Seen] = {}
+        """What files held whose stored position turned out to be another content's."""
 
     def __iter__(self) -> Iterator[Follower]:
         return iter(list(self._followers.values()))
@@ -79,21 +95,27 @@ class Catalogue:
     def found(self, path: str, state: os.stat_result) -> Follower | None:
         """Follow what the path names now; the follower if it has a new file to read."""
         identity = (state.st_dev, state.st_ino)
-        follower = self._followers.get(path)
-        if identity in self._known or self._is_finished(identity, state):
+        if identity in self._known or self._is_finished(path, identity, state):
             return None
+        if self._is_copy(path, state) or self._is_finished(path, identity, state) or identity in self._known:
+            return None
+        follower = self._followers.get(path)
+        is_first = follower is None
         if follower is None:
             follower = self._make_follower(path)
             if follower is None:
                 return None
-        is_first = follower.newest is None
         generation = self._open(path, path)
         if generation is None:
             return None
         self._followers[path] = follower
         if is_first:
-            self._add_earlier_generations(follower, generation)
+            self._add_generations_before_the_first(follower, generation)
+        else:
+            self._add_generations_between(follower, generation)
         self._append(follower, generation)
+        if (seen := self._replaced.pop(generation.identity, None)) is not None:
+            self._read_rest_of_copy(follower, generation, seen)
         return follower
 
     def check(self, follower: Follower) -> None:
@@ -101,34 +123,69 @@ class Catalogue:
         newest = follower.newest
         try:
             state = self._disk.stat(follower.path)
-        except OSError:
-            if newest is not None and not newest.is_rotated:
+        except (FileNotFoundError, NotADirectoryError):
+            if newest is None:
+                self._forget_if_gone(follower)
+            elif not newest.is_rotated:
                 self._mark_rotated(newest)
+            return
+        except OSError as error:
+            self._log.error(f"read error, check permissions: {follower.path}", reason=error.strerror, every=60)
             return
         if newest is None or (state.st_dev, state.st_ino) != newest.identity:
             self.found(follower.path, state)
+            if newest is not None and not newest.is_rotated:
+                self._mark_rotated(newest)
+        elif newest.is_rotated:
+            self._mark_back(newest, follower.path)
+
+    def truncated(self, follower: Follower, generation: Generation) -> None:
+        """A file is about to be begun again; if what it held was copied before, the rest of that is read there."""
+        first, last = generation.first_bytes, generation.last_bytes
+        if generation.source is None and last:
+            seen = Seen(generation.offset, fingerprint(first), len(first), fingerprint(last), len(last))
+            self._read_rest_of_copy(follower, generation, seen)
 
     def finish(self, follower: Follower, generation: Generation) -> None:
         """Let go of a generation that was read to its end; it stays known while the file exists."""
-        self._close(follower, generation)
         saved = generation.saved
-        if self._is_at(saved.name, generation.identity):
-            self._finished[generation.identity] = saved
-        else:
+        is_gone = self._disk.fstat(generation.fd).st_nlink == 0
+        name = self._name_of(generation)
+        self._close(follower, generation)
+        if is_gone:
             self._store.remove(saved)
-        if not follower.generations and not os.path.lexists(follower.path):
-            self._followers.pop(follower.path, None)
+        else:
+            size = generation.size if generation.source is None else generation.source.file_size
+            self._finished[generation.identity] = Finished(saved, size, generation.mtime_ns)
+            saved.name = name
+            self._store.changed(saved)
+        self._forget_if_gone(follower)
 
     def forget_vanished(self) -> None:
-        """Drop finished files that are gone, with their rows."""
-        for identity, saved in list(self._finished.items()):
-            if not self._is_at(saved.name, identity):
+        """Drop finished files that are gone, with their rows; one that only has another name stays known."""
+        names: dict[str, dict[int, str]] = {}
+        for identity, finished in list(self._finished.items()):
+            saved = finished.saved
+            if self._is_at(saved.name, identity):
+                continue
+            folder = os.path.dirname(saved.name)
+            if folder not in names:
+                names[folder] = self._inodes_in(folder)
+            name = os.path.join(folder, names[folder].get(saved.inode, ""))
+            if self._is_at(name, identity):
+                saved.name = name
+                self._store.changed(saved)
+            else:
                 del self._finished[identity]
                 self._store.remove(saved)
 
+    def _forget_if_gone(self, follower: Follower) -> None:
+        if not follower.generations and not os.path.lexists(follower.path):
+            self._followers.pop(follower.path, None)
+
     def forget_stale_rows(self) -> int:
         """Drop stored rows whose file is no longer in its folder under any name; gives their number."""
-        inodes: dict[str, set[int]] = {}
+        inodes: dict[str, dict[int, str]] = {}
         stale = []
         for saved in self._store.files():
             folder = os.path.dirname(os.path.realpath(saved.name))
@@ -140,12 +197,12 @@ class Catalogue:
             self._store.remove(saved)
         return len(stale)
 
-    def _inodes_in(self, folder: str) -> set[int]:
+    def _inodes_in(self, folder: str) -> dict[int, str]:
         try:
             with os.scandir(folder) as entries:
-                return {entry.inode() for entry in entries}
+                return {entry.inode(): entry.name for entry in entries}
         except OSError:
-            return set()
+            return {}
 
     def close(self) -> None:
         for follower in self:
@@ -158,24 +215,35 @@ class Catalogue:
             fd = self._disk.open(name, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
-                self._log.warning(
-                    f"read error, check permissions: {name}; it is tried again", reason=error.strerror, every=60
-                )
+                self._tell_unreadable(name, error)
             return None
+        try:
+            generation = self._generation(path, name, fd)
+        except OSError as error:
+            self._disk.close(fd)
+            self._tell_unreadable(name, error)
+            return None
+        self._opened.add()
+        return generation
+
+    def _tell_unreadable(self, name: str, error: OSError) -> None:
+        self._log.warning(f"read error, check permissions: {name}; it is tried again", reason=error.strerror, every=60)
+
+    def _generation(self, path: str, name: str, fd: int) -> Generation:
         state = self._disk.fstat(fd)
         saved = self._saved_position(path, name, fd, state)
         self._numbers += 1
         source = self._conversion.source_of((path, name), fd, state, saved.position)
-        last_bytes = b""
+        first_bytes = last_bytes = b""
         if (source is None) is not (saved.position.text is None):
             # The offsets beyond the first mean something else now.
             saved.position = Position(saved.position.offset, saved.position.offset)
         if source is None:
-            back = min(MARKER_SIZE, saved.position.ahead)
-            last_bytes = self._disk.pread(fd, back, saved.position.ahead - back)
-        generation = Generation(self._numbers, fd, state, saved, last_bytes, source)
-        self._opened.add()
-        return generation
+            ahead = saved.position.ahead
+            back = min(MARKER_SIZE, ahead)
+            last_bytes = self._disk.pread(fd, back, ahead - back)
+            first_bytes = self._disk.pread(fd, min(HEAD_SIZE, ahead), 0)
+        return Generation(self._numbers, fd, state, saved, first_bytes, last_bytes, source)
 
     def _saved_position(self, path: str, name: str, fd: int, state: os.stat_result) -> SavedFile:
         saved = self._store.find(state.st_dev, state.st_ino)
@@ -187,16 +255,19 @@ class Catalogue:
             saved.device, saved.path = state.st_dev, path
             self._finished.pop((state.st_dev, state.st_ino), None)
         else:
-            offset = self._first_offset(state)
+            offset = self._first_offset(path, state)
             saved = SavedFile(name, path, state.st_dev, state.st_ino, Position(offset, offset))
             self._store.add(saved)
         return saved
 
-    def _first_offset(self, state: os.stat_result) -> int:
+    def _first_offset(self, path: str, state: os.stat_result) -> int:
         passed_over = self._skipped_sizes.pop((state.st_dev, state.st_ino), None)
         if passed_over is not None:
             return passed_over if state.st_size >= passed_over else 0
-        return 0 if self._start.from_head or self._store.was_lost else state.st_size
+        if self._start.from_head or self._store.was_lost:
+            return 0
+        # A path that was followed before names a new file now, all of which was written after we looked last.
+        return 0 if any(saved.path == path for saved in self._store.files()) else state.st_size
 
     def _check(self, saved: SavedFile, fd: int, state: os.stat_result) -> None:
         """Believe a stored position only if the file is still the one it was stored for."""
@@ -214,6 +285,11 @@ class Catalogue:
             saved.position = Position(place.offset, place.offset)
         if reason:
             self._log.warning("file is read as a new one", file=saved.name, because=reason, offset=place.offset)
+            if saved.head_size and saved.marker_size and place.text is None:
+                identity = (state.st_dev, state.st_ino)
+                self._replaced[identity] = Seen(
+                    place.offset, saved.head, saved.head_size, saved.marker, saved.marker_size
+                )
             saved.position = Position()
             saved.head_size = saved.marker_size = 0
             self._store.changed(saved)
@@ -229,36 +305,80 @@ class Catalogue:
         generation.is_rotated = True
         self._rotated.add()
         saved = generation.saved
-        new_name = os.path.realpath(f"/proc/self/fd/{generation.fd}").removesuffix(" (deleted)")
+        new_name = self._name_of(generation)
         self._log.info(f"inode={generation.inode} handle rotation(): {saved.name} => {new_name}")
         saved.name, saved.rotated = new_name, True
         self._store.changed(saved)
 
-    def _add_earlier_generations(self, follower: Follower, newest: Generation) -> None:
+    def _mark_back(self, generation: Generation, path: str) -> None:
+        """The path names a file again that it did not name for a while."""
+        generation.is_rotated, generation.quiet_since = False, None
+        generation.saved.name, generation.saved.rotated = path, False
+        self._store.changed(generation.saved)
+
+    def _name_of(self, generation: Generation) -> str:
+        """The name of the file now, or the last one it had."""
+        return os.path.realpath(f"/proc/self/fd/{generation.fd}").removesuffix(" (deleted)")
+
+    def _add_generations_before_the_first(self, follower: Follower, first: Generation) -> None:
         """Files that the path named before and that were rotated while nobody was looking, oldest first.
 
-        Those are files beside the present one whose name begins with its name. One that has a stored position is read
-        on from there; one without is new to us if it was changed after we last saved a position of this path. If nothing
-        was ever saved for the path, it is followed for the first time and its past is not ours.
+        One that has a stored position is read on from there; one without is ours if it was changed after we last saved
+        a position of this path. If nothing was ever saved for the path, it is followed for the first time and its past
+        is not ours.
         """
-        saved_before = [s for s in self._store.files() if s.path == follower.path and s is not newest.saved]
-        if not saved_before and not newest.saved.seen_ns:
-            return
-        last_seen_ns = max([s.seen_ns for s in saved_before] + [newest.saved.seen_ns])
-        known_inodes = {s.inode for s in saved_before}
-        folder, name = os.path.split(os.path.realpath(follower.path))
-        candidates = []
-        for sibling in self._disk.listdir(folder):
-            if sibling.startswith(name + ".") and not sibling.endswith((".gz", ".tmp")):
-                path = os.path.join(folder, sibling)
-                state = self._disk.stat(path)
-                is_ours = state.st_ino in known_inodes or (
-                    state.st_mtime_ns > last_seen_ns and not newest.saved.seen_ns
-                )
-                if is_ours and state.st_ino != newest.inode and (state.st_dev, state.st_ino) not in self._known:
-                    candidates.append((state.st_mtime_ns, path))
-        for _, path in sorted(candidates):
-            self._add_earlier(follower, path)
+        others = [s for s in siblings_of(self._disk, follower.path) if self._is_unknown(s, first)]
+        before = {s.inode: s for s in self._store.files() if s.path == follower.path and s is not first.saved}
+        is_new = not first.saved.seen_ns
+        last_seen_ns = max((s.seen_ns for s in before.values()), default=0)
+        if not last_seen_ns:
+            # Fluent Bit does not say when it was there; what is older than the file it followed was there before.
+            last_seen_ns = max((o.mtime_ns for o in others if o.identity[1] in before), default=0)
+        inodes = {o.identity[1] for o in others}
+        vanished = [s for inode, s in before.items() if inode not in inodes]
+        for other in others:
+            is_later = bool(before) and is_new and other.is_numbered and other.mtime_ns > last_seen_ns
+            if other.is_compressed and other.identity[1] not in before:
+                is_later = self._take_over_compressed(follower, other, vanished) or is_later
+            if other.identity[1] in before or is_later:
+                self._add_earlier(follower, other.path)
+            else:
+                follower.past[other.identity] = other.mtime_ns
+
+    def _take_over_compressed(self, follower: Follower, other: Sibling, vanished: list[SavedFile]) -> bool:
+        """Give a compressed file the position of the file it was made from; true if that is known."""
+        try:
+            fd = self._disk.open(other.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            head = decompressed_head(self._disk.pread(fd, _COMPRESSED_HEAD_SIZE, 0), HEAD_SIZE)
+        finally:
+            self._disk.close(fd)
+        for saved in vanished:
+            if saved.head_size and saved.position.text is None and fingerprint(head[: saved.head_size]) == saved.head:
+                place = saved.position
+                device, number = other.identity
+                position = Position(0, place.ahead, place.held, 0)
+                self._store.remove(saved)
+                self._store.add(SavedFile(other.path, follower.path, device, number, position))
+                vanished.remove(saved)
+                return True
+        return False
+
+    def _add_generations_between(self, follower: Follower, newest: Generation) -> None:
+        """Files that the path named since the last look and that were rotated already, oldest first."""
+        for other in siblings_of(self._disk, follower.path):
+            is_past = follower.past.get(other.identity) == other.mtime_ns
+            if other.is_numbered and not other.is_compressed and not is_past and self._is_unknown(other, newest):
+                self._add_earlier(follower, other.path)
+
+    def _is_unknown(self, sibling: Sibling, newest: Generation) -> bool:
+        return (
+            sibling.identity != newest.identity
+            and sibling.identity not in self._known
+            and sibling.identity not in self._finished
+        )
 
     def _add_earlier(self, follower: Follower, path: str) -> None:
         from_head, self._start.from_head = self._start.from_head, True
@@ -266,15 +386,80 @@ class Catalogue:
         self._start.from_head = from_head
         if generation is None:
             return
-        generation.is_rotated = generation.saved.rotated = True
         generation.saved.name = path
-        follower.generations.append(generation)
-        self._known[generation.identity] = generation
+        self._append(follower, generation)
+        generation.is_rotated = generation.saved.rotated = True
+        self._store.changed(generation.saved)
         self._log.info("file was rotated while it was not followed", file=path, offset=generation.offset)
 
-    def _is_finished(self, identity: Identity, state: os.stat_result) -> bool:
-        saved = self._finished.get(identity)
-        return saved is not None and state.st_size <= saved.position.offset
+    def _is_copy(self, path: str, state: os.stat_result) -> bool:
+        """Whether the file repeats one that is followed, as copytruncate makes it; then it need not be read.
+
+        What the copy has beyond our position there is read when the followed file is truncated.
+        """
+        if path in self._followers or state.st_size < HEAD_SIZE:
+            return False
+        for base in bases_of(path):
+            follower = self._followers.get(base)
+            newest = follower.newest if follower is not None else None
+            if follower is None or newest is None or newest.source is not None:
+                continue
+            # If the followed file was truncated since the last look, this look makes the copy known.
+            follower.look_at(newest)
+            return state.st_size <= newest.size and self._have_equal_ends(path, newest, state.st_size)
+        return False
+
+    def _have_equal_ends(self, path: str, generation: Generation, size: int) -> bool:
+        try:
+            fd = self._disk.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        read = self._disk.pread
+        try:
+            return all(read(fd, HEAD_SIZE, at) == read(generation.fd, HEAD_SIZE, at) for at in (0, size - HEAD_SIZE))
+        finally:
+            self._disk.close(fd)
+
+    def _read_rest_of_copy(self, follower: Follower, generation: Generation, seen: Seen) -> None:
+        """Find the copy of what a truncated file held, and read there what was not read yet."""
+        for other in siblings_of(self._disk, follower.path):
+            is_past = follower.past.get(other.identity) == other.mtime_ns
+            if other.size < seen.offset or is_past or not self._is_unknown(other, generation):
+                continue
+            if other.is_compressed or self._store.find(*other.identity) or not self._holds(other.path, seen):
+                continue
+            device, number = other.identity
+            saved = SavedFile(other.path, follower.path, device, number, Position(seen.offset, seen.offset))
+            self._store.add(saved)
+            if other.size == seen.offset:
+                self._finished[other.identity] = Finished(saved, other.size, other.mtime_ns)
+                return
+            copy = self._open(follower.path, other.path)
+            if copy is not None:
+                copy.is_rotated = saved.rotated = True
+                follower.generations.insert(follower.generations.index(generation), copy)
+                self._known[copy.identity] = copy
+                self._log.info("file was copied and truncated", copy=other.path, offset=seen.offset)
+            return
+
+    def _holds(self, path: str, seen: Seen) -> bool:
+        try:
+            fd = self._disk.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            return seen.is_in(self._disk, fd)
+        finally:
+            self._disk.close(fd)
+
+    def _is_finished(self, path: str, identity: Identity, state: os.stat_result) -> bool:
+        finished = self._finished.get(identity)
+        if finished is None or (finished.size, finished.mtime_ns) != (state.st_size, state.st_mtime_ns):
+            return False
+        if finished.saved.name != path and not os.path.islink(path):
+            finished.saved.name = path
+            self._store.changed(finished.saved)
+        return True
 
     def _is_at(self, path: str, identity: Identity) -> bool:
         try:

@@ -7,6 +7,7 @@ import glob
 import os
 import re
 import stat
+import time
 from collections.abc import Sequence
 
 from ...disk import Disk
@@ -14,6 +15,7 @@ from ...log import Log
 from ...parsers.onigmo import Regex
 
 _WILD = re.compile(r"[*?\[]")
+_TICK_NS = 100_000_000
 
 
 class Discovery:
@@ -24,11 +26,14 @@ class Discovery:
         self._excluded = [re.compile(fnmatch.translate(p)).match for p in excludes]
         self._disk = disk
         self._log = log
-        self._seen_folders: dict[str, int] = {}
+        self._seen_folders: dict[str, int | None] = {}
+        self._missing: set[str] = set()
+        """Names that led to no file, such as links to a file that is being rotated."""
 
     def scan(self) -> list[tuple[str, os.stat_result]]:
         """Every path that matches now, with the state of the file behind it."""
         found: dict[str, os.stat_result] = {}
+        self._missing = set()
         for pattern in self._patterns:
             paths = sorted(glob.glob(pattern)) if _WILD.search(pattern) else [pattern]
             if not paths:
@@ -36,7 +41,9 @@ class Discovery:
             for path in paths:
                 if path not in found and not any(match(path) for match in self._excluded):
                     state = self._state(path)
-                    if state is not None and stat.S_ISREG(state.st_mode):
+                    if state is None:
+                        self._missing.add(path)
+                    elif stat.S_ISREG(state.st_mode):
                         found[path] = state
         return list(found.items())
 
@@ -46,14 +53,17 @@ class Discovery:
         return sorted(f for folder in folders for f in (glob.glob(folder) if _WILD.search(folder) else [folder]))
 
     def has_changed(self) -> bool:
-        """Whether a folder was changed since the last call, by its time of modification."""
-        times = {}
+        """Whether a folder was changed since the last call, or a name that led nowhere leads to a file now."""
+        times: dict[str, int | None] = {}
+        just_now_ns = time.time_ns() - _TICK_NS
         for folder in self.folders():
             state = self._state(folder)
-            times[folder] = state.st_mtime_ns if state else 0
-        changed = times != self._seen_folders
+            time_ns = state.st_mtime_ns if state else 0
+            # A change in the same tick of the file system's clock would not show, so it is looked at once more.
+            times[folder] = time_ns if time_ns < just_now_ns else None
+        changed = times != self._seen_folders or None in times.values()
         self._seen_folders = times
-        return changed
+        return changed or any(os.path.exists(path) for path in self._missing)
 
     def _state(self, path: str) -> os.stat_result | None:
         try:

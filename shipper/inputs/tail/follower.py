@@ -20,7 +20,7 @@ import msgspec
 from ...disk import Disk
 from ...record import Content, Receipt, Record, RecordBatch, RecordList
 from .assembly import Assembler, Block
-from .positions import MARKER_SIZE, Position, SavedFile, Span, fingerprint
+from .positions import HEAD_SIZE, MARKER_SIZE, Position, SavedFile, Span, fingerprint
 from .source import Source
 
 Identity = tuple[int, int]
@@ -36,6 +36,7 @@ class Generation:
     __slots__ = (
         "device",
         "fd",
+        "first_bytes",
         "inode",
         "is_blocked",
         "is_rotated",
@@ -59,6 +60,7 @@ class Generation:
         fd: int,
         stat: os.stat_result,
         saved: SavedFile,
+        first_bytes: bytes,
         last_bytes: bytes,
         source: Source | None = None,
     ) -> None:
@@ -72,8 +74,9 @@ class Generation:
         """Up to where the bytes have been looked at; those behind `offset` are a line without its end."""
         self.replay: tuple[Span, ...] = saved.position.held
         """Bytes before `offset` that must be read again, because their record was open when the program stopped."""
+        self.first_bytes = first_bytes
         self.last_bytes = last_bytes
-        """The bytes before `offset`, by which a file that was overwritten in place is known."""
+        """The bytes before `offset`; with the first ones they tell whether the file was overwritten in place."""
         self.marked = -1
         """The offset before which the saved fingerprint's bytes lie; negative if none was made in this life."""
         self.source = source
@@ -94,6 +97,11 @@ class Generation:
     def has_unread(self) -> bool:
         """Whether the last look at the file showed bytes that were not looked at."""
         return bool(self.replay) or (self.size > self.looked and not self.is_blocked)
+
+    @property
+    def has_unfinished_line(self) -> bool:
+        """Whether there are bytes behind the last newline that could be taken as a line."""
+        return self.looked > self.offset and not (self.is_blocked or self.is_skipping)
 
     @property
     def is_safe_to_its_end(self) -> bool:
@@ -147,19 +155,25 @@ class Follower:
         long_lines: LongLines,
         disk: Disk,
         on_safe: Callable[[Generation], None],
+        on_restart: Callable[[Follower, Generation], None] = lambda follower, generation: None,
     ) -> None:
         self.path = path
         self.tag = tag
         self.assembler = assembler
         self.generations: list[Generation] = []
+        self.past: dict[Identity, int] = {}
+        """Rotated files that were there before the path was followed, with their times; they are not ours."""
         self.truncations = 0
         self._long_lines = long_lines
         self._disk = disk
         self._on_safe = on_safe
+        self._on_restart = on_restart
         self._steps: deque[Step] = deque()
         self._holding: dict[int, Generation] = {}
         """The generations that have bytes of open records, by number."""
         self._pending_updates: list[Update] = []
+        self._overwritten: set[tuple[int, int]] = set()
+        """Number of the generation and start of open records whose bytes are no longer in their file."""
 
     def __repr__(self) -> str:
         return (
@@ -193,6 +207,11 @@ class Follower:
         data = self._unread_bytes(generation, max(size, self._long_lines.limit + 1))
         if generation.is_skipping:
             return self._skip(generation, data)
+        # A writer that does not append leaves a hole of NUL bytes when its file is truncated; they are no text.
+        if data[:1] == b"\0":
+            return self._step(generation, data[: len(data) - len(data.lstrip(b"\0"))], None)
+        if (nul := data.find(b"\0")) > 0 and (hole := data.find(b"\n\0", nul - 1)) >= 0:
+            data = data[: hole + 1]
         end = _end_of_fitting_lines(data, self._long_lines.limit)
         if end == 0:
             if len(data) >= self._long_lines.limit:
@@ -213,7 +232,7 @@ class Follower:
     def end_unfinished_line(self, generation: Generation, now_ns: int) -> RecordBatch | None:
         """Take the bytes behind the last newline of a finished generation as a line of their own."""
         data = self._unread_bytes(generation, self._long_lines.limit)
-        if not data or b"\n" in data or generation.is_skipping or generation.is_blocked:
+        if not data or b"\n" in data or not generation.has_unfinished_line:
             return None
         taken = self.assembler.take(Block(data + b"\n", generation.offset, generation.number, True), now_ns)
         return self._step(generation, data, taken.content)
@@ -221,8 +240,11 @@ class Follower:
     def restart(self, generation: Generation) -> None:
         """Begin the file again: what it holds now is not what was read."""
         self.truncations += 1
+        self._on_restart(self, generation)
+        self._overwritten |= {(n, start) for n, start, _ in self.assembler.open_spans() if n == generation.number}
+        self._holding.pop(generation.number, None)
         generation.offset = generation.looked = 0
-        generation.last_bytes = b""
+        generation.first_bytes = generation.last_bytes = b""
         generation.marked = 0
         generation.replay = ()
         generation.is_skipping = generation.is_blocked = False
@@ -273,10 +295,11 @@ class Follower:
             self.restart(generation)
 
     def _is_what_was_read(self, generation: Generation) -> bool:
-        expected = generation.last_bytes
-        if not expected:
-            return True
-        return self._disk.pread(generation.fd, len(expected), generation.offset - len(expected)) == expected
+        first, last, read = generation.first_bytes, generation.last_bytes, self._disk.pread
+        return (
+            read(generation.fd, len(last), generation.offset - len(last)) == last
+            and read(generation.fd, len(first), 0) == first
+        )
 
     def _unread_bytes(self, generation: Generation, size: int) -> bytes:
         if generation.source is None:
@@ -296,9 +319,11 @@ class Follower:
         for start, end in generation.replay:
             size = end - start
             data = self._disk.pread(generation.fd, size, start) if source is None else source.read_all(size, start)
-            if data.endswith(b"\n"):
-                content = self.assembler.take(Block(data, start, generation.number, True), now_ns).content
-                records += content.records() if content is not None else []
+            if not data.endswith(b"\n"):
+                # The newline was put in: in place of the rest of a line that was cut, or behind a file's last line.
+                data = data[: size - 1] + b"\n"
+            content = self.assembler.take(Block(data, start, generation.number, True), now_ns).content
+            records += content.records() if content is not None else []
         generation.replay = ()
         return self._step(generation, b"", RecordList(records))
 
@@ -313,6 +338,7 @@ class Follower:
         rules = self._long_lines
         if not (rules.skip or rules.truncate):
             generation.is_blocked = True
+            generation.looked = generation.offset
             rules.blocked += 1
             return None
         end = data.find(b"\n") + 1
@@ -330,9 +356,11 @@ class Follower:
 
     def _step(self, generation: Generation, consumed: bytes, content: Content | None) -> RecordBatch | None:
         """Move the generation over the consumed bytes; what becomes safe waits for the records' receipt."""
+        if generation.offset < HEAD_SIZE and generation.source is None:
+            generation.first_bytes = (generation.first_bytes + consumed[:HEAD_SIZE])[:HEAD_SIZE]
         generation.offset += len(consumed)
         generation.looked = max(generation.looked, generation.offset)
-        generation.last_bytes = (generation.last_bytes + consumed)[-MARKER_SIZE:]
+        generation.last_bytes = (generation.last_bytes + consumed[-MARKER_SIZE:])[-MARKER_SIZE:]
         step = Step(self._pending_updates + self._updates(generation, consumed))
         self._pending_updates = []
         self._steps.append(step)
@@ -345,7 +373,8 @@ class Follower:
     def _updates(self, generation: Generation, consumed: bytes) -> list[Update]:
         spans: dict[int, list[Span]] = {}
         for source, start, end in self.assembler.open_spans():
-            spans.setdefault(source, []).append((start, end))
+            if (source, start) not in self._overwritten:
+                spans.setdefault(source, []).append((start, end))
         touched = {**self._holding, generation.number: generation}
         self._holding = {number: g for number, g in touched.items() if number in spans}
         updates = []
@@ -383,6 +412,8 @@ class Follower:
                 if update.last_bytes is not None:
                     saved.marker = fingerprint(update.last_bytes) if update.last_bytes else 0
                     saved.marker_size = len(update.last_bytes)
+                if update.position.offset < saved.head_size and update.generation.source is None:
+                    saved.head_size = 0  # the file was begun again
                 self._on_safe(update.generation)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 
 from ...context import Context, Emit
@@ -11,6 +12,7 @@ from ...metrics import Counter
 from ...parsers.base import Parser
 from ...parsers.joiner import Joiner
 from ...parsers.multiline import MultilineDefinition
+from ...record import RecordBatch
 from ..base import Input
 from .assembly import Assembler, Fields, JoinedLines, LineAssembler, Tally
 from .catalogue import Catalogue, Start
@@ -32,11 +34,17 @@ SCAN_S = 1.0
 PACE_S = 0.05
 """Rest between rounds when every file was read to its end, so that a busy writer does not wake us for every line."""
 
+FLUSH_S = 1.0
+"""Longest rest of the reader, after which it looks for open records that are due."""
+
+LOCKED_S = 0.5
+"""Time between tries to open a database that another program keeps locked."""
+
 STAT_POLL_S = 0.25
 """Time between looks at every file when there are no file events."""
 
 IDLE_AT_STOP_S = 1.0
-"""At the stop an open record that has not grown for this time is handed out; a younger one is read again at the start."""
+"""At the stop an open record that has not grown for this time is handed out; others are read again at the start."""
 
 
 class TailInput(Input):
@@ -81,7 +89,7 @@ class TailInput(Input):
         self._handles: dict[int, int | None] = {}
         self._wake = asyncio.Event()
         self._is_stopping = False
-        self._must_scan = True
+        self._scan_is_due = asyncio.Event()
         self._flush_is_due = False
         self._until_eof: set[str] | None = None
 
@@ -103,20 +111,44 @@ class TailInput(Input):
         )
 
     async def run(self, emit: Emit) -> None:
-        """Scan, look, read in turns, and rest when there is nothing to read."""
+        """Read what there is; beside it look for new and rotated files, also while `emit` waits for room."""
+        await self._wait_for_positions()
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(self._keep_looking())
+            await self._keep_reading(emit)
+            looking.cancel()
+
+    async def _wait_for_positions(self) -> None:
+        """Wait while another program keeps the database from us: without positions we would lose or repeat lines."""
+        while not self._store.is_ready and not self._is_stopping:
+            if not self._store.flush():
+                await self._clock.sleep(LOCKED_S)
+
+    async def _keep_looking(self) -> None:
+        """Scan and look regularly, and scan at once after an event in a folder."""
         next_scan = next_look = next_full_scan = self._clock.monotonic()
         look_s = float(self._options.progress_check_interval) if self._options.inotify_watcher else STAT_POLL_S
-        while not self._is_stopping:
+        while True:
             now = self._clock.monotonic()
-            if now >= next_scan or self._must_scan:
+            if now >= next_scan or self._scan_is_due.is_set():
                 is_full = now >= next_full_scan
                 self._scan(is_full)
                 next_scan = now + SCAN_S
                 if is_full:
                     next_full_scan = now + float(self._options.refresh_interval)
+                    next_scan = min(next_scan, next_full_scan)
             if now >= next_look:
                 self._look_at_all()
                 next_look = now + look_s
+            if self._ready:
+                self._wake.set()
+            await self._clock.wait(self._scan_is_due, max(0.0, min(next_scan, next_look) - self._clock.monotonic()))
+            if self._scan_is_due.is_set():
+                await self._clock.sleep(PACE_S)
+
+    async def _keep_reading(self, emit: Emit) -> None:
+        """Read in turns, and rest when there is nothing to read."""
+        while not self._is_stopping:
             await self._read_round(emit)
             await self._flush_open_records(emit)
             if not self._ready:
@@ -124,9 +156,7 @@ class TailInput(Input):
                     await self._end_of_files(emit)
                     return
                 self._wake.clear()
-                if not await self._clock.wait(self._wake, max(0.0, min(next_scan, next_look) - now)):
-                    continue
-                if not self._is_stopping:
+                if await self._clock.wait(self._wake, FLUSH_S) and not self._is_stopping:
                     await self._clock.sleep(PACE_S)
         await self._hand_out(emit, IDLE_AT_STOP_S if self._store.is_persistent else 0.0)
 
@@ -145,7 +175,7 @@ class TailInput(Input):
 
     def _scan(self, is_full: bool) -> None:
         """Find new files. A folder that was not touched is passed over unless this is a full scan."""
-        self._must_scan = False
+        self._scan_is_due.clear()
         is_first = self._until_eof is None
         if not (self._discovery.has_changed() or is_full):
             return
@@ -155,7 +185,7 @@ class TailInput(Input):
             if state.st_mtime < oldest and self._catalogue.get(path) is None:
                 self._catalogue.pass_over(state)
                 continue
-            follower = self._catalogue.found(path, state)
+            follower = self._found(path, state)
             if follower is not None:
                 self._watch(follower)
                 self._ready[path] = follower
@@ -167,6 +197,13 @@ class TailInput(Input):
             self._catalogue.forget_vanished()
         self._schedule_flush()
 
+    def _found(self, path: str, state: os.stat_result) -> Follower | None:
+        try:
+            return self._catalogue.found(path, state)
+        except OSError as error:
+            self._tell_unreadable(path, error)
+            return None
+
     def _first_scan_is_over(self) -> None:
         self._catalogue.first_scan_is_over()
         self._until_eof = {f.path for f in self._catalogue}
@@ -176,7 +213,10 @@ class TailInput(Input):
     def _look_at_all(self) -> None:
         """The regular look at every path and file, which makes good whatever events did not tell."""
         for follower in self._catalogue:
-            self._look_at(follower)
+            try:
+                self._look_at(follower)
+            except OSError as error:
+                self._tell_unreadable(follower.path, error)
         if self._store.failing_for_s():
             self._schedule_flush()
 
@@ -199,9 +239,11 @@ class TailInput(Input):
         if generation.quiet_since is None:
             generation.quiet_since = now
         elif now - generation.quiet_since >= float(self._options.rotate_wait):
-            if generation.looked > generation.offset:
+            if generation.has_unfinished_line:
                 self._ready[follower.path] = follower  # its last line has no newline: the next round ends it
             elif generation.is_safe_to_its_end:
+                if generation.is_blocked:
+                    self._context.dropped(0, generation.size - generation.offset, "line_too_long")
                 self._notifier.forget(self._handles.pop(generation.number, None))
                 self._catalogue.finish(follower, generation)
                 self._schedule_flush()
@@ -209,7 +251,7 @@ class TailInput(Input):
     def _watch(self, follower: Follower) -> None:
         newest = follower.newest
         if newest is not None and self._options.inotify_watcher and newest.number not in self._handles:
-            self._handles[newest.number] = self._notifier.watch_file(follower.path)
+            self._handles[newest.number] = self._notifier.watch_file(follower.path, newest.fd)
 
     def _file_event(self, path: str) -> None:
         follower = self._catalogue.get(path)
@@ -218,8 +260,7 @@ class TailInput(Input):
             self._wake.set()
 
     def _folder_event(self) -> None:
-        self._must_scan = True
-        self._wake.set()
+        self._scan_is_due.set()
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -228,30 +269,52 @@ class TailInput(Input):
         for path, follower in list(self._ready.items()):
             if self._is_stopping:
                 return
-            if not follower.has_data() and not await self._ended_a_line(follower, emit):
-                del self._ready[path]
-                self._look_at(follower)
-                follower.assembler.touch(self._clock.monotonic())
+            try:
+                batch = self._read(follower)
+            except OSError as error:
+                # The other files go on; the next look tries this one again.
+                self._ready.pop(path, None)
+                self._tell_unreadable(path, error)
                 continue
-            batch = follower.read(self._block, self._clock.time_ns())
-            self._count()
             if batch is not None:
                 await emit(batch)
             await asyncio.sleep(0)
 
-    async def _ended_a_line(self, follower: Follower, emit: Emit) -> bool:
-        """Hand out the last line of a finished file that ends without a newline; true if there was one."""
+    def _read(self, follower: Follower) -> RecordBatch | None:
+        """The next block of the file; if there is none, the file leaves the round."""
+        now_ns = self._clock.time_ns()
+        if follower.has_data():
+            blocked = self._long_lines.blocked
+            batch = follower.read(self._block, now_ns)
+            self._count()
+            if self._long_lines.blocked > blocked:
+                self._tell_blocked(follower)
+            return batch
+        batch = self._unfinished_line(follower, now_ns)
+        if batch is None:
+            self._ready.pop(follower.path, None)
+            self._look_at(follower)
+            follower.assembler.touch(self._clock.monotonic())
+        return batch
+
+    def _unfinished_line(self, follower: Follower, now_ns: int) -> RecordBatch | None:
+        """The last line of a finished file that ends without a newline, if there is one."""
         now = self._clock.monotonic()
         for generation in follower.generations:
-            quiet = generation.quiet_since is not None and now - generation.quiet_since >= float(
-                self._options.rotate_wait
-            )
-            if generation.is_rotated and quiet and generation.looked > generation.offset:
-                batch = follower.end_unfinished_line(generation, self._clock.time_ns())
-                if batch is not None:
-                    await emit(batch)
-                return True
-        return False
+            since = generation.quiet_since
+            is_over = since is not None and now - since >= float(self._options.rotate_wait)
+            if generation.is_rotated and is_over and generation.has_unfinished_line:
+                return follower.end_unfinished_line(generation, now_ns)
+        return None
+
+    def _tell_unreadable(self, path: str, error: OSError) -> None:
+        self._log.error(f"read error, check permissions: {path}", reason=error.strerror, every=60)
+
+    def _tell_blocked(self, follower: Follower) -> None:
+        self._log.error(
+            f"file={follower.path} requires a larger buffer size, lines are too long. Skipping file until it rotates "
+            "or is truncated; set Skip_Long_Lines or truncate_long_lines, or raise Buffer_Max_Size"
+        )
 
     async def _flush_open_records(self, emit: Emit) -> None:
         now = self._clock.monotonic()
@@ -301,7 +364,7 @@ class TailInput(Input):
 
     def _count(self) -> None:
         rules, tally, count = self._long_lines, self._tally, self._context.counter
-        now = (rules.skipped + rules.truncated + rules.blocked, tally.invalid_utf8 + tally.too_old_lines)
+        now = (rules.skipped + rules.truncated, tally.invalid_utf8 + tally.too_old_lines)
         if now == self._told:
             return
         self._told = now
@@ -313,13 +376,6 @@ class TailInput(Input):
             tally.too_old_lines = tally.too_old_bytes = 0
         if rules.skipped:
             self._log.warning("have long lines. Skipping long lines.", skipped=rules.skipped, every=60)
-        if rules.blocked:
-            self._log.error(
-                "requires a larger buffer size, lines are too long. Skipping file until it rotates or is truncated; "
-                "set Skip_Long_Lines or truncate_long_lines, or raise Buffer_Max_Size",
-                files=rules.blocked,
-                every=60,
-            )
 
     # -- making --------------------------------------------------------------------------------------------------------
 
@@ -328,7 +384,15 @@ class TailInput(Input):
         if tag is None:
             self._log.error(f"invalid tag_regex pattern for file {path}", every=60)
             return None
-        return Follower(path, tag, self._make_assembler(path), self._long_lines, self._context.disk, self._is_safe)
+        return Follower(
+            path,
+            tag,
+            self._make_assembler(path),
+            self._long_lines,
+            self._context.disk,
+            self._is_safe,
+            self._catalogue.truncated,
+        )
 
     def _make_assembler(self, path: str) -> Assembler:
         options = self._options

@@ -33,9 +33,10 @@ class Notifier:
             return
         asyncio.get_running_loop().add_reader(self._inotify.fileno(), self._take_events)
 
-    def watch_file(self, path: str) -> int | None:
-        """Watch what the path names now, through renames; gives a handle for `forget`."""
-        handle = self._add(path, _FILE)
+    def watch_file(self, path: str, fd: int) -> int | None:
+        """Watch the open file, through renames, and tell its events under this path; gives a handle for `forget`."""
+        # Not by the path, which may name another file by now.
+        handle = self._add(f"/proc/self/fd/{fd}", _FILE)
         if handle is not None:
             self._files[handle] = path
         return handle

@@ -1,8 +1,8 @@
 """Where each file was read up to, kept in Fluent Bit's SQLite table so that either program continues from the other's.
 
 Two tables. `in_tail_files` is Fluent Bit's own, with every column it expects. `shipper_files` stands beside it and
-holds, by the id of the row there, what Fluent Bit does not know: the device, a fingerprint of the file's head, and what was
-delivered beyond the offset while a record was still open (see `Position`).
+holds, by the id of the row there, what Fluent Bit does not know: the device, a fingerprint of the file's head, and what
+was delivered beyond the offset while a record was still open (see `Position`).
 
 Changes are collected and written in one transaction. While the database cannot be written they are kept in memory and
 tried again; nothing is forgotten, and the error is logged once until it is over.
@@ -31,6 +31,9 @@ CREATE TABLE IF NOT EXISTS shipper_files (
   ahead INTEGER, held TEXT, offset INTEGER, seen INTEGER, text INTEGER);
 """
 _SYNCHRONOUS = {"off": 0, "normal": 1, "full": 2, "extra": 3}
+
+_PAUSE_S = 0.5
+_LONGEST_WAIT_AT_CLOSE_MS = 2000
 
 Span = tuple[int, int]
 
@@ -109,6 +112,9 @@ class PositionStore:
         self._dirty: dict[int, SavedFile] = {}
         self._gone: list[int] = []
         self._failing_since: float | None = None
+        self._next_try = 0.0
+        self.is_ready = path is None
+        """Whether the saved files are known; false while another program locks the database from the start."""
         self.was_lost = False
 
     @property
@@ -129,16 +135,7 @@ class PositionStore:
                 raise
             self._note_failure(error)
         except sqlite3.DatabaseError as error:
-            aside = f"{self._path}.damaged-{time.time_ns()}"
-            self._log.error(
-                "database is damaged; it was moved aside and files without a position are read from their beginning",
-                database=self._path,
-                moved_to=aside,
-                reason=error,
-            )
-            os.rename(self._path, aside)
-            self.was_lost = True
-            self._connect()
+            self._begin_anew(error)
 
     def files(self) -> list[SavedFile]:
         """All saved files, the newest row first."""
@@ -172,31 +169,75 @@ class PositionStore:
             self._dirty.clear()
             self._gone.clear()
             return True
-        if not (self._dirty or self._gone):
+        if not (self._dirty or self._gone) and self.is_ready:
             return True
+        if time.monotonic() < self._next_try:
+            return False
         try:
             if self._db is None:
                 self._connect()
             self._write()
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:
             self._note_failure(error)
             return False
+        except sqlite3.DatabaseError as error:
+            self._note_failure(error)
+            return self._rescue(error)
         if self._failing_since is not None:
             self._log.info("database can be written again", database=self._path)
             self._failing_since = None
         return True
+
+    def _rescue(self, error: sqlite3.DatabaseError) -> bool:
+        """Write everything into a new database because the present one is damaged."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+        for saved in self._files:
+            saved.id = None
+            self._dirty[id(saved)] = saved
+        self._gone.clear()
+        try:
+            self._begin_anew(error)
+            self._write()
+        except (OSError, sqlite3.Error) as reason:
+            self._log.error("database cannot be replaced; it is tried again", database=self._path, reason=reason)
+            return False
+        self._failing_since = None
+        return True
+
+    def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
+        """Move a damaged database aside, with the journal that belongs to it, and create an empty one."""
+        aside = f"{self._path}.damaged-{time.time_ns()}"
+        self._log.error(
+            "database is damaged; it was moved aside and files without a position are read from their beginning",
+            database=self._path,
+            moved_to=aside,
+            reason=error,
+        )
+        for part in ("", "-wal", "-shm", "-journal"):
+            if os.path.exists(f"{self._path}{part}"):
+                os.rename(f"{self._path}{part}", f"{aside}{part}")
+        self.was_lost = True
+        self._connect()
 
     def failing_for_s(self) -> float:
         """Seconds since the database could last be written, 0 if all is well."""
         return 0.0 if self._failing_since is None else time.monotonic() - self._failing_since
 
     def close(self) -> None:
+        """Write what is left, and wait a little for another program that holds a lock; then close."""
+        self._next_try = 0.0
+        if self._db is not None:
+            self._db.execute(f"PRAGMA busy_timeout={_LONGEST_WAIT_AT_CLOSE_MS}")
         self.flush()
         if self._db is not None:
             self._db.close()
             self._db = None
 
     def _note_failure(self, error: sqlite3.Error) -> None:
+        # Every try may wait for the lock, and with it the event loop.
+        self._next_try = time.monotonic() + _PAUSE_S
         if self._failing_since is None:
             self._failing_since = time.monotonic()
             self._log.error(
@@ -221,6 +262,7 @@ class PositionStore:
             db.close()
             raise
         self._db = db
+        self.is_ready = True
         known = {saved.id for saved in self._files}
         self._files = [saved for saved in rows if saved.id not in known] + self._files
 

@@ -47,7 +47,8 @@ class Tail:
         self.gate.set()
         self.stopped_service = False
         self._settling = settling
-        options = options_from(TailOptions, f"{QUICK}\n{lines}", "input")
+        written = dict(line.strip().partition(" ")[::2] for line in f"{QUICK}\n{lines}".splitlines())
+        options = options_from(TailOptions, "\n".join(f"{key} {value}" for key, value in written.items()), "input")
         library = ParserLibrary(parsers, built_in_definitions())
         self.context: Context = context_of(
             clock=SystemClock(), disk=disk, parsers=library, stop_service=self._stop_service, **context
@@ -101,7 +102,7 @@ class Tail:
         return [body for batch in self.batches for body in batch.content.bodies()]
 
     def lines(self) -> list[str]:
-        return [body["log"] for body in self.bodies()]
+        return [body.get("log", "") for body in self.bodies()]
 
     def tags(self) -> list[str]:
         return [batch.tag for batch in self.batches]

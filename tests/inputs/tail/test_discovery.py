@@ -64,9 +64,7 @@ async def test_a_path_without_the_tag_regex_is_left_out(tmp_path: Path) -> None:
     write(tmp_path / "a.log", "taken")
     write(tmp_path / "b1.log", "left out")
 
-    tail = await read_all(
-        f"path {tmp_path}/*.log\nread_from_head on\ntag x.<n>\ntag_regex /(?<n>[a-z]+)\\.log$", 1
-    )
+    tail = await read_all(f"path {tmp_path}/*.log\nread_from_head on\ntag x.<n>\ntag_regex /(?<n>[a-z]+)\\.log$", 1)
 
     assert tail.lines() == ["taken"]
     assert tail.tags() == ["x.a"]
@@ -164,7 +162,7 @@ class DeniedDisk(SystemDisk):
     def __init__(self, path: Path) -> None:
         self._path = str(path)
         self.is_denied = True
-        self.open = self._open  # type: ignore[assignment, method-assign]
+        self.open = self._open  # type: ignore[assignment]
 
     def _open(self, path: str, flags: int, mode: int = 0o600) -> int:
         if self.is_denied and path == self._path:
@@ -195,7 +193,7 @@ class BrokenDisk(SystemDisk):
     def __init__(self, path: Path) -> None:
         self._inode = os.stat(path).st_ino
         self.is_broken = True
-        self.pread = self._pread  # type: ignore[assignment, method-assign]
+        self.pread = self._pread
 
     def _pread(self, fd: int, size: int, offset: int) -> bytes:
         if self.is_broken and os.fstat(fd).st_ino == self._inode:

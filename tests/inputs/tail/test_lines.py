@@ -28,7 +28,10 @@ VECTORS = [
     pytest.param("", b"\0\0\0abc\nd\0e\n", ["abc", "d\0e"], id="5-nul-bytes"),
     pytest.param(f"{SMALL}\nskip_long_lines on", b"short\n" + L300 + b"\nend\n", ["short", "end"], id="9-skip"),
     pytest.param(
-        f"{SMALL}\ntruncate_long_lines on", b"short\n" + L300 + b"\nend\n", ["short", "L" * 127, "end"], id="10-truncate"
+        f"{SMALL}\ntruncate_long_lines on",
+        b"short\n" + L300 + b"\nend\n",
+        ["short", "L" * 127, "end"],
+        id="10-truncate",
     ),
     pytest.param(
         f"{SMALL}\nskip_long_lines on\ntruncate_long_lines on",
@@ -81,7 +84,9 @@ FIELDS = [
         [{"a": 1}, {"log": "not json"}, {"log": ""}, {"b": 2}],
         id="17-json-or-raw",
     ),
-    pytest.param("parser word", b"b c\r\nd\r\n\r\n", [{"log": "b c"}, {"x": "d"}, {"log": "\r"}], id="38-parser-and-crlf"),
+    pytest.param(
+        "parser word", b"b c\r\nd\r\n\r\n", [{"log": "b c"}, {"x": "d"}, {"log": "\r"}], id="38-parser-and-crlf"
+    ),
     pytest.param(
         f"{SMALL}\nskip_long_lines on\noffset_key o",
         b"a\n" + L300 + b"\nb\n",

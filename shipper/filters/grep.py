@@ -1,0 +1,141 @@
+"""Keep or drop records by matching their fields against patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Self
+
+import msgspec
+
+from ..codecs.template import KeyPath
+from ..config.options import Written, opt
+from ..context import Context
+from ..errors import OptionError
+from ..parsers.onigmo import Regex
+from ..record import Body, Record, RecordBatch
+from .base import Filter, FilterOptions
+
+Test = Callable[[Body], bool]
+
+
+class LogicalOp(str):
+    """How several rules work together: legacy, AND or OR."""
+
+    shown_as = "legacy | AND | OR"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Any other word means legacy, as in Fluent Bit."""
+        word = text.strip().upper()
+        return cls(word if word in ("AND", "OR") else "legacy")
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One "FIELD PATTERN" as written: whether it keeps or drops, its place in the section, and when it matches."""
+
+    shown_as: ClassVar[str] = "words"
+    keeps: bool
+    place: int
+    matches: Test
+
+    @classmethod
+    def parse_written(cls, written: Written) -> Self:
+        """Read a rule; raises `ValueError` for a missing pattern, or a field or pattern that cannot be read."""
+        field, _, pattern = written.text.partition(" ")
+        if not pattern:
+            raise ValueError(f"expected FIELD PATTERN, got {written.text!r}")
+        path = KeyPath.parse(field if field.startswith("$") else f"${field}")
+        return cls(written.key == "regex", written.place, _found(path, Regex(pattern)))
+
+
+class GrepOptions(FilterOptions):
+    """Options of the grep filter."""
+
+    regex: Annotated[
+        tuple[Rule, ...], opt("Keep records in whose FIELD the PATTERN is found.", example="log ^ERROR")
+    ] = ()
+    exclude: Annotated[
+        tuple[Rule, ...], opt("Drop records in whose FIELD the PATTERN is found.", example="level debug")
+    ] = ()
+    logical_op: Annotated[
+        LogicalOp, opt("With AND or OR all rules, or one of them, must match; otherwise the first that decides.")
+    ] = LogicalOp("legacy")
+
+    def __post_init__(self) -> None:
+        if self.logical_op != "legacy" and self.regex and self.exclude:
+            raise OptionError(
+                "logical_op", f"{self.logical_op} is set and both 'regex' and 'exclude' are set", "use one kind of rule"
+            )
+
+    def rules(self) -> list[Rule]:
+        """The rules in the order in which they were written."""
+        return sorted((*self.regex, *self.exclude), key=lambda rule: rule.place)
+
+
+class GrepFilter(Filter):
+    """Keeps the records that its rules decide to keep.
+
+    legacy: the first rule that decides does, in the order of the section. A Regex decides always, to keep the record if
+    it matches and to drop it otherwise; an Exclude decides only if it matches. A record that no rule decides on stays.
+    AND, OR: the rules are all of one kind; records stay, or with Exclude go, if all of them match, or one does.
+    """
+
+    Options = GrepOptions
+
+    def __init__(self, options: GrepOptions, context: Context) -> None:
+        rules = options.rules()
+        if options.logical_op == "legacy":
+            self._keep = _legacy(rules)
+        else:
+            self._keep = _all_or_one(rules, options.logical_op == "AND")
+
+    def apply(self, batch: RecordBatch) -> RecordBatch | None:
+        records = batch.records
+        kept = self._keep(records)
+        if len(kept) == len(records):
+            return batch
+        if not kept:
+            return None
+        batch.size = batch.size * len(kept) // len(records)
+        batch.records = kept
+        return batch
+
+
+def _legacy(rules: list[Rule]) -> Callable[[list[Record]], list[Record]]:
+    """The excluding rules up to the first keeping one, and that one; nothing behind it is ever asked."""
+    excluding: list[Test] = []
+    keeping: Test | None = None
+    for rule in rules:
+        if rule.keeps:
+            keeping = rule.matches
+            break
+        excluding.append(rule.matches)
+
+    def keep(records: list[Record]) -> list[Record]:
+        for matches in excluding:
+            records = [r for r in records if not matches(r.body)]
+        return records if keeping is None else [r for r in records if keeping(r.body)]
+
+    return keep
+
+
+def _all_or_one(rules: list[Rule], must_all: bool) -> Callable[[list[Record]], list[Record]]:
+    tests = [rule.matches for rule in rules]
+    keeps = all(rule.keeps for rule in rules)
+    decide = all if must_all or not rules else any
+    return lambda records: [r for r in records if decide(matches(r.body) for matches in tests) is keeps]
+
+
+def _found(path: KeyPath, regex: Regex) -> Test:
+    """Whether the field is text in which the pattern is found; nothing but text ever matches."""
+    get, key, search = path.get, path.key, regex.search
+
+    def matches_key(body: Body) -> bool:
+        value = body.get(key)
+        return isinstance(value, str) and search(value) is not None
+
+    def matches_path(body: Body) -> bool:
+        value = get(body)
+        return isinstance(value, str) and search(value) is not None
+
+    return matches_path if path.steps else matches_key

@@ -1,0 +1,86 @@
+"""Files beside a followed one that rotation made, and what tells a copy from a file of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import msgspec
+
+from ...disk import Disk
+from .positions import fingerprint
+
+Identity = tuple[int, int]
+"""Device and inode."""
+
+_ROTATED_SUFFIX = re.compile(r"[.-]\d[\w.:+-]*")
+_STAMP = re.compile(r"\d{8}-\d{6}")
+_NOT_TEXT = (".tmp", ".zip", ".xz", ".bz2", ".zst", ".lz4")
+
+
+class Sibling(msgspec.Struct, frozen=True):
+    """A file whose name is that of the followed one with something behind it.
+
+    `is_numbered` says that what is behind looks like the work of a rotation: a number, a date, a time.
+    """
+
+    path: str
+    identity: Identity
+    size: int
+    mtime_ns: int
+    is_numbered: bool
+
+    @property
+    def is_compressed(self) -> bool:
+        return self.path.endswith(".gz")
+
+
+def siblings_of(disk: Disk, path: str) -> list[Sibling]:
+    """The regular files beside what the path leads to whose names begin with its name, oldest first."""
+    folder, name = os.path.split(os.path.realpath(path))
+    found = []
+    try:
+        entries = disk.listdir(folder or ".")
+    except OSError:
+        return []
+    for entry in entries:
+        if entry != name and entry.startswith(name) and not entry.endswith(_NOT_TEXT):
+            beside = os.path.join(folder, entry)
+            try:
+                state = disk.lstat(beside)
+            except OSError:
+                continue
+            is_numbered = _ROTATED_SUFFIX.fullmatch(entry, len(name)) is not None
+            identity = (state.st_dev, state.st_ino)
+            found.append(Sibling(beside, identity, state.st_size, state.st_mtime_ns, is_numbered))
+    return sorted(found, key=_age)
+
+
+def _age(sibling: Sibling) -> tuple[str, int, str]:
+    # The kubelet's names tell the order; the time of a compressed file is that of its compression.
+    stamp = _STAMP.search(os.path.basename(sibling.path))
+    return (stamp[0] if stamp else "", sibling.mtime_ns, sibling.path)
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What is known of a content read up to `offset`: fingerprints of its head and of the bytes before that place."""
+
+    offset: int
+    head: int
+    head_size: int
+    marker: int
+    marker_size: int
+
+    def is_in(self, disk: Disk, fd: int) -> bool:
+        """Whether the file begins with that content."""
+        return (
+            fingerprint(disk.pread(fd, self.head_size, 0)) == self.head
+            and fingerprint(disk.pread(fd, self.marker_size, self.offset - self.marker_size)) == self.marker
+        )
+
+
+def bases_of(path: str) -> list[str]:
+    """The paths of which this one may be a rotated name or a copy, the longest first."""
+    folder, name = os.path.split(path)
+    cuts = [m.start() for m in re.finditer(r"[.-]\d", name) if m.start()]
+    return [os.path.join(folder, name[:cut]) for cut in reversed(cuts)]

@@ -1,0 +1,90 @@
+"""nest: both operations as a table."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+import pytest
+
+from shipper.errors import ConfigError
+from shipper.filters.nest import NestFilter, NestOptions
+from shipper.record import Body, Record, RecordBatch
+from shipper.testing import context_of
+
+from ..written_options import options_from
+
+ABC = {"a1": 1, "b": 2, "a2": 3}
+
+
+def changed(lines: str, *bodies: Body) -> list[Body]:
+    batch = RecordBatch("t", [Record(0, dict(body)) for body in bodies], 100)
+    result = NestFilter(options_from(NestOptions, lines), context_of("filter")).apply(batch)
+    assert result is not None
+    return [r.body for r in result]
+
+
+@pytest.mark.parametrize(
+    ("lines", "before", "after"),
+    [
+        (
+            "Operation nest\nWildcard a*\nNest_under n\nRemove_prefix a",
+            ABC,
+            {"b": 2, "n": {"1": 1, "2": 3}},
+        ),
+        ("Operation nest\nWildcard a1\nNest_under n\nAdd_prefix p_", ABC, {"b": 2, "a2": 3, "n": {"p_a1": 1}}),
+        ("Operation nest\nWildcard a*\nNest_under n", {"a1": 1, "n": 2, "a2": 3}, {"n": {"a1": 1, "a2": 3}}),
+        ("Operation nest\nWildcard a1\nWildcard b*\nNested_under n", ABC, {"a2": 3, "n": {"a1": 1, "b": 2}}),
+        ("Operation nest\nWildcard z*\nNest_under n", ABC, ABC),
+        ("Operation nest\nWildcard A*\nNest_under n", ABC, ABC),
+        ("Operation nest\nWildcard a\nNest_under n", ABC, ABC),
+        ("Operation nest\nNest_under n", ABC, ABC),
+        ("Operation nest\nWildcard b\nNest_under x\nNested_under y", ABC, {"a1": 1, "a2": 3, "y": {"b": 2}}),
+        ("Operation nest\nWildcard b\nNested_under y\nNest_under x", ABC, {"a1": 1, "a2": 3, "x": {"b": 2}}),
+        ("Operation nested\nWildcard b\nNest_under x", ABC, {"a1": 1, "a2": 3, "x": {"b": 2}}),
+        (
+            "Operation lift\nNested_under k\nAdd_prefix k_",
+            {"k": {"x": 1, "y": 2}, "z": 1},
+            {"z": 1, "k_x": 1, "k_y": 2},
+        ),
+        ("Operation lift\nNest_under k", {"k": {"x": 1}, "z": 1}, {"z": 1, "x": 1}),
+        (
+            "Operation lift\nNested_under k\nRemove_prefix a",
+            {"k": {"ax": 1, "y": 2}, "m": 0},
+            {"m": 0, "x": 1, "y": 2},
+        ),
+        ("Operation lift\nNested_under k", {"k": {"z": 2}, "z": 1, "m": 3}, {"m": 3, "z": 2}),
+        ("Operation lift\nNested_under k", {"k": {"k": 5}}, {"k": 5}),
+        ("Operation lift\nNested_under k", {"z": 1}, {"z": 1}),
+        ("Operation lift\nNested_under k", {"k": msgspec.Raw(b'{"x":1}'), "z": 1}, {"z": 1, "x": 1}),
+    ],
+)
+def test_fields_are_nested_and_lifted(lines: str, before: Body, after: Body) -> None:
+    [body] = changed(lines, before)
+
+    assert list(body.items()) == list(after.items())
+
+
+def test_a_value_that_is_no_map_stays_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "shipper"):
+        [body] = changed("Operation lift\nNested_under k", {"k": "s", "z": 1})
+
+    assert list(body.items()) == [("k", "s"), ("z", 1)]
+    assert "not a map" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("Operation Lift", "write nest or lift, in lower case"),
+        ("Wildcard a", "'operation' is required"),
+        ("Operation nest\nWildcard a", "'nest_under' is required"),
+        ("Operation lift\nNested_under k\nAdd_prefix a\nRemove_prefix b", "cannot be used together"),
+        ("Operation lift\nNested_unde k", "did you mean 'nested_under'"),
+    ],
+)
+def test_options_that_make_no_sense_stop_the_start(lines: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=r"test\.conf") as caught:
+        options_from(NestOptions, lines)
+
+    assert message in str(caught.value)
