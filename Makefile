@@ -41,7 +41,7 @@ lint: .venv/.installed
 	$(BIN)/mypy
 
 unit: .venv/.installed
-	GOLDEN=$(GOLDEN) $(BIN)/pytest -m "not soak"
+	GOLDEN=$(GOLDEN) $(BIN)/pytest -m "not soak" -n 4 --dist worksteal
 
 soak: .venv/.installed
 	$(BIN)/pytest -m soak -s

@@ -56,10 +56,13 @@ class _Circuit:
         was_open, self._failures = self.is_open, 0
         return was_open
 
-    def failed(self, now: float, at_least: float) -> None:
+    def failed(self, now: float, started: float, wish: float) -> None:
+        """Note the failure of an attempt; `wish` is the wait in seconds that the destination asked for."""
+        if self.is_open and started < self.probe_at:
+            return  # it was on its way when the circuit opened, and tells nothing new
         self._failures += 1
         if self.is_open:
-            self.probe_at = now + max(at_least, self._backoff.wait(self._failures - OPENING_FAILURES + 1))
+            self.probe_at = now + self._backoff.wait(self._failures - OPENING_FAILURES + 1, wish)
 
 
 class Dispatcher:
@@ -153,6 +156,7 @@ class Dispatcher:
         return min(times, default=None)
 
     async def _attempt(self, source: _Source, delivery: Delivery) -> None:
+        started = self._clock.monotonic()
         try:
             error = await outcome(self._send(delivery), self._log, self._failures)
         except asyncio.CancelledError:
@@ -168,7 +172,7 @@ class Dispatcher:
             self._errors.add()
             self._finish(source, delivery, delivery.accepted, error.reason)
         else:
-            self._failed(source, delivery, error)
+            self._failed(source, delivery, error, started)
 
     async def _send(self, delivery: Delivery) -> None:
         try:
@@ -199,10 +203,10 @@ class Dispatcher:
         self._proc_bytes.add(delivery.size * accepted // max(1, delivery.records))
         source.reader.commit(delivery)
 
-    def _failed(self, source: _Source, delivery: Delivery, error: Exception) -> None:
+    def _failed(self, source: _Source, delivery: Delivery, error: Exception, started: float) -> None:
         now = self._clock.monotonic()
         wish = error.after or 0.0 if isinstance(error, RetryLater) else 0.0
-        self._circuit.failed(now, wish)
+        self._circuit.failed(now, started, wish)
         is_last = self._retries is not None and delivery.attempts >= self._retries
         if self._is_draining:
             # Nothing is dropped because the service stops: what may not be tried again stays owed to its input.
@@ -222,7 +226,7 @@ class Dispatcher:
         delivery.attempts += 1
         self._retried.add()
         self._retried_records.add(delivery.records)
-        pause = max(wish, self._backoff.wait(delivery.attempts))
+        pause = self._backoff.wait(delivery.attempts, wish)
         shown = f"failed to flush chunk, retry in {pause:g} seconds: {self._told(source, delivery)}"
         self._log.warning(shown, reason=error)
         self._wait(now + pause, source, delivery)

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -26,12 +26,12 @@ from .inputs.base import Input
 from .intake import ActiveFilter, Intake
 from .ledger import Ledger
 from .log import Log
-from .metrics import Metrics
+from .metrics import Counter, Metrics
 from .outputs.base import Output
 from .pipeline import Instance, Pipeline
 from .retry import Backoff
 from .router import Route, Router, match_route
-from .supervisor import keep_running
+from .supervisor import keep_running, outcome
 
 DEFAULT_MEMORY_LIMIT = 64_000_000
 """Resident bytes that the records of an input may take when Mem_Buf_Limit is not set."""
@@ -39,8 +39,11 @@ DEFAULT_MEMORY_LIMIT = 64_000_000
 READ_AHEAD_LIMIT = 32_000_000
 """The same for an input whose source keeps what was not read; more would only grow the process, not the speed."""
 
-INPUT_STOP_S = 1.0
-"""Longest wait for an input to hand out what it holds; what it cannot hand out is still in its source."""
+INPUT_STOP_S = 0.5
+"""Longest wait for an input, and then for its filters, to hand out what they hold; the rest is still in its source."""
+
+CLOSE_S = 1.0
+"""Longest wait for an instance to close."""
 
 
 class _RunningInput(msgspec.Struct):
@@ -68,6 +71,7 @@ class Engine:
         self.metrics = Metrics()
         self._inputs: list[_RunningInput] = []
         self._outputs: list[Output] = []
+        self._output_contexts: list[Context] = []
         self._filters: list[ActiveFilter] = []
         self._processors: dict[str, list[ActiveFilter]] = {}
         self._dispatchers: list[Dispatcher] = []
@@ -120,6 +124,7 @@ class Engine:
             raise ConfigError(problems)
         for instance, (output, context) in [(i, made) for i, made in outputs if made]:
             self._outputs.append(output)
+            self._output_contexts.append(context)
             options = instance.options
             retries = options.retry_limit.retries if options.retry_limit else None
             concurrency = options.workers or output.concurrency
@@ -192,18 +197,22 @@ class Engine:
             *zip(self._pipeline.inputs, (r.input.open for r in self._inputs), strict=True),
         ]
         for instance, open_instance in opened:
-            try:
-                await open_instance()
-            except OptionError as error:
+            error = await outcome(open_instance(), instance.log(), self._failures(instance.alias))
+            if isinstance(error, OptionError):
                 problems.append(instance.problem(error))
+            elif error is not None:
+                message = f"{instance.plugin}: the {instance.kind} cannot be opened: {error}"
+                problems.append(Problem(message, instance.section.origin, exit_code=255))
         if problems:
             raise ConfigError(problems)
 
     # -- running -----------------------------------------------------------------------------------------------------
 
     async def _keep(self, component: Callable[[], Any], name: str) -> None:
-        failures = self.metrics.counter("engine_restarts_total", component=name)
-        await keep_running(component, self._clock, Log(f"[engine] [{name}] "), failures)
+        await keep_running(component, self._clock, Log(f"[engine] [{name}] "), self._failures(name))
+
+    def _failures(self, name: str) -> Counter:
+        return self.metrics.counter("engine_restarts_total", component=name)
 
     async def _stop(self, dispatching: list[asyncio.Task[None]]) -> None:
         """Stop in the direction of the flow: inputs, then the deliveries of what is held, at most for Grace."""
@@ -218,55 +227,58 @@ class Engine:
         await self._hand_out_held()
         for dispatcher in self._dispatchers:
             dispatcher.begin_drain()
-        ended = asyncio.Event()
-        watch = asyncio.ensure_future(self._watch_drain(dispatching, ended))
-        hurry = asyncio.ensure_future(self._watch_hurry(ended))
         left = None if grace < 0 else max(0.0, grace - (self._clock.monotonic() - started))
-        await self._clock.wait(ended, left)
-        for task in (watch, hurry, *dispatching):
-            task.cancel()
-        await asyncio.gather(watch, hurry, *dispatching, return_exceptions=True)
-
-    async def _watch_drain(self, dispatching: list[asyncio.Task[None]], ended: asyncio.Event) -> None:
-        if dispatching:
-            await asyncio.wait(dispatching)
-        ended.set()
-
-    async def _watch_hurry(self, ended: asyncio.Event) -> None:
-        await self._end_now.wait()
-        ended.set()
+        await self._end_within(left, dispatching)
 
     async def _stop_input(self, running: _RunningInput) -> None:
+        """Let the input hand out what it holds; waits a little for that."""
         task = running.task
         if task is None:
             return
-        if await running.input.stop() and not self._end_now.is_set():
-            await asyncio.wait([task], timeout=INPUT_STOP_S)
-        task.cancel()
-        await asyncio.wait([task])
+        asked = asyncio.ensure_future(self._watched(_ask_to_end(running.input, task), running.context))
+        await self._end_within(INPUT_STOP_S, [asked])
+        await _cancel([task])
 
     async def _hand_out_held(self) -> None:
         """Let filters hand out what they hold; what finds no room in the buffer in time is still owed to its input."""
         holding = [(running, running.holding) for running in self._inputs if running.holding]
-        for _, task in holding:
-            task.cancel()
-        await asyncio.gather(*(task for _, task in holding), return_exceptions=True)
-        handing_out = [asyncio.ensure_future(running.intake.hand_out()) for running, _ in holding]
-        if handing_out and not self._end_now.is_set():
-            await asyncio.wait(handing_out, timeout=INPUT_STOP_S)
-        for one in handing_out:
-            one.cancel()
-        for error in await asyncio.gather(*handing_out, return_exceptions=True):
-            if isinstance(error, Exception):
-                self._log.error("a filter could not hand out what it holds; it is still owed", reason=error)
+        await _cancel([task for _, task in holding])
+        await self._end_within(
+            INPUT_STOP_S,
+            [asyncio.ensure_future(self._watched(r.intake.hand_out(), r.context)) for r, _ in holding],
+        )
+
+    async def _end_within(self, seconds: float | None, tasks: Sequence[asyncio.Future[None]]) -> None:
+        """Wait until all tasks have ended, the time is over, or a second signal comes; then cancel what is left."""
+        if tasks and not self._end_now.is_set():
+            ended = asyncio.Event()
+            watches = [
+                asyncio.ensure_future(_tell_end_of(asyncio.wait(tasks), ended)),
+                asyncio.ensure_future(_tell_end_of(self._end_now.wait(), ended)),
+            ]
+            await self._clock.wait(ended, seconds)
+            await _cancel(watches)
+        await _cancel(tasks)
+
+    async def _watched(self, work: Awaitable[None], context: Context) -> None:
+        """Wait for a step of the stop; a bug in it is logged and counted, and the stop goes on."""
+        await outcome(work, context.log, self._failures(context.alias))
 
     async def _close_instances(self) -> None:
-        for running in self._inputs:
-            await running.input.close()
-        for active in (*self._all_processors(), *self._filters):
-            await active.filter.close()
-        for output in self._outputs:
-            await output.close()
+        """Close all, against whatever the others do; also those that were never opened."""
+        inputs = [(running.input, running.context) for running in self._inputs]
+        filters = [(active.filter, active.context) for active in (*self._all_processors(), *self._filters)]
+        outputs = list(zip(self._outputs, self._output_contexts, strict=True))
+        for instances in (inputs, filters, outputs):
+            await asyncio.gather(*(self._close(one.close(), context) for one, context in instances))
+
+    async def _close(self, closing: Awaitable[None], context: Context) -> None:
+        """Wait for an instance to close, for a while."""
+        ended = asyncio.Event()
+        task = asyncio.ensure_future(_tell_end_of(self._watched(closing, context), ended))
+        if not await self._clock.wait(ended, CLOSE_S):
+            context.log.error("closing takes too long and is given up", after_s=CLOSE_S)
+        await _cancel([task])
 
     # -- telling -----------------------------------------------------------------------------------------------------
 
@@ -322,6 +334,24 @@ def _refuse_reload() -> None:
 
 def _matches_any(tag: str) -> bool:
     return True
+
+
+async def _ask_to_end(one: Input, task: asyncio.Task[None]) -> None:
+    """Ask the input to stop, and wait until it has if it wants to."""
+    if await one.stop():
+        await asyncio.wait([task])
+
+
+async def _tell_end_of(work: Awaitable[object], ended: asyncio.Event) -> None:
+    await work
+    ended.set()
+
+
+async def _cancel(tasks: Sequence[asyncio.Future[None]]) -> None:
+    """Cancel the tasks and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _run_of(running: _RunningInput) -> Callable[[], Any]:

@@ -17,10 +17,17 @@ from .buffers.base import Buffer
 from .context import Context
 from .filters.base import Filter, HoldingFilter
 from .metrics import Counter
-from .record import RecordBatch
+from .record import Content, RecordBatch, RecordList
 from .router import Router
+from .supervisor import outcome
 
 TAGS_REMEMBERED = 10_000
+
+NO_ROUTE = "no_route"
+FILTER_FAILED = "filter_failed"
+"""Why records that an input has emitted may end here; other reasons are of the input itself, before it emits."""
+
+_REMARK_EVERY_S = 60.0
 
 
 class ActiveFilter(msgspec.Struct):
@@ -46,37 +53,63 @@ class ActiveFilter(msgspec.Struct):
 
 
 class _Holder:
-    """A filter that keeps records of this input back; `due` is when it wants to be asked, None if it holds nothing."""
+    """A filter that keeps records of this input back, and what it holds of those that have one way behind them.
 
-    __slots__ = ("active", "due", "filter", "ready")
+    `skipped` are the filters that handed out before what comes here, in their order; what this one hands out skips them
+    and itself, so that no record goes round in circles. The filter knows this as a source of its own. `due` is when it
+    wants to be asked, None if it holds nothing.
+    """
 
-    def __init__(self, active: ActiveFilter, filter: HoldingFilter) -> None:
+    __slots__ = ("active", "due", "filter", "ready", "skipped", "source")
+
+    def __init__(
+        self, active: ActiveFilter, filter: HoldingFilter, input_name: str, skipped: tuple[ActiveFilter, ...]
+    ) -> None:
         self.active = active
         self.filter = filter
+        self.source = " > ".join((input_name, *(f.context.name for f in skipped)))
+        self.skipped = (*skipped, active)
         self.due: float | None = None
         self.ready: list[RecordBatch] = []
 
-    def step(self, source: str, batch: RecordBatch | None, now: float | None) -> tuple[RecordBatch | None, int]:
+    def held(self) -> int:
+        return self.filter.held(self.source)
+
+    def step(self, batch: RecordBatch | None, now: float | None) -> tuple[RecordBatch | None, int]:
         """Let it take a batch, or release what is due; gives what goes on at once, and how many records vanished.
 
         Records that go in or were held come out, are held, or have become a part of another one.
         """
-        before = self.filter.held(source) + (len(batch) if batch is not None else 0)
+        before = self.held() + (len(batch) if batch is not None else 0)
         left = None
         if batch is not None:
-            left = self.filter.take(batch, source)
+            left = self.filter.take(batch, self.source)
         else:
-            self.due = self.filter.release(source, now)
-        ready = self.filter.handed_out(source)
+            self.due = self.filter.release(self.source, now)
+        ready = self.filter.handed_out(self.source)
         self.ready += ready
-        after = self.filter.held(source) + sum(map(len, ready)) + (len(left) if left is not None else 0)
+        after = self.held() + sum(map(len, ready)) + (len(left) if left is not None else 0)
         return left, before - after
 
 
 class _Passage:
-    """A batch on its way through the filters. It may stop while one of them waits, and go on from there later."""
+    """A batch on its way through the filters. It may stop while one of them waits, and go on from there later.
 
-    __slots__ = ("filters", "left", "passed", "position", "receipt", "size", "skipped", "vanished")
+    `entering` is what the filter at `position` was given, in records and bytes; `has_failed` says that it raised.
+    """
+
+    __slots__ = (
+        "entering",
+        "filters",
+        "has_failed",
+        "left",
+        "passed",
+        "position",
+        "receipt",
+        "size",
+        "skipped",
+        "vanished",
+    )
 
     def __init__(
         self, batch: RecordBatch, filters: tuple[ActiveFilter, ...], skipped: tuple[ActiveFilter, ...] = ()
@@ -87,6 +120,8 @@ class _Passage:
         self.filters = filters
         self.skipped = skipped
         self.position = 0
+        self.entering = (len(batch), batch.size)
+        self.has_failed = False
         self.passed: list[tuple[ActiveFilter, tuple[int, int], int]] = []
         self.vanished = 0
 
@@ -102,7 +137,6 @@ class Intake:
         self, context: Context, filters: Sequence[ActiveFilter], router: Router, buffer: Buffer, is_routable: bool
     ) -> None:
         self._context = context
-        self._source = context.alias
         self._filters = tuple(filters)
         self._router = router
         self._buffer = buffer
@@ -112,22 +146,20 @@ class Intake:
         self._stored = context.counter("stored_records_total")
         self._filtered = context.counter("filtered_records_total")
         self._added = context.counter("added_records_total")
+        self._failures = context.counter("filter_failures_total")
         self._routed: dict[str, Counter] = {}
-        self._holders = {id(f): _Holder(f, f.filter) for f in self._filters if isinstance(f.filter, HoldingFilter)}
+        self.has_holders = any(isinstance(f.filter, HoldingFilter) for f in self._filters)
+        """Whether a filter may keep records back, so that `run` has something to do."""
+        self._holders: dict[tuple[int, ...], _Holder] = {}
         self._returning: deque[_Passage] = deque()
         self._all_returned = asyncio.Event()
         self._wake = asyncio.Event()
-        if self._holders:
+        if self.has_holders:
             context.metrics.gauge("input_held_records", self.held, name=context.alias)
-
-    @property
-    def has_holders(self) -> bool:
-        """Whether a filter may keep records back, so that `run` has something to do."""
-        return bool(self._holders)
 
     def held(self) -> int:
         """Records that filters keep back, and those that they have handed out and that wait to go on."""
-        kept = sum(holder.filter.held(self._source) for holder in self._holders.values())
+        kept = sum(holder.held() for holder in self._holders.values())
         return kept + sum(len(p.left) for p in self._returning if p.left is not None)
 
     async def emit(self, batch: RecordBatch) -> None:
@@ -138,13 +170,16 @@ class Intake:
         while self._returning:
             await self._all_returned.wait()
         await self._buffer.room(batch.size)
-        records, size = len(batch), batch.size
+        records, size, content = len(batch), batch.size, batch.content
         passage = _Passage(batch, self._filters_for(batch.tag))
-        await self._go_on(passage)
+        parts = [passage]
+        if not await self._has_passed(passage):
+            parts = await self._one_by_one(batch.tag, content, passage)
         # From here on nothing waits: the batch is counted and stored as one step.
         self._records.add(records)
         self._bytes.add(size)
-        self._finish(passage)
+        for part in parts:
+            self._finish(part)
 
     async def run(self) -> None:
         """Ask for the held records that are due, and take what is handed out through the filters, until cancelled."""
@@ -152,7 +187,7 @@ class Intake:
         while True:
             self._wake.clear()
             now = clock.monotonic()
-            for holder in self._holders.values():
+            for holder in list(self._holders.values()):
                 if holder.due is None or holder.due <= now:
                     self._release(holder, now)
             await self._go_on_returning()
@@ -162,50 +197,88 @@ class Intake:
     async def hand_out(self) -> None:
         """Make the filters hand out everything, and wait until it is in the buffer; `run` has ended before."""
         while self.held():
-            for holder in self._holders.values():
+            for holder in list(self._holders.values()):
                 self._release(holder, None)
             await self._go_on_returning()
 
+    async def _has_passed(self, passage: _Passage) -> bool:
+        """Take it through the filters that are left; false if one raised, and then nothing of it may go on."""
+        if not passage.filters:
+            return True
+        error = await outcome(
+            self._go_on(passage), self._context.log, self._failures, "a filter failed", every=_REMARK_EVERY_S
+        )
+        if error is None:
+            return True
+        if isinstance(passage.filters[passage.position].filter, HoldingFilter):
+            raise error  # what it has kept of the batch is not known, so all of it stays owed
+        passage.has_failed = True
+        return False
+
+    async def _one_by_one(self, tag: str, content: Content, failed: _Passage) -> list[_Passage]:
+        """Take the records through the filters again, each alone, so that only those that make a filter fail are lost.
+
+        That needs records as they were: content that is a plain list may be half changed, and a filter that keeps
+        records back would get them twice. Then the batch is lost as a whole.
+        """
+        count = len(content)
+        has_holders = any(isinstance(active.filter, HoldingFilter) for active in failed.filters)
+        if count < 2 or has_holders or isinstance(content, RecordList):
+            return [failed]
+        size, receipt = failed.size // count, failed.receipt
+        sizes = [failed.size - size * (count - 1), *[size] * (count - 1)]
+        alone = [RecordBatch(tag, [r], n, receipt) for r, n in zip(content.records(), sizes, strict=True)]
+        parts = [_Passage(batch, failed.filters) for batch in alone]
+        for part in parts:
+            await self._has_passed(part)
+        receipt.share(len(parts) - 1)
+        return parts
+
     async def _go_on(self, passage: _Passage) -> None:
         filters = passage.filters
-        while passage.left is not None and passage.position < len(filters):
+        while passage.left and passage.position < len(filters):
             active, batch = filters[passage.position], passage.left
+            before = passage.entering = (len(batch), batch.size)
             await active.filter.prepare(batch)
-            before = (len(batch), batch.size)
-            holder = self._holders.get(id(active)) if self._holders else None
-            if holder is None:
+            if self.has_holders and isinstance(active.filter, HoldingFilter):
+                passage.left = self._take(self._holder(active, active.filter, passage.skipped), passage)
+                passage.passed.append((active, before, before[0]))
+            else:
                 passage.left = active.filter.apply(batch)
                 passage.passed.append((active, before, len(passage.left) if passage.left is not None else 0))
-            else:
-                passage.left = self._take(holder, passage)
-                passage.passed.append((active, before, before[0]))
             if passage.left is not None:
                 passage.receipt = passage.left.receipt
             passage.position += 1
 
+    def _holder(self, active: ActiveFilter, filter: HoldingFilter, skipped: tuple[ActiveFilter, ...]) -> _Holder:
+        key = (id(active), *map(id, skipped))
+        found = self._holders.get(key)
+        if found is None:
+            found = self._holders[key] = _Holder(active, filter, self._context.alias, skipped)
+        return found
+
     def _take(self, holder: _Holder, passage: _Passage) -> RecordBatch | None:
-        left, joined = holder.step(self._source, passage.left, None)
+        left, joined = holder.step(passage.left, None)
         passage.vanished += joined
         if joined:
             holder.active.count_joined(joined)
-        self._line_up(holder, passage.skipped)
+        self._line_up(holder)
         if self._returning or holder.due is None:
             self._wake.set()
         return left
 
     def _release(self, holder: _Holder, now: float | None) -> None:
-        _, joined = holder.step(self._source, None, now)
+        _, joined = holder.step(None, now)
         if joined:
             holder.active.count_joined(joined)
             self._filtered.add(joined)
-        self._line_up(holder, ())
+        self._line_up(holder)
 
-    def _line_up(self, holder: _Holder, skipped: tuple[ActiveFilter, ...]) -> None:
-        """Let what the filter has handed out wait for its way through the filters that it has not skipped."""
+    def _line_up(self, holder: _Holder) -> None:
+        """Let what the filter has handed out wait for its way through the filters that it does not skip."""
         if not holder.ready:
             return
-        # A batch never comes back to a filter that made it or what it was made of, so there is no circle.
-        skipped = (*skipped, holder.active)
+        skipped = holder.skipped
         for batch in holder.ready:
             filters = tuple(f for f in self._filters_for(batch.tag) if not any(f is s for s in skipped))
             self._returning.append(_Passage(batch, filters, skipped))
@@ -216,7 +289,7 @@ class Intake:
         while self._returning:
             passage = self._returning[0]
             await self._buffer.room(passage.size)
-            await self._go_on(passage)
+            await self._has_passed(passage)
             self._returning.popleft()
             self._finish(passage)
         self._all_returned.set()
@@ -231,10 +304,23 @@ class Intake:
             self._filtered.add(vanished)
         elif vanished < 0:
             self._added.add(-vanished)
-        if left is None or len(left) == 0:
+        if passage.has_failed:
+            self._drop(passage)
+        elif left is None or len(left) == 0:
             passage.receipt.settle()
         else:
             self._store(left)
+
+    def _drop(self, passage: _Passage) -> None:
+        """Count what a filter could not cope with as lost, in its account and in ours."""
+        active, (records, size) = passage.filters[passage.position], passage.entering
+        active.context.counter("records_total").add(records)
+        active.context.counter("bytes_total").add(size)
+        active.context.dropped(records, size, "failed")
+        self._context.dropped(records, size, FILTER_FAILED)
+        name = active.context.alias
+        self._context.log.error("records dropped because a filter failed", every=_REMARK_EVERY_S, filter=name)
+        passage.receipt.settle()
 
     def _store(self, batch: RecordBatch) -> None:
         outputs = self._router.outputs_for(batch.tag) if self._is_routable else ()
@@ -244,7 +330,7 @@ class Intake:
                 self._routed_to(output).add(len(batch))
             self._buffer.put(batch, outputs)
         else:
-            self._context.dropped(len(batch), batch.size, "no_route", wanted=not self._is_routable)
+            self._context.dropped(len(batch), batch.size, NO_ROUTE, wanted=not self._is_routable)
             batch.receipt.settle()
 
     def _routed_to(self, output: str) -> Counter:

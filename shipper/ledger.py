@@ -1,22 +1,24 @@
 """The account of every record: read = delivered + held + dropped for a named reason.
 
 For an input: what was read, plus what filters added, was stored for at least one output, taken out by filters, had no
-route, or is held by a filter that keeps records back. For an output: what was routed to it was delivered, is held, or
-was dropped. Both sides are counted apart from each other, so a difference shows a mistake of ours.
+route, is held by a filter that keeps records back, or was dropped: by the input itself, or by a filter that failed. For
+an output: what was routed to it was delivered, is held, or was dropped. Both sides are counted apart from each other,
+so a difference shows a mistake of ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from .dispatcher import Dispatcher
+from .intake import FILTER_FAILED, NO_ROUTE
 from .metrics import Metrics
 
 
 class InputAccount(msgspec.Struct, frozen=True):
-    """Records of one input; `held` are those that filters keep back."""
+    """Records of one input; `held` are those that filters keep back, `dropped` is by reason."""
 
     name: str
     read: int
@@ -25,16 +27,19 @@ class InputAccount(msgspec.Struct, frozen=True):
     filtered: int
     no_route: int
     held: int = 0
+    dropped: dict[str, int] = {}
 
     @property
     def is_balanced(self) -> bool:
-        return self.read + self.added == self.stored + self.filtered + self.no_route + self.held
+        dropped = sum(self.dropped.values())
+        return self.read + self.added == self.stored + self.filtered + self.no_route + self.held + dropped
 
     def __str__(self) -> str:
         held = f"held={self.held} " if self.held else ""
+        dropped = f"{_dropped(self.dropped)} " if self.dropped else ""
         return (
             f"input {self.name}: read={self.read} added={self.added} stored={self.stored} "
-            f"filtered={self.filtered} no_route={self.no_route} {held}{_verdict(self.is_balanced)}"
+            f"filtered={self.filtered} no_route={self.no_route} {held}{dropped}{_verdict(self.is_balanced)}"
         )
 
 
@@ -52,10 +57,9 @@ class OutputAccount(msgspec.Struct, frozen=True):
         return self.routed == self.delivered + self.held + sum(self.dropped.values())
 
     def __str__(self) -> str:
-        reasons = "".join(f" dropped.{reason}={n}" for reason, n in sorted(self.dropped.items()))
         return (
             f"output {self.name}: routed={self.routed} delivered={self.delivered} held={self.held} "
-            f"dropped={sum(self.dropped.values())}{reasons} {_verdict(self.is_balanced)}"
+            f"{_dropped(self.dropped)} {_verdict(self.is_balanced)}"
         )
 
 
@@ -83,9 +87,14 @@ class Ledger:
         def count(what: str) -> int:
             return self._metrics.total(f"input_{what}_records_total", name=name)
 
-        read = self._metrics.total("input_records_total", name=name)
+        reasons = self._metrics.by_label("input_dropped_records_total", "reason", name=name)
+        no_route = reasons.pop(NO_ROUTE, 0)
+        dropped = {reason: n for reason, n in reasons.items() if n}
+        # What an input drops itself it does not emit, so it is not among the records that came from it.
+        never_emitted = sum(dropped.values()) - dropped.get(FILTER_FAILED, 0)
+        read = self._metrics.total("input_records_total", name=name) + never_emitted
         held = int(self._metrics.value("input_held_records", name=name))
-        return InputAccount(name, read, count("added"), count("stored"), count("filtered"), count("dropped"), held)
+        return InputAccount(name, read, count("added"), count("stored"), count("filtered"), no_route, held, dropped)
 
     def _output(self, name: str, alias: str, dispatcher: Dispatcher) -> OutputAccount:
         metrics = self._metrics
@@ -96,6 +105,11 @@ class Ledger:
             dispatcher.held()[0],
             metrics.by_label("output_dropped_records_total", "reason", name=alias),
         )
+
+
+def _dropped(reasons: Mapping[str, int]) -> str:
+    named = "".join(f" dropped.{reason.replace(' ', '_')}={n}" for reason, n in sorted(reasons.items()))
+    return f"dropped={sum(reasons.values())}{named}"
 
 
 def _verdict(is_balanced: bool) -> str:

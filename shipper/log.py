@@ -109,11 +109,13 @@ class Log:
     def error(self, message: str, *, every: float = 0, **fields: Any) -> None:
         self._write(logging.ERROR, message, every, fields)
 
-    def exception(self, message: str, **fields: Any) -> None:
+    def exception(self, message: str, *, every: float = 0, **fields: Any) -> None:
         """An error line with the traceback of the exception being handled."""
-        self._logger.error("%s%s%s", self._prefix, message, _told(fields), exc_info=True)
+        self._write(logging.ERROR, message, every, fields, with_traceback=True)
 
-    def _write(self, level: int, message: str, every: float, fields: dict[str, Any]) -> None:
+    def _write(
+        self, level: int, message: str, every: float, fields: dict[str, Any], with_traceback: bool = False
+    ) -> None:
         if not self._logger.isEnabledFor(level):
             return
         if every:
@@ -127,7 +129,7 @@ class Log:
             self._recent[message] = (now, 0)
             if left_out:
                 fields = {**fields, "repeated": left_out}
-        self._logger.log(level, "%s%s%s", self._prefix, message, _told(fields))
+        self._logger.log(level, "%s%s%s", self._prefix, message, _told(fields), exc_info=with_traceback)
 
 
 def _told(fields: dict[str, Any]) -> str:

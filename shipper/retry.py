@@ -26,7 +26,7 @@ class Backoff:
         upper = min(self._cap, self._base << min(failures, 40))
         return 1 + self._base, 1 + upper
 
-    def wait(self, failures: int) -> int:
-        """A wait in seconds after this many failures."""
+    def wait(self, failures: int, wish: float = 0.0) -> float:
+        """A wait in seconds after this many failures; longer if the destination wishes so, up to the cap."""
         low, high = self.bounds(failures)
-        return self._pick(low, high)
+        return max(self._pick(low, high), min(wish, self._cap))

@@ -12,11 +12,17 @@ from .metrics import Counter
 LONGEST_PAUSE_S = 60.0
 
 
-async def outcome(work: Awaitable[None], log: Log, failures: Counter) -> Exception | None:
+async def outcome(
+    work: Awaitable[object],
+    log: Log,
+    failures: Counter,
+    told: str = "unexpected failure; what it worked on is still owed",
+    every: float = 0,
+) -> Exception | None:
     """Wait for the work; give back the exception it ended with, None if it ended well.
 
     Cancellation travels on. The caller decides what the exception means; it has been logged only if it was no
-    exception that components exchange on purpose.
+    exception that components exchange on purpose, at most once in `every` seconds.
     """
     try:
         await work
@@ -24,7 +30,7 @@ async def outcome(work: Awaitable[None], log: Log, failures: Counter) -> Excepti
         return error
     except Exception as error:
         failures.add()
-        log.exception("unexpected failure; what it worked on is still owed")
+        log.exception(told, every=every)
         return error
     return None
 
@@ -45,6 +51,6 @@ async def keep_running(component: Callable[[], Awaitable[None]], clock: Clock, l
             return
         if clock.monotonic() - started > LONGEST_PAUSE_S:
             pause = 1.0
-        log.warning("component is started again", pause_s=pause)
+        log.warning("component is started again", pause_s=pause, reason=error)
         await clock.sleep(pause)
         pause = min(LONGEST_PAUSE_S, pause * 2)

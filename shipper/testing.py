@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import errno
 import heapq
 import itertools
@@ -18,7 +19,7 @@ from .inputs.base import Input, InputOptions
 from .log import Log
 from .metrics import Metrics
 from .outputs.base import Output, OutputOptions
-from .record import Receipt, Record, RecordBatch
+from .record import Body, Receipt, Record, RecordBatch
 
 
 class ManualClock:
@@ -37,6 +38,8 @@ class ManualClock:
         return self._elapsed
 
     async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            return await asyncio.sleep(0)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self._elapsed + seconds, next(self._order), future))
         await future
@@ -71,20 +74,27 @@ class ManualClock:
 
 async def settle() -> None:
     """Let everything run that can run without time passing."""
-    for _ in range(20):
+    for _ in range(50):
         await asyncio.sleep(0)
 
 
 class FaultyDisk(SystemDisk):
-    """The real disk, but the call number `fails_at` (counted from 1 over the named calls) raises an error."""
+    """The real disk, but the call number `fails_at` (counted from 1 over the named calls) raises an error.
+
+    To see that an operation survives a failure at every step, repeat it with 1, 2, 3, … until `failed` stays false.
+    """
 
     def __init__(
         self, fails_at: int, calls: Iterable[str] = ("pread", "open", "stat", "fstat"), error: int = errno.EIO
-    ):
+    ) -> None:
         self._left = fails_at
         self.failed = False
         for name in calls:
-            setattr(self, name, self._failing(getattr(SystemDisk, name), error))
+            setattr(self, name, self._failing(getattr(self, name), error))
+
+    def fail_after(self, calls: int) -> None:
+        """Let the call fail that comes after so many others, counted from now; 0 is the next one."""
+        self._left, self.failed = calls + 1, False
 
     def _failing(self, call: Callable[..., Any], error: int) -> Callable[..., Any]:
         def step(*arguments: Any, **named: Any) -> Any:
@@ -126,21 +136,55 @@ def lines_of(batch: RecordBatch) -> list[str]:
     return [record.body["log"] for record in batch]
 
 
+class BlockContent:
+    """Content that is no list of records, as an input may make it of a block it has read.
+
+    Its records are made anew on each call, so changing them changes nothing here.
+    """
+
+    has_metadata = False
+
+    def __init__(self, bodies: Iterable[Body], time_ns: int = 1_700_000_000_000_000_000) -> None:
+        self._bodies = list(bodies)
+        self._time_ns = time_ns
+
+    def __len__(self) -> int:
+        return len(self._bodies)
+
+    def records(self) -> list[Record]:
+        return [Record(self._time_ns, body) for body in self.bodies()]
+
+    def times_ns(self) -> list[int]:
+        return [self._time_ns] * len(self._bodies)
+
+    def bodies(self) -> list[Body]:
+        return copy.deepcopy(self._bodies)
+
+    def json_lines(self) -> None:
+        return None
+
+
 class ListInput(Input):
-    """Emits the given batches, then ends."""
+    """Emits the given batches in their order, then ends; `emitted` counts those that were taken over."""
 
     Options = InputOptions
 
     def __init__(self, batches: Iterable[RecordBatch]) -> None:
         self._batches = list(batches)
+        self.emitted = 0
 
     async def run(self, emit: Emit) -> None:
-        for batch in self._batches:
+        for batch in self._batches[self.emitted :]:
             await emit(batch)
+            self.emitted += 1
 
 
 class MemoryOutput(Output):
-    """Keeps what it is sent; `script` says what happens to each attempt: an exception to raise, or None to accept."""
+    """Keeps what it is sent; `script` says what happens to each attempt: an exception to raise, or None to accept.
+
+    `sent` has the `log` fields of each accepted delivery. With `by_tag` each tag is a lane of its own. With `hang`
+    every attempt waits for that event first.
+    """
 
     Options = OutputOptions
 

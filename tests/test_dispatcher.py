@@ -17,11 +17,18 @@ from shipper.testing import ManualClock, MemoryOutput, batch_of, context_of, set
 class Bench:
     """A dispatcher over one buffer, with a clock by hand and back-offs of their shortest length."""
 
-    def __init__(self, output: MemoryOutput, concurrency: int = 8, retries: int | None = None) -> None:
+    def __init__(
+        self,
+        output: MemoryOutput,
+        concurrency: int = 8,
+        retries: int | None = None,
+        cap: int = 8,
+        pick: Callable[[int, int], int] = min,
+    ) -> None:
         self.clock = ManualClock()
         self.output = output
         self.context = context_of("output", "out.0", self.clock)
-        backoff = Backoff(1, 8, pick=lambda low, high: low)
+        backoff = Backoff(1, cap, pick)
         self.dispatcher = Dispatcher(output, self.context, concurrency, retries, backoff)
         self.buffer = MemoryBuffer("in.0", 1_000_000, self.clock, Log(""))
         self.dispatcher.attach("in.0", self.buffer)
@@ -69,7 +76,7 @@ async def test_a_delivery_is_tried_again_after_the_back_off_and_counted_once() -
 
 
 async def test_the_destination_may_ask_for_a_longer_wait() -> None:
-    async with running(Bench(MemoryOutput([RetryLater("slow down", after=30), None]))) as bench:
+    async with running(Bench(MemoryOutput([RetryLater("slow down", after=30), None]), cap=60)) as bench:
         bench.put("a")
         await bench.clock.advance(29)
         before = list(bench.output.sent)
@@ -126,6 +133,29 @@ async def test_everything_is_delivered_soon_after_an_outage() -> None:
         await bench.clock.advance(200)
 
         assert len(bench.output.sent) == 100
+
+
+async def test_attempts_that_fail_together_are_one_step_of_the_back_off() -> None:
+    bench = Bench(MemoryOutput([RetryLater("away")] * 8, by_tag=True), cap=2000, pick=max)
+    async with running(bench):
+        for n in range(8):
+            bench.put("a", tag=f"t{n}")
+        await bench.clock.advance(1)
+        failed_at_once = bench.output.attempts
+        # The first step after the outage has begun; with all eight taken for steps of their own it would be the sixth.
+        bounds = Backoff(1, 2000).bounds(1)
+        await bench.clock.advance(bounds[1])
+
+    assert failed_at_once == 8
+    assert len(bench.output.sent) == 8
+
+
+async def test_the_wish_of_a_destination_is_bounded_by_the_cap() -> None:
+    async with running(Bench(MemoryOutput([RetryLater("slow down", after=1e9), None]), cap=60)) as bench:
+        bench.put("a")
+        await bench.clock.advance(62)
+
+        assert bench.output.sent == [["a"]]
 
 
 async def test_one_failing_lane_does_not_hold_up_the_others() -> None:

@@ -28,8 +28,8 @@ class BatchLimits(msgspec.Struct, frozen=True):
 class Delivery:
     """Batches of one lane, taken from a buffer and not yet committed, oldest first.
 
-    `progress` belongs to the output: whatever it must know to go on where the last attempt stopped. An output that sends
-    in parts adds to `accepted` the records of each part that was taken, and calls `refuse` for records that the
+    `progress` belongs to the output: whatever it must know to go on where the last attempt stopped. One that sends in
+    parts adds to `accepted` the records of each part that was taken, and calls `refuse` for records that the
     destination will never take; both survive a retry, so that the counters are right whatever comes.
     """
 

@@ -16,6 +16,9 @@ from .base import MEMORY_FACTOR, BatchLimits, Buffer, BufferStatistics, Delivery
 RECORD_OVERHEAD = 64
 """Bytes that a record weighs in memory however short its line is."""
 
+PAUSE_TOLD_EVERY_S = 30.0
+"""Of pauses that follow each other one in this time is told; one that lasts is always told."""
+
 
 class _Entry:
     """A stored batch; `waiting` readers have not committed it."""
@@ -46,7 +49,8 @@ class MemoryBuffer(Buffer):
         self._batches = 0
         self._records = 0
         self._size = 0
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: deque[asyncio.Event] = deque()
+        self._pause_told_at: float | None = None
 
     async def room(self, size: int) -> None:
         weight = size * MEMORY_FACTOR
@@ -54,13 +58,15 @@ class MemoryBuffer(Buffer):
             await self._wait_for(weight)
 
     def put(self, batch: RecordBatch, outputs: Sequence[str]) -> None:
+        # The lanes come first: an output that cannot name one must not leave the batch with some readers only.
+        taken_by = [(reader, reader.lane_of(batch)) for reader in map(self._readers.__getitem__, outputs)]
         entry = _Entry(batch, len(outputs), weight_of(batch), self._clock.monotonic())
         self._weight += entry.weight
         self._batches += 1
         self._records += len(batch)
         self._size += batch.size
-        for output in outputs:
-            self._readers[output].add(entry)
+        for reader, lane in taken_by:
+            reader.add(entry, lane)
 
     def reader(self, output: str, lane: Lane, limits: BatchLimits, notify: Callable[[], None]) -> MemoryReader:
         found = self._readers[output] = MemoryReader(self, lane, limits, notify)
@@ -78,27 +84,41 @@ class MemoryBuffer(Buffer):
         return self._weight > 0 and self._weight + weight > self._limit
 
     async def _wait_for(self, weight: int) -> None:
+        turn, is_told = asyncio.Event(), False
+        self._waiters.append(turn)
+        try:
+            while not turn.is_set():
+                quiet_s = None if is_told else self._quiet_s()
+                if quiet_s == 0.0:
+                    self._tell_pause(weight)
+                    is_told = True
+                elif await self._clock.wait(turn, quiet_s) and self._is_over(weight):
+                    turn.clear()
+        finally:
+            self._waiters.remove(turn)
+            # Whoever waits next is asked when our batch is in the buffer; it may also have been dropped or cancelled,
+            # and then nothing else would wake the next one.
+            asyncio.get_running_loop().call_soon(self._let_in)
+        if is_told:
+            size, limit = self._weight, self._limit
+            self._log.info(
+                f"[input] {self._name} resume (mem buf overlimit - buf size {size}B now below limit {limit}B)"
+            )
+
+    def _quiet_s(self) -> float:
+        """Seconds until a pause may be told."""
+        if self._pause_told_at is None:
+            return 0.0
+        return max(0.0, self._pause_told_at + PAUSE_TOLD_EVERY_S - self._clock.monotonic())
+
+    def _tell_pause(self, weight: int) -> None:
+        self._pause_told_at = self._clock.monotonic()
+        held = sorted(((reader.held()[0], name) for name, reader in self._readers.items()), reverse=True)
         self._log.warning(
             f"[input] {self._name} paused (mem buf overlimit - event of size {weight}B exceeded limit "
             f"{self._limit}B to {self._weight + weight}B)",
-            every=30,
-        )
-        while True:
-            room = asyncio.get_running_loop().create_future()
-            self._waiters.append(room)
-            try:
-                await room
-            except asyncio.CancelledError:
-                if room in self._waiters:
-                    self._waiters.remove(room)
-                else:
-                    self._let_in()  # the room that was meant for us goes to the next
-                raise
-            if not self._is_over(weight):
-                break
-        self._log.info(
-            f"[input] {self._name} resume (mem buf overlimit - buf size {self._weight}B now below limit {self._limit}B)",
-            every=30,
+            waits_for=" ".join(f"{name}:{records}" for records, name in held if records),
+            remedy="see to that output, or raise Mem_Buf_Limit",
         )
 
     def release(self, entries: Sequence[_Entry]) -> None:
@@ -115,9 +135,7 @@ class MemoryBuffer(Buffer):
 
     def _let_in(self) -> None:
         if self._waiters and (self._weight < self._limit or self._weight == 0):
-            room = self._waiters.popleft()
-            if not room.done():
-                room.set_result(None)
+            self._waiters[0].set()
 
 
 def weight_of(batch: RecordBatch) -> int:
@@ -147,7 +165,7 @@ class MemoryReader(Reader):
 
     def __init__(self, buffer: MemoryBuffer, lane: Lane, limits: BatchLimits, notify: Callable[[], None]) -> None:
         self._buffer = buffer
-        self._lane_of = lane
+        self.lane_of = lane
         self._limits = limits
         self._notify = notify
         self._lanes: dict[Hashable, _LaneQueue] = {}
@@ -158,9 +176,8 @@ class MemoryReader(Reader):
         self._records = 0
         self._size = 0
 
-    def add(self, entry: _Entry) -> None:
-        """Take note of an entry put for this reader."""
-        name = self._lane_of(entry.batch)
+    def add(self, entry: _Entry, name: Hashable) -> None:
+        """Take note of an entry put for this reader, for the lane of this name."""
         lane = self._lanes.get(name)
         if lane is None:
             lane = self._lanes[name] = _LaneQueue(name)
@@ -187,7 +204,7 @@ class MemoryReader(Reader):
             put_at, _, lane = self._due[0]
             if lane.is_out or not lane.entries or lane.entries[0].put_at != put_at:
                 heapq.heappop(self._due)
-            elif flush or now - put_at >= self._limits.seconds:
+            elif flush or put_at + self._limits.seconds <= now:
                 heapq.heappop(self._due)
                 return self._take_from(lane, now)
             else:
@@ -195,6 +212,10 @@ class MemoryReader(Reader):
         return None
 
     def due_in(self, now: float) -> float | None:
+        while self._full:
+            if not self._full[0].is_out and self._is_full(self._full[0]):
+                return 0.0
+            self._full.popleft()
         while self._due:
             put_at, _, lane = self._due[0]
             if lane.is_out or not lane.entries or lane.entries[0].put_at != put_at:

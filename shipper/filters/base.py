@@ -56,18 +56,19 @@ class Filter(ABC):
 class HoldingFilter(Filter):
     """A filter that may keep records back over several batches, or make batches of its own, and hand them out later.
 
-    Whatever it keeps it keeps apart for each input. Keeping a record means to owe the receipt of its batch: `take`
-    shares it, and the batch that is handed out in its place settles it. What is handed out goes through the filters of
-    its input from the first one on, and skips this one.
+    Whatever it keeps it keeps apart for each source: an input, or what another such filter has handed out of an input.
+    Keeping a record means to owe the receipt of its batch: `take` shares it, and the batch that is handed out in its
+    place settles it. What is handed out goes through the filters of its input from the first one on, and skips this one
+    and those that handed it out before.
     """
 
     def apply(self, batch: RecordBatch) -> RecordBatch | None:
-        """As `take`, for the batches of an input without a name."""
+        """As `take`, for batches of a source without a name."""
         return self.take(batch, "")
 
     @abstractmethod
     def take(self, batch: RecordBatch, source: str) -> RecordBatch | None:
-        """As `apply`, for a batch of the input `source`."""
+        """As `apply`, for a batch of this source."""
 
     @abstractmethod
     def handed_out(self, source: str) -> list[RecordBatch]:
@@ -75,7 +76,7 @@ class HoldingFilter(Filter):
 
     @abstractmethod
     def held(self, source: str) -> int:
-        """The number of records of this input that are kept back now."""
+        """The number of records of this source that are kept back now."""
 
     @abstractmethod
     def release(self, source: str, now: float | None) -> float | None:

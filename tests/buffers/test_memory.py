@@ -161,3 +161,78 @@ async def test_room_meant_for_a_cancelled_waiter_goes_to_the_next() -> None:
     await settle()
 
     assert second.done() and not second.cancelled()
+
+
+async def test_who_waits_goes_on_even_if_the_one_before_puts_nothing() -> None:
+    batch = batch_of("0123456789")
+    buffer = buffer_with(limit=weight_of(batch))
+    reader = reader_of(buffer)
+    buffer.put(batch, ["out.0"])
+    waiting = [asyncio.ensure_future(buffer.room(batch.size)) for _ in range(3)]
+    await settle()
+    delivery = reader.take(0.0)
+    assert delivery is not None
+
+    reader.commit(delivery)
+    await settle()
+
+    assert all(task.done() for task in waiting)
+
+
+async def test_who_has_waited_longest_is_let_in_first_whatever_its_size() -> None:
+    buffer = buffer_with(limit=200)
+    reader = reader_of(buffer)
+    buffer.put(batch_of("0123456789"), ["out.0"])
+    buffer.put(batch_of("9876543210", tag="other"), ["out.0"])
+    large = asyncio.ensure_future(buffer.room(60))
+    await settle()
+    small = asyncio.ensure_future(buffer.room(1))
+    for step in range(2):
+        delivery = reader.take(0.0)
+        assert delivery is not None
+        reader.commit(delivery)
+        await settle()
+
+        assert (large.done(), small.done()) == ((False, False), (True, True))[step]
+
+
+async def test_pauses_in_quick_succession_are_told_once_and_one_that_lasts_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock, batch = ManualClock(), batch_of("0123456789")
+    buffer = buffer_with(limit=weight_of(batch), clock=clock)
+    reader = reader_of(buffer)
+    for _ in range(5):
+        buffer.put(batch, ["out.0"])
+        waiting = asyncio.ensure_future(buffer.room(batch.size))
+        await clock.advance(1)
+        batch = batch_of("0123456789")
+        delivery = reader.take(0.0)
+        assert delivery is not None
+        reader.commit(delivery)
+        await waiting
+    told_at_first = [m for m in caplog.messages if "paused" in m]
+    buffer.put(batch, ["out.0"])
+    waiting = asyncio.ensure_future(buffer.room(batch.size))
+    await clock.advance(31)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+    assert told_at_first == [
+        "[input] test.0 paused (mem buf overlimit - event of size 33B exceeded limit 97B to 130B), "
+        "waits_for=out.0:1, remedy=see to that output, or raise Mem_Buf_Limit"
+    ]
+    assert len([m for m in caplog.messages if "paused" in m]) == 2
+
+
+def test_an_output_that_cannot_name_a_lane_leaves_nothing_behind() -> None:
+    def broken(batch: RecordBatch) -> str:
+        raise ZeroDivisionError("bug")
+
+    buffer = buffer_with()
+    healthy = reader_of(buffer)
+    buffer.reader("broken", broken, LIMITS, lambda: None)
+
+    with pytest.raises(ZeroDivisionError):
+        buffer.put(batch_of("0123456789"), ["out.0", "broken"])
+    assert (healthy.held(), buffer.weight, healthy.take(0.0)) == ((0, 0), 0, None)

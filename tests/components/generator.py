@@ -11,9 +11,12 @@ address (`message`), so that a reader can tell a record that arrived from one th
 start at 0 and have no gaps. Some messages are cut into `P` and `F` lines, at any byte, as a runtime cuts long ones;
 lines of the other std stream may stand between the parts. Now and then a line is only half in the file for a moment.
 
-Rotation goes by renaming. The runtime keeps writing to the renamed file until it is told to open a new one, so a few
-more lines land in it. On SIGTERM, or when its time is over, the process finishes open messages and writes a
-manifest: how many messages each stream has.
+Rotation goes by renaming: the runtime keeps writing to the renamed file until it is told to open a new one, so a few
+more lines land in it. Or it goes by copying and truncating, as logrotate does it with `copytruncate`: what is written
+between the two steps is lost for everybody who had not read it by then, so the manifest names it as *at risk*.
+
+On SIGTERM, or when its time is over, the process finishes open messages and writes a manifest: how many messages each
+stream has.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import argparse
 import gzip
 import os
 import random
+import shutil
 import signal
 import time
 import zlib
@@ -29,8 +33,11 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Literal, get_args
 
 import msgspec
+
+Way = Literal["rename", "copytruncate"]
 
 STD_STREAMS = ("stdout", "stderr")
 NAMESPACE = "load"
@@ -39,20 +46,29 @@ _TEXT = "order 4711 shipped to Zürich ✓ after 12 ms; cache miss, retry 2 of 5
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What was written: the number of messages of each `<container>:<std stream>`, and how often files were rotated."""
+    """What was written: the number of messages of each `<container>:<std stream>`, and how often files were rotated.
+
+    `at_risk` are the numbers of messages that were in no file any more soon after they were written.
+    """
 
     streams: dict[str, int]
     rotations: int
     written_bytes: int
+    at_risk: dict[str, list[int]] = {}
 
     @property
     def messages(self) -> int:
         return sum(self.streams.values())
 
+    @property
+    def messages_at_risk(self) -> int:
+        return sum(map(len, self.at_risk.values()))
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How one container's log behaves."""
 
+    way: Way = "rename"
     rotate_bytes: int = 2_000_000
     keep: int = 4
     partial_share: float = 0.02
@@ -85,6 +101,7 @@ class ContainerLog:
         self.path = self.folder / "0.log"
         self.link = root / "containers" / f"{pod}_{NAMESPACE}_{name}-{digits.getrandbits(256):064x}.log"
         self.written = {f"{name}:{std}": 0 for std in STD_STREAMS}
+        self.at_risk: dict[str, list[int]] = {stream: [] for stream in self.written}
         self.written_bytes = 0
         self.rotations = 0
         self._name = name
@@ -141,9 +158,12 @@ class ContainerLog:
             rest.extend(self._cut(message(stream, self.written[stream]).encode()))
             self.written[stream] += 1
         part = rest.popleft()
+        return self._line(std, "P" if rest else "F", part)
+
+    def _line(self, std: str, flag: str, part: bytes) -> bytes:
         seconds, nanoseconds = divmod(self._now_ns(), 1_000_000_000)
         when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-        return f"{when}.{nanoseconds:09d}Z {std} {'P' if rest else 'F'} ".encode() + part + b"\n"
+        return f"{when}.{nanoseconds:09d}Z {std} {flag} ".encode() + part + b"\n"
 
     def _cut(self, text: bytes) -> list[bytes]:
         if self._rng.random() >= self._settings.partial_share:
@@ -160,7 +180,7 @@ class ContainerLog:
         return is_time and (self._settings.rotate_inside_messages or not any(self._rest.values()))
 
     def _rotate(self) -> None:
-        """Rename the file; at the second call, some lines later, open the new one."""
+        """Set the file aside; renamed, it is written on until the second call, some lines later, opens the new one."""
         if self._lines_to_reopen is not None:
             self._reopen()
             return
@@ -170,11 +190,26 @@ class ContainerLog:
             return  # two rotations within a second would share a name; the next line tries again
         if self._settings.compress:
             self._compress_older()
-        self.path.rename(rotated)
+        if self._settings.way == "copytruncate":
+            self._copy_and_truncate(rotated)
+        else:
+            self.path.rename(rotated)
+            self._lines_to_reopen = self._rng.randint(1, 30)
         self.rotations += 1
-        self._lines_to_reopen = self._rng.randint(1, 30)
         for old in sorted(self.folder.glob("0.log.*"))[: -self._settings.keep]:
             old.unlink()
+
+    def _copy_and_truncate(self, copy: Path) -> None:
+        shutil.copyfile(self.path, copy)
+        # Whole messages alone: a part whose other part is lost would be joined with the next message.
+        for std in STD_STREAMS:
+            if not self._rest[std] and self._rng.random() < 0.5:
+                stream = f"{self._name}:{std}"
+                self.at_risk[stream].append(self.written[stream])
+                self._append(self._line(std, "F", message(stream, self.written[stream]).encode()))
+                self.written[stream] += 1
+        os.truncate(self.path, 0)
+        self._size = 0
 
     def _reopen(self) -> None:
         os.close(self._fd)
@@ -236,6 +271,7 @@ class Generator:
             {stream: count for log in self._logs for stream, count in log.written.items()},
             sum(log.rotations for log in self._logs),
             sum(log.written_bytes for log in self._logs),
+            {stream: numbers for log in self._logs for stream, numbers in log.at_risk.items() if numbers},
         )
 
     def _shares(self, lines: int) -> list[int]:
@@ -259,6 +295,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--keep", type=int, default=Settings().keep, help="rotated files that are kept")
     parser.add_argument("--partial-share", type=float, default=Settings().partial_share)
     parser.add_argument("--rotate-inside-messages", action="store_true", help="also between a P and its F line")
+    parser.add_argument("--way", choices=get_args(Way), default="rename", help="how files are rotated")
     parser.add_argument("--compress", action="store_true", help="gzip rotated files but the newest")
     parser.add_argument("--report", action="store_true", help="print the number of messages ten times a second")
     parser.add_argument("--seed", type=int, default=0)
@@ -268,6 +305,7 @@ def _options() -> argparse.Namespace:
 def main() -> None:
     options = _options()
     settings = Settings(
+        way=options.way,
         rotate_bytes=options.rotate_bytes,
         keep=options.keep,
         partial_share=options.partial_share,

@@ -86,6 +86,17 @@ class ShipperProcess:
                 continue
         return names
 
+    def is_watching(self) -> bool:
+        """Whether it has looked for files and waits for events in their folders."""
+        folder = Path(f"/proc/{self.check().pid}/fdinfo")
+        for descriptor in folder.iterdir():
+            try:
+                if "inotify wd:" in descriptor.read_text():
+                    return True
+            except FileNotFoundError:
+                continue
+        return False
+
     def log(self) -> bytes:
         """What all lives have printed so far."""
         return self._log.read_bytes() if self._log.exists() else b""

@@ -63,6 +63,23 @@ def test_files_hold_every_message_once_and_in_order(tmp_path: Path, inside: bool
         assert texts == [message(f"web:{std}", n) for n in range(log.written[f"web:{std}"])]
 
 
+def test_what_a_truncation_swallowed_is_at_risk_and_everything_else_is_there(tmp_path: Path) -> None:
+    settings = Settings(way="copytruncate", rotate_bytes=20_000, keep=1000, partial_share=0.2)
+    log = log_with_fast_clock(tmp_path, settings, seed=3)
+    log.open()
+    for _ in range(100):
+        log.write(10)
+    log.close()
+
+    messages = joined_messages(written_lines(log))
+    assert log.rotations > 5
+    assert log.at_risk["web:stdout"]
+    for std, texts in messages.items():
+        stream = f"web:{std}"
+        at_risk = set(log.at_risk[stream])
+        assert texts == [message(stream, n) for n in range(log.written[stream]) if n not in at_risk]
+
+
 def test_rotation_between_messages_leaves_whole_messages_in_each_file(tmp_path: Path) -> None:
     log = log_with_fast_clock(tmp_path, _SMALL, seed=1)
     log.open()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import tempfile
+from pathlib import Path
 
-from tests.conformance.golden import golden_folder, judge, read_differences, run_cases, tally
+from tests.conformance.golden import golden_folder, judge, read_differences, run_cases, tally, with_links
 
 
 def main() -> None:
@@ -22,6 +24,11 @@ def main() -> None:
     if not (golden / "golden.py").exists():
         print(f"There are no recorded cases in {golden}; nothing was compared.")
         return
+    with tempfile.TemporaryDirectory() as folder:
+        _run(parser, options, with_links(golden, Path(folder)))
+
+
+def _run(parser: argparse.ArgumentParser, options: argparse.Namespace, golden: Path) -> None:
     areas = [golden / area for area in re.split(r"[\s,]+", options.areas) if area]
     if missing := [area.name for area in areas if not area.is_dir()]:
         parser.error(f"no such area: {', '.join(missing)}")

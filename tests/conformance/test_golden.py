@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.golden import DIFFERENCES, Result, golden_folder, judge, read_differences, run_cases, tally
+from tests.conformance.golden import (
+    DIFFERENCES,
+    Result,
+    golden_folder,
+    judge,
+    read_differences,
+    run_cases,
+    tally,
+    with_links,
+)
 
 _TOLD = """\
 ok config/comments
@@ -74,3 +83,16 @@ def test_the_folder_of_cases_can_be_chosen(tmp_path: Path, monkeypatch: pytest.M
 
     assert golden_folder() == tmp_path
     assert golden_folder("/elsewhere") == Path("/elsewhere")
+
+
+def test_links_that_a_checkout_made_files_of_are_links_again(tmp_path: Path) -> None:
+    case = tmp_path / "golden" / "tail" / "link"
+    (case / "input" / "pods").mkdir(parents=True)
+    (case / "input" / "containers").mkdir()
+    (case / "input" / "pods" / "0.log").write_text("one\n")
+    (case / "input" / "containers" / "web.log").write_text("../pods/0.log")
+
+    golden = with_links(tmp_path / "golden", tmp_path / "copy")
+
+    assert (golden / "tail" / "link" / "input" / "containers" / "web.log").read_text() == "one\n"
+    assert with_links(golden, tmp_path / "again") == golden

@@ -2,7 +2,8 @@
 
 For each stream (one std stream of one container) four things must be true:
 
-- every message that was written was accepted at least once (nothing lost),
+- every message that was written was accepted at least once (nothing lost), but for those that the generator calls
+  at risk, because they were in no file any more when they could have been read,
 - every accepted text is, to the byte, one that was written (nothing broken or invented),
 - first arrivals come in the order of writing; ranges that are sent again may repeat what was there before,
 - a message that came twice came first in a put that the shipper could not know to be safe: one that was accepted
@@ -37,6 +38,7 @@ class Verdict(msgspec.Struct, frozen=True):
     written: int
     delivered: int
     lost: int
+    never_readable: int
     duplicates: int
     unexplained: int
     broken: int
@@ -51,7 +53,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         head = (
-            f"written {self.written} = delivered {self.delivered} + lost {self.lost}; duplicates {self.duplicates}"
+            f"written {self.written} = delivered {self.delivered} + lost {self.lost}"
+            f" + never readable {self.never_readable}; duplicates {self.duplicates}"
             f" ({self.unexplained} unexplained), broken {self.broken}, out of order {self.disordered},"
             f" invalid puts {self.invalid_puts}"
         )
@@ -61,19 +64,25 @@ class Verdict(msgspec.Struct, frozen=True):
 class _Stream:
     """What arrived of one stream: the put in which each message came first, and the highest number so far."""
 
-    def __init__(self, written: int) -> None:
+    def __init__(self, written: int, at_risk: Sequence[int]) -> None:
         self.first_put = [0] * written
+        self.at_risk = frozenset(at_risk)
         self.highest = -1
 
-    def missing(self) -> list[int]:
-        return [number for number, put in enumerate(self.first_put) if not put]
+    def missing(self) -> tuple[list[int], int]:
+        """The numbers that are lost, and how many more are missing because nobody could read them."""
+        missing = [number for number, put in enumerate(self.first_put) if not put]
+        lost = [number for number in missing if number not in self.at_risk]
+        return lost, len(missing) - len(lost)
 
 
 class Audit:
     """Takes accepted events in order of arrival, then gives its verdict."""
 
     def __init__(self, manifest: Manifest, puts: Iterable[Put], kills: Sequence[float]) -> None:
-        self._streams = {name: _Stream(count) for name, count in manifest.streams.items()}
+        self._streams = {
+            name: _Stream(count, manifest.at_risk.get(name, ())) for name, count in manifest.streams.items()
+        }
         self._puts = {put.number: put for put in puts}
         self._kills = kills
         self._duplicates = self._unexplained = self._broken = self._disordered = 0
@@ -100,10 +109,11 @@ class Audit:
             self._judge_order(stream, number, f"{address['stream']}:{number}", put)
 
     def verdict(self) -> Verdict:
-        lost = 0
+        lost = never_readable = 0
         for name, stream in self._streams.items():
-            missing = stream.missing()
+            missing, excused = stream.missing()
             lost += len(missing)
+            never_readable += excused
             if missing:
                 self._blame(f"lost, {name}: {_ranges(missing)}")
         for (name, before, again), numbers in self._repeated.items():
@@ -116,8 +126,9 @@ class Audit:
         written = sum(len(stream.first_put) for stream in self._streams.values())
         return Verdict(
             written=written,
-            delivered=written - lost,
+            delivered=written - lost - never_readable,
             lost=lost,
+            never_readable=never_readable,
             duplicates=self._duplicates,
             unexplained=self._unexplained,
             broken=self._broken,

@@ -53,6 +53,6 @@ def _sums(entry: Entry) -> tuple[int, int]:
     """What came into an instance and what became of it."""
     numbers = entry.numbers
     if entry.kind == "input":
-        went = sum(numbers.get(word, 0) for word in ("stored", "filtered", "no_route", "held"))
+        went = sum(numbers.get(word, 0) for word in ("stored", "filtered", "no_route", "held", "dropped"))
         return numbers.get("read", 0) + numbers.get("added", 0), went
     return numbers.get("routed", 0), sum(numbers.get(word, 0) for word in ("delivered", "held", "dropped"))

@@ -49,6 +49,15 @@ def test_what_did_not_arrive_is_lost_and_named() -> None:
     assert verdict.culprits == ["lost, web:stdout: 0, 2"]
 
 
+def test_what_was_at_risk_may_be_missing_and_is_counted_apart() -> None:
+    court = Audit(Manifest({_OUT: 3}, 1, 0, {_OUT: [0, 1]}), (), ())
+    court.take((1, "log-stream", message(_OUT, 1)))
+
+    verdict = court.verdict()
+    assert (verdict.delivered, verdict.lost, verdict.never_readable) == (1, 1, 1)
+    assert verdict.culprits == ["lost, web:stdout: 2"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -114,7 +123,7 @@ def test_the_files_of_a_sink_are_judged(tmp_path: Path) -> None:
     verdict = audit(Manifest({_OUT: 1}, 0, 0), tmp_path)
 
     assert verdict.is_clean
-    assert str(verdict).startswith("written 1 = delivered 1 + lost 0; duplicates 0")
+    assert str(verdict).startswith("written 1 = delivered 1 + lost 0 + never readable 0; duplicates 0")
 
 
 def test_a_sink_that_got_nothing_has_lost_everything(tmp_path: Path) -> None:

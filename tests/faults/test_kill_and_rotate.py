@@ -24,53 +24,73 @@ def seed() -> int:
     return chosen
 
 
-def lines_at(rate: int, seed: int, rotate_bytes: int = 2_000_000) -> list[str]:
+WAYS = {
+    "rename": (),
+    "gzip": ("--compress",),
+    "copytruncate": ("--way", "copytruncate"),
+    "copytruncate, gzip": ("--way", "copytruncate", "--compress"),
+}
+"""Options of the generator by way of rotation. What was rotated before the last is compressed, as the kubelet does."""
+
+
+def lines_at(rate: int, seed: int, rotate_bytes: int = 500_000, keep: int = 9, way: str = "rename") -> list[str]:
     return [
         *("--rate", str(rate), "--seed", str(seed), "--rotate-bytes", str(rotate_bytes)),
-        *("--rotate-inside-messages", "--keep", "9"),
+        *("--rotate-inside-messages", "--keep", str(keep), *WAYS[way]),
     ]
 
 
 def each_misbehaviour_once() -> list[Window]:
     modes: list[Mode] = ["throttle", "error500", "cut_before", "cut_after", "hang", "gone"]
-    return [Window(1 + 1.5 * index, 0.6, mode) for index, mode in enumerate(modes)]
+    return [Window(0.5 + index, 0.4, mode) for index, mode in enumerate(modes)]
 
 
-def kill_at_random(world: World, kills: int, rng: random.Random) -> None:
-    """Kill and start it again at any moment of its life: mostly while it delivers, now and then while it starts.
-
-    The first kill waits for a delivery: what was rotated away before a shipper ever ran is not its to deliver.
-    """
-    for number in range(kills):
-        if number == 0 or rng.random() < 0.8:
+def kill_at_random(world: World, kills: int, rng: random.Random, down_s: float = 0.5) -> None:
+    """Kill and start it again at any moment of its life: mostly while it delivers, now and then while it starts."""
+    for _ in range(kills):
+        if rng.random() < 0.8:
             world.wait_for_a_put()
             time.sleep(rng.uniform(0, 1.5))
         else:
             time.sleep(rng.uniform(0, 1))
         world.kill()
-        time.sleep(rng.uniform(0, 0.5))
+        time.sleep(rng.uniform(0, down_s))
         world.start_shipper()
 
 
-def test_nothing_is_lost_when_it_is_killed_five_times_while_files_rotate(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("way", ["rename", "gzip", "copytruncate"])
+def test_nothing_is_lost_when_it_is_killed_while_files_rotate(tmp_path: Path, seed: int, way: str) -> None:
     with World(tmp_path) as world:
-        world.start_generator(*lines_at(4000, seed, rotate_bytes=500_000))
-        world.start_shipper()
-        kill_at_random(world, 5, random.Random(seed))
+        world.start(*lines_at(8000, seed, rotate_bytes=400_000, way=way))
+        kill_at_random(world, 2, random.Random(seed), down_s=1)
         world.finish()
 
         verdict = world.verdict()
         print(verdict)
         assert verdict.is_clean, str(verdict)
-        assert verdict.written > 20_000
+        assert verdict.written > 8_000
+
+
+def test_nothing_is_lost_when_files_rotate_while_it_is_down(tmp_path: Path, seed: int) -> None:
+    with World(tmp_path) as world:
+        world.start(*lines_at(8000, seed, rotate_bytes=200_000, way="gzip"))
+        world.wait_for_a_put()
+        world.kill()
+        time.sleep(3.5)
+        world.start_shipper()
+        world.wait_for_a_put()
+        world.finish()
+
+        verdict = world.verdict()
+        print(verdict)
+        assert verdict.is_clean, str(verdict)
 
 
 def test_nothing_is_lost_or_repeated_when_it_is_restarted_with_sigterm(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     with World(tmp_path) as world:
-        world.start_generator(*lines_at(4000, seed, rotate_bytes=500_000))
-        world.start_shipper()
-        for _ in range(3):
+        world.start(*lines_at(4000, seed))
+        for _ in range(2):
             world.wait_for_a_put()
             time.sleep(rng.uniform(0, 1.5))
             world.terminate()
@@ -85,9 +105,8 @@ def test_nothing_is_lost_or_repeated_when_it_is_restarted_with_sigterm(tmp_path:
 
 def test_nothing_is_lost_or_unduly_repeated_when_the_destination_misbehaves(tmp_path: Path, seed: int) -> None:
     with World(tmp_path, each_misbehaviour_once()) as world:
-        world.start_generator(*lines_at(2000, seed, rotate_bytes=500_000))
-        world.start_shipper()
-        time.sleep(10)
+        world.start(*lines_at(2000, seed))
+        time.sleep(6.5)
         world.finish()
 
         verdict = world.verdict()
@@ -95,16 +114,52 @@ def test_nothing_is_lost_or_unduly_repeated_when_the_destination_misbehaves(tmp_
         assert verdict.is_clean, str(verdict)
 
 
+def outlast_an_outage(folder: Path, seed: int, seconds: float, rate: int) -> None:
+    """Take the destination away for so long while files rotate and are deleted before they could be delivered."""
+    with World(folder, [Window(1.5, seconds, "gone")]) as world:
+        world.start(*lines_at(rate, seed, rotate_bytes=200_000, keep=1))
+        world.wait_for_a_put()
+        time.sleep(seconds + 1.5)
+        world.finish()
+
+        verdict = world.verdict()
+        print(verdict)
+        assert verdict.is_clean, str(verdict)
+        assert verdict.written > rate * seconds / 2
+
+
+def test_nothing_is_lost_when_the_destination_is_away_for_longer_than_files_live(tmp_path: Path, seed: int) -> None:
+    outlast_an_outage(tmp_path, seed, 8, 8000)
+
+
+@pytest.mark.soak
+def test_nothing_is_lost_when_the_destination_is_away_for_a_minute(tmp_path: Path, seed: int) -> None:
+    outlast_an_outage(tmp_path, seed, 60, 8000)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("healthy", [True, False], ids=["healthy sink", "misbehaving sink"])
-def test_nothing_is_lost_when_it_is_killed_twenty_times(tmp_path: Path, seed: int, healthy: bool) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_is_lost_when_it_is_killed_twenty_times(tmp_path: Path, seed: int, way: str, healthy: bool) -> None:
     with World(tmp_path, () if healthy else random_windows(seed, 60)) as world:
-        world.start_generator(*lines_at(4000, seed))
-        world.start_shipper()
+        world.start(*lines_at(4000, seed, way=way))
         kill_at_random(world, 20, random.Random(seed))
         world.finish()
 
         verdict = world.verdict()
         print(verdict)
         assert verdict.is_clean, str(verdict)
-        assert verdict.written > 100_000
+        assert verdict.written > 50_000
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_is_lost_when_files_rotate_while_it_is_down_ten_times(tmp_path: Path, seed: int, way: str) -> None:
+    with World(tmp_path) as world:
+        world.start(*lines_at(4000, seed, rotate_bytes=200_000, keep=20, way=way))
+        kill_at_random(world, 10, random.Random(seed), down_s=8)
+        world.finish()
+
+        verdict = world.verdict()
+        print(verdict)
+        assert verdict.is_clean, str(verdict)

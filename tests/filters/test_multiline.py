@@ -45,7 +45,7 @@ def logs(*texts: str, tag: str = "t", receipt: Receipt | None = None) -> RecordB
 
 def joined(lines: str, bodies: list[Body], **definitions: MultilineDefinition) -> list[Body]:
     """What comes of one batch with `buffer off`."""
-    batch = filter_of(f"{lines}\nbuffer off", **definitions).apply(batch_from(bodies))
+    batch = filter_of(f"{lines}\nbuffer off", None, **definitions).apply(batch_from(bodies))
     return [r.body for r in batch] if batch else []
 
 
@@ -78,8 +78,11 @@ class TestWithinABatch:
             (
                 "multiline.parser go, java, ruby\nmultiline.key_content log",
                 ["panic: p", "", "goroutine 1 [running]:", *TRACE, "a.rb:1:in `x': boom", "\tfrom b.rb:2:in `y'"],
-                [("panic: p\n\ngoroutine 1 [running]:", 0), ("\n".join(TRACE), 3)]
-                + [("a.rb:1:in `x': boom\n\tfrom b.rb:2:in `y'", 6)],
+                [
+                    ("panic: p\n\ngoroutine 1 [running]:", 0),
+                    ("\n".join(TRACE), 3),
+                    ("a.rb:1:in `x': boom\n\tfrom b.rb:2:in `y'", 6),
+                ],
             ),
         ],
     )

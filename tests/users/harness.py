@@ -10,7 +10,6 @@ import gzip
 import itertools
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -66,7 +65,9 @@ class Log:
     def rename(self) -> Path:
         """Rename the file as the kubelet does."""
         number = next(_STAMPS)
-        rotated = self.path.with_name(f"{self.path.name}.20260101-{number // 3600:02}{number // 60 % 60:02}{number % 60:02}")
+        rotated = self.path.with_name(
+            f"{self.path.name}.20260101-{number // 3600:02}{number // 60 % 60:02}{number % 60:02}"
+        )
         self.path.rename(rotated)
         self.rotated.append(rotated)
         return rotated
@@ -125,16 +126,15 @@ class Node:
     retries, as it would meet any destination that is down.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, filters: str = "") -> None:
         self.folder = folder
+        self._filters = filters
         self.pods = folder / "pods"
         self.containers = folder / "containers"
         self.logs: list[Log] = []
         self._out = folder / "out"
         self._configuration = folder / "shipper.conf"
         self.shipper = ShipperProcess(self._configuration, folder / "shipper.log")
-        self._trickle_ends = threading.Event()
-        self._trickle: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         for path in (self.pods, self.containers, self._out):
@@ -144,7 +144,6 @@ class Node:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end_trickle()
         self.shipper.close()
         for log in self.logs:
             log.close()
@@ -161,11 +160,16 @@ class Node:
         self.logs.append(log)
         return log
 
-    def start(self, **tail: object) -> None:
-        """Start a shipper; the options are those of the tail input, with `_` for `.`."""
+    def start(self, until_watching: bool = True, **tail: object) -> None:
+        """Start a shipper and wait until it has found the files that are there.
+
+        The options are those of the tail input. Started again without any, it has those it had before.
+        """
         if tail or not self._configuration.exists():
             self._configuration.write_text(self._written(tail))
         self.shipper.start()
+        if until_watching:
+            self.until(self.shipper.is_watching)
 
     def stop(self) -> None:
         """End the shipper with SIGTERM and hold its ledger to the rule."""
@@ -176,18 +180,6 @@ class Node:
 
     def open_destination(self) -> None:
         self._closed.rename(self._out)
-
-    def trickle(self, open_s: float = 0.1, closed_s: float = 0.4) -> None:
-        """Make the destination slow: it takes something only for a moment now and then, until `finish`."""
-
-        def run() -> None:
-            while not self._trickle_ends.wait(open_s):
-                self.close_destination()
-                self._trickle_ends.wait(closed_s)
-                self.open_destination()
-
-        self._trickle = threading.Thread(target=run, daemon=True)
-        self._trickle.start()
 
     def arrived(self) -> list[str]:
         """The lines that the destination has, in order of arrival."""
@@ -218,7 +210,6 @@ class Node:
 
         What came twice or is missing is in the verdict. The ledger must balance.
         """
-        self._end_trickle()
         wanted = sum(log.written for log in self.logs) - missing
         arrived, quiet_since = -1, time.monotonic()
         while arrived < wanted and time.monotonic() - quiet_since < _QUIET_S:
@@ -237,18 +228,18 @@ class Node:
     def _closed(self) -> Path:
         return self._out.with_name("out.closed")
 
-    def _end_trickle(self) -> None:
-        self._trickle_ends.set()
-        if self._trickle is not None:
-            self._trickle.join()
-            self._trickle = None
-
     def _written(self, tail: dict[str, object]) -> str:
-        options = {"path": f"{self.containers}/*.log", "db": f"{self.folder}/tail.db", "rotate_wait": 1, **tail}
+        options = {
+            "tag": "kube.*",
+            "path": f"{self.containers}/*.log",
+            "db": f"{self.folder}/tail.db",
+            "rotate_wait": 1,
+            **tail,
+        }
         written = "\n".join(f"    {key.replace('_parser', '.parser')} {value}" for key, value in options.items())
         return (
             "[SERVICE]\n    flush 0.1\n    grace 5\n    scheduler.base 1\n    scheduler.cap 1\n"
-            f"[INPUT]\n    name tail\n    tag kube.*\n{written}\n"
+            f"[INPUT]\n    name tail\n{written}\n{self._filters}"
             f"[OUTPUT]\n    name file\n    match *\n    path {self._out}\n    file all\n"
             "    format template\n    template {log}\n"
         )

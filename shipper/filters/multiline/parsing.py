@@ -50,7 +50,7 @@ class ParserMode:
         self._truncated = context.counter("emit_truncated_total")
 
     def take(self, batch: RecordBatch, source: str) -> RecordBatch | None:
-        if not self._definitions:
+        if not self._definitions or not len(batch):
             return batch
         key = (source, batch.tag)
         stream = self._stream(key)

@@ -19,7 +19,8 @@ from .compressed import decompressed_head
 from .conversion import Conversion
 from .follower import Follower, Generation, Identity
 from .positions import HEAD_SIZE, MARKER_SIZE, Position, PositionStore, SavedFile, fingerprint
-from .siblings import Seen, Sibling, bases_of, siblings_of
+from .siblings import Seen, Sibling, bases_of, siblings_before, siblings_of
+from .state_loss import LostPositions
 
 _COMPRESSED_HEAD_SIZE = 64 * 1024
 
@@ -58,6 +59,7 @@ class Catalogue:
         opened: Counter,
         closed: Counter,
         rotated: Counter,
+        refused: Counter,
     ) -> None:
         self._store = store
         self._disk = disk
@@ -66,13 +68,15 @@ class Catalogue:
         self._conversion = conversion
         self._compare_names = compare_names
         self._log = log
-        self._opened, self._closed, self._rotated = opened, closed, rotated
+        self._opened, self._closed, self._rotated, self._refused = opened, closed, rotated, refused
+        self.lost_positions: LostPositions | None = None
+        """Where files begin that the first scan finds, if positions were lost and the user has said what to do then."""
         self._followers: dict[str, Follower] = {}
         self._known: dict[Identity, Generation] = {}
         self._finished: dict[Identity, Finished] = {}
         self._numbers = 0
         self._skipped_sizes: dict[Identity, int] = {}
-        self._replaced: dict[Identity, Seen] = {}
+        self._replaced: dict[Identity, tuple[Seen, Position]] = {}
         """What files held whose stored position turned out to be another content's."""
 
     def __iter__(self) -> Iterator[Follower]:
@@ -87,6 +91,7 @@ class Catalogue:
     def first_scan_is_over(self) -> None:
         """From now on a new file is one that was written while we were watching."""
         self._start.first_scan_is_over()
+        self.lost_positions = None
 
     def pass_over(self, state: os.stat_result) -> None:
         """Remember the size of a file that is too old; if it is changed later, reading begins there."""
@@ -114,12 +119,12 @@ class Catalogue:
         else:
             self._add_generations_between(follower, generation)
         self._append(follower, generation)
-        if (seen := self._replaced.pop(generation.identity, None)) is not None:
-            self._read_rest_of_copy(follower, generation, seen)
+        if (replaced := self._replaced.pop(generation.identity, None)) is not None:
+            self._read_rest_of_copy(follower, generation, replaced[0])
         return follower
 
-    def check(self, follower: Follower) -> None:
-        """Look whether the path names another file than before, and open that."""
+    def check(self, follower: Follower) -> os.stat_result | None:
+        """Look whether the path names another file than before, and open that; the file's state if it does not."""
         newest = follower.newest
         try:
             state = self._disk.stat(follower.path)
@@ -128,16 +133,18 @@ class Catalogue:
                 self._forget_if_gone(follower)
             elif not newest.is_rotated:
                 self._mark_rotated(newest)
-            return
+            return None
         except OSError as error:
             self._log.error(f"read error, check permissions: {follower.path}", reason=error.strerror, every=60)
-            return
+            return None
         if newest is None or (state.st_dev, state.st_ino) != newest.identity:
             self.found(follower.path, state)
             if newest is not None and not newest.is_rotated:
                 self._mark_rotated(newest)
-        elif newest.is_rotated:
+            return None
+        if newest.is_rotated:
             self._mark_back(newest, follower.path)
+        return state
 
     def truncated(self, follower: Follower, generation: Generation) -> None:
         """A file is about to be begun again; if what it held was copied before, the rest of that is read there."""
@@ -255,15 +262,17 @@ class Catalogue:
             saved.device, saved.path = state.st_dev, path
             self._finished.pop((state.st_dev, state.st_ino), None)
         else:
-            offset = self._first_offset(path, state)
+            offset = self._first_offset(path, fd, state)
             saved = SavedFile(name, path, state.st_dev, state.st_ino, Position(offset, offset))
             self._store.add(saved)
         return saved
 
-    def _first_offset(self, path: str, state: os.stat_result) -> int:
+    def _first_offset(self, path: str, fd: int, state: os.stat_result) -> int:
         passed_over = self._skipped_sizes.pop((state.st_dev, state.st_ino), None)
         if passed_over is not None:
             return passed_over if state.st_size >= passed_over else 0
+        if self.lost_positions is not None:
+            return self.lost_positions.first_offset(fd, state)
         if self._start.from_head or self._store.was_lost:
             return 0
         # A path that was followed before names a new file now, all of which was written after we looked last.
@@ -284,12 +293,12 @@ class Catalogue:
         if place.text is None and place.ahead > state.st_size:
             saved.position = Position(place.offset, place.offset)
         if reason:
+            self._refused.add()
             self._log.warning("file is read as a new one", file=saved.name, because=reason, offset=place.offset)
             if saved.head_size and saved.marker_size and place.text is None:
                 identity = (state.st_dev, state.st_ino)
-                self._replaced[identity] = Seen(
-                    place.offset, saved.head, saved.head_size, saved.marker, saved.marker_size
-                )
+                seen = Seen(place.offset, saved.head, saved.head_size, saved.marker, saved.marker_size)
+                self._replaced[identity] = (seen, place)
             saved.position = Position()
             saved.head_size = saved.marker_size = 0
             self._store.changed(saved)
@@ -320,33 +329,56 @@ class Catalogue:
         """The name of the file now, or the last one it had."""
         return os.path.realpath(f"/proc/self/fd/{generation.fd}").removesuffix(" (deleted)")
 
-    def _add_generations_before_the_first(self, follower: Follower, first: Generation) -> None:
+    def _add_generations_before_the_first(self, follower: Follower, first: Generation | None) -> None:
         """Files that the path named before and that were rotated while nobody was looking, oldest first.
 
-        One that has a stored position is read on from there; one without is ours if it was changed after we last saved
-        a position of this path. If nothing was ever saved for the path, it is followed for the first time and its past
-        is not ours.
+        One that has a stored position is read on from there; one without is ours if it was changed after the last file
+        was found that the path named. If none was ever found, the path is followed for the first time and its past is
+        not ours.
         """
-        others = [s for s in siblings_of(self._disk, follower.path) if self._is_unknown(s, first)]
-        before = {s.inode: s for s in self._store.files() if s.path == follower.path and s is not first.saved}
-        is_new = not first.saved.seen_ns
-        last_seen_ns = max((s.seen_ns for s in before.values()), default=0)
-        if not last_seen_ns:
-            # Fluent Bit does not say when it was there; what is older than the file it followed was there before.
-            last_seen_ns = max((o.mtime_ns for o in others if o.identity[1] in before), default=0)
-        inodes = {o.identity[1] for o in others}
-        vanished = [s for inode, s in before.items() if inode not in inodes]
+        before = {s.inode: s for s in self._store.files() if s.path == follower.path and s.id is not None}
+        is_known = first is not None and first.inode in before and first.saved.head_size > 0
+        last_found_ns = max((s.found_ns for s in before.values()), default=0)
+        siblings = (
+            siblings_of(self._disk, follower.path)
+            if first is None
+            else siblings_before(self._disk, follower.path, first.identity)
+        )
+        others = [s for s in siblings if self._is_unknown(s, first)]
+        left = [(s.head, s.head_size, s.position) for s in before.values() if first is None or s is not first.saved]
+        if first is not None and (replaced := self._replaced.get(first.identity)) is not None:
+            left.append((replaced[0].head, replaced[0].head_size, replaced[1]))
         for other in others:
-            is_later = bool(before) and is_new and other.is_numbered and other.mtime_ns > last_seen_ns
-            if other.is_compressed and other.identity[1] not in before:
-                is_later = self._take_over_compressed(follower, other, vanished) or is_later
-            if other.identity[1] in before or is_later:
+            own = before.get(other.identity[1])
+            is_ours = own is not None
+            if not is_ours and before and not is_known and other.is_numbered:
+                is_ours = other.mtime_ns > last_found_ns
+            if self.lost_positions is not None and other.is_numbered and not other.is_compressed:
+                is_ours = is_ours or self.lost_positions.is_wanted(other.mtime_ns)
+            if other.is_compressed and (own is None or own.position.text is None):
+                is_ours = self._take_over_compressed(follower, other, left) or is_ours
+            if is_ours:
                 self._add_earlier(follower, other.path)
             else:
                 follower.past[other.identity] = other.mtime_ns
 
-    def _take_over_compressed(self, follower: Follower, other: Sibling, vanished: list[SavedFile]) -> bool:
-        """Give a compressed file the position of the file it was made from; true if that is known."""
+    def resume_without_path(self, is_wanted: Callable[[str], bool]) -> None:
+        """Read on in rotated files whose path names no file at present, as after a rotation that was just done."""
+        for path in sorted({saved.path for saved in self._store.files()}):
+            if path in self._followers or os.path.exists(path) or not is_wanted(path):
+                continue
+            follower = self._make_follower(path)
+            if follower is not None:
+                self._add_generations_before_the_first(follower, None)
+                if follower.generations:
+                    self._followers[path] = follower
+
+    def _take_over_compressed(self, follower: Follower, other: Sibling, left: list[tuple[int, int, Position]]) -> bool:
+        """Give a compressed file the position of the file it was made from; true if that is known.
+
+        `left` are the heads and positions of files that were followed before. Their inodes tell nothing, because the
+        file system gives them to new files.
+        """
         try:
             fd = self._disk.open(other.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -355,27 +387,24 @@ class Catalogue:
             head = decompressed_head(self._disk.pread(fd, _COMPRESSED_HEAD_SIZE, 0), HEAD_SIZE)
         finally:
             self._disk.close(fd)
-        for saved in vanished:
-            if saved.head_size and saved.position.text is None and fingerprint(head[: saved.head_size]) == saved.head:
-                place = saved.position
+        for known, size, place in left:
+            if size and place.text is None and fingerprint(head[:size]) == known:
                 device, number = other.identity
                 position = Position(0, place.ahead, place.held, 0)
-                self._store.remove(saved)
                 self._store.add(SavedFile(other.path, follower.path, device, number, position))
-                vanished.remove(saved)
                 return True
         return False
 
     def _add_generations_between(self, follower: Follower, newest: Generation) -> None:
         """Files that the path named since the last look and that were rotated already, oldest first."""
-        for other in siblings_of(self._disk, follower.path):
+        for other in siblings_before(self._disk, follower.path, newest.identity):
             is_past = follower.past.get(other.identity) == other.mtime_ns
             if other.is_numbered and not other.is_compressed and not is_past and self._is_unknown(other, newest):
                 self._add_earlier(follower, other.path)
 
-    def _is_unknown(self, sibling: Sibling, newest: Generation) -> bool:
+    def _is_unknown(self, sibling: Sibling, newest: Generation | None) -> bool:
         return (
-            sibling.identity != newest.identity
+            (newest is None or sibling.identity != newest.identity)
             and sibling.identity not in self._known
             and sibling.identity not in self._finished
         )

@@ -47,6 +47,10 @@ class Discovery:
                         found[path] = state
         return list(found.items())
 
+    def is_wanted(self, path: str) -> bool:
+        """Whether a pattern matches the path, whatever it names, and no exclusion does."""
+        return any(fnmatch.fnmatchcase(path, p) for p in self._patterns) and not any(m(path) for m in self._excluded)
+
     def folders(self) -> list[str]:
         """The folders in which new files can appear, as far as they exist now."""
         folders = {os.path.dirname(p) or "." for p in self._patterns}

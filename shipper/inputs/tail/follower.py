@@ -80,7 +80,7 @@ class Generation:
         self.marked = -1
         """The offset before which the saved fingerprint's bytes lie; negative if none was made in this life."""
         self.source = source
-        self.size = stat.st_size if source is None else source.text_size
+        self.size = stat.st_size if source is None else source.text_size(self.looked)
         self.mtime_ns = stat.st_mtime_ns
         self.is_rotated = False
         self.is_skipping = False
@@ -156,6 +156,7 @@ class Follower:
         disk: Disk,
         on_safe: Callable[[Generation], None],
         on_restart: Callable[[Follower, Generation], None] = lambda follower, generation: None,
+        joins_at_rotation: bool = False,
     ) -> None:
         self.path = path
         self.tag = tag
@@ -168,6 +169,7 @@ class Follower:
         self._disk = disk
         self._on_safe = on_safe
         self._on_restart = on_restart
+        self._joins_at_rotation = joins_at_rotation
         self._steps: deque[Step] = deque()
         self._holding: dict[int, Generation] = {}
         """The generations that have bytes of open records, by number."""
@@ -192,6 +194,14 @@ class Follower:
     def unread(self) -> int:
         """Bytes known to be on disk and not read."""
         return sum(max(0, g.size - g.offset) for g in self.generations)
+
+    def is_unchanged(self, state: os.stat_result) -> bool:
+        """Whether there is one plain file, read to its end, whose state is still this one."""
+        if len(self.generations) != 1:
+            return False
+        one = self.generations[0]
+        is_same = one.size == state.st_size and one.mtime_ns == state.st_mtime_ns
+        return is_same and one.source is None and not one.has_unread
 
     def has_data(self) -> bool:
         """Whether a look at the files shows bytes that were not looked at."""
@@ -229,13 +239,39 @@ class Follower:
             return None
         return self._step(self.generations[-1], b"", content)
 
+    def can_end_line(self, generation: Generation) -> bool:
+        """Whether the bytes behind the last newline of a finished generation can be taken as a line now."""
+        return generation.has_unfinished_line and self._continuation(generation) is not None
+
     def end_unfinished_line(self, generation: Generation, now_ns: int) -> RecordBatch | None:
-        """Take the bytes behind the last newline of a finished generation as a line of their own."""
+        """Take the bytes behind the last newline of a finished generation, with what continues them, as a line."""
         data = self._unread_bytes(generation, self._long_lines.limit)
-        if not data or b"\n" in data or not generation.has_unfinished_line:
+        rest = self._continuation(generation)
+        if not data or b"\n" in data or not generation.has_unfinished_line or rest is None:
             return None
-        taken = self.assembler.take(Block(data + b"\n", generation.offset, generation.number, True), now_ns)
-        return self._step(generation, data, taken.content)
+        line = data + (rest or b"\n")
+        taken = self.assembler.take(Block(line, generation.offset, generation.number, True), now_ns)
+        if not rest:
+            return self._step(generation, data, taken.content)
+        self._advance(generation, data)
+        self._pending_updates += self._updates(generation, data)
+        return self._step(self._after(generation), rest, taken.content)
+
+    def _continuation(self, generation: Generation) -> bytes | None:
+        """The rest of an unfinished line in the next file, empty if there is none, None if it is not written yet."""
+        following = self._after(generation)
+        if not self._joins_at_rotation or following is generation or following.offset:
+            return b""
+        room = self._long_lines.limit - (generation.looked - generation.offset)
+        data = self._unread_bytes(following, max(0, room))
+        end = data.find(b"\n") + 1
+        if not end and len(data) < room and not following.is_rotated:
+            return None
+        return data[:end]
+
+    def _after(self, generation: Generation) -> Generation:
+        """The next younger generation, the given one if it is the newest."""
+        return self.generations[min(self.generations.index(generation) + 1, len(self.generations) - 1)]
 
     def restart(self, generation: Generation) -> None:
         """Begin the file again: what it holds now is not what was read."""
@@ -250,7 +286,7 @@ class Follower:
         generation.is_skipping = generation.is_blocked = False
         if generation.source is not None:
             generation.source.restart()
-            generation.size = generation.source.text_size
+            generation.size = generation.source.text_size(generation.looked)
         self._pending_updates.append(Update(generation, Position(), b""))
 
     def _next_generation(self) -> Generation | None:
@@ -269,6 +305,8 @@ class Follower:
             self.look_at(generation)
             if generation.has_unread:
                 return generation
+            if self._joins_at_rotation and generation.has_unfinished_line:
+                return None  # what follows in the next file belongs to this line, or comes after it
         return None
 
     def look_at(self, generation: Generation) -> None:
@@ -288,7 +326,7 @@ class Follower:
         if stat.st_size != source.file_size or stat.st_mtime_ns != generation.mtime_ns:
             source.file_size, generation.mtime_ns = stat.st_size, stat.st_mtime_ns
             generation.quiet_since = None
-            generation.size = source.text_size
+            generation.size = source.text_size(generation.looked)
             if not source.is_what_was_read():
                 self.restart(generation)
         if source.ends_before(generation.offset):
@@ -305,7 +343,7 @@ class Follower:
         if generation.source is None:
             return self._disk.pread(generation.fd, size, generation.offset)
         data = generation.source.read(size, generation.offset)
-        generation.size = generation.source.text_size
+        generation.size = generation.source.text_size(generation.looked)
         return data
 
     def _replay(self, generation: Generation, now_ns: int) -> RecordBatch | None:
@@ -356,11 +394,7 @@ class Follower:
 
     def _step(self, generation: Generation, consumed: bytes, content: Content | None) -> RecordBatch | None:
         """Move the generation over the consumed bytes; what becomes safe waits for the records' receipt."""
-        if generation.offset < HEAD_SIZE and generation.source is None:
-            generation.first_bytes = (generation.first_bytes + consumed[:HEAD_SIZE])[:HEAD_SIZE]
-        generation.offset += len(consumed)
-        generation.looked = max(generation.looked, generation.offset)
-        generation.last_bytes = (generation.last_bytes + consumed[-MARKER_SIZE:])[-MARKER_SIZE:]
+        self._advance(generation, consumed)
         step = Step(self._pending_updates + self._updates(generation, consumed))
         self._pending_updates = []
         self._steps.append(step)
@@ -369,6 +403,13 @@ class Follower:
             return None
         receipt = Receipt(lambda: self._settle(step))
         return RecordBatch(self.tag, content, len(consumed), receipt)
+
+    def _advance(self, generation: Generation, consumed: bytes) -> None:
+        if generation.offset < HEAD_SIZE and generation.source is None:
+            generation.first_bytes = (generation.first_bytes + consumed[:HEAD_SIZE])[:HEAD_SIZE]
+        generation.offset += len(consumed)
+        generation.looked = max(generation.looked, generation.offset)
+        generation.last_bytes = (generation.last_bytes + consumed[-MARKER_SIZE:])[-MARKER_SIZE:]
 
     def _updates(self, generation: Generation, consumed: bytes) -> list[Update]:
         spans: dict[int, list[Span]] = {}

@@ -24,12 +24,17 @@ from .notify import Notifier
 from .old_multiline import MultilineRules, OldMultiline
 from .options import TailOptions
 from .positions import PositionStore
+from .saving import PacedSaving
+from .state_loss import LostPositions, container_line_time
 
 LARGEST_BLOCK = 512 * 1024
 SMALLEST_BLOCK = 4096
 
 SCAN_S = 1.0
 """Time between looks at the folders for new files; a folder whose time did not change is not listed."""
+
+SUCCESSOR_S = 5.0
+"""How long after a rotation the path is looked at often, because its new file is not there at once."""
 
 PACE_S = 0.05
 """Rest between rounds when every file was read to its end, so that a busy writer does not wake us for every line."""
@@ -69,6 +74,8 @@ class TailInput(Input):
             int(options.buffer_max_size) - 1, options.skip_long_lines, options.truncate_long_lines
         )
         self._store = PositionStore(options.db, options.db_sync, options.db_locking, options.db_journal_mode, self._log)
+        costs_fsync = options.db_journal_mode != "WAL" or options.db_sync in ("full", "extra")
+        self._saving = PacedSaving(self._store, costs_fsync)
         self._discovery = Discovery(options.path, options.exclude_path, context.disk, self._log)
         self._notifier = Notifier(self._file_event, self._folder_event, self._log)
         count = context.counter
@@ -83,14 +90,23 @@ class TailInput(Input):
             count("files_opened_total"),
             count("files_closed_total"),
             count("files_rotated_total"),
+            count("positions_refused_total"),
         )
         self._block = block_size(context.memory_limit)
         self._ready: dict[str, Follower] = {}
+        self._waiting: dict[str, Follower] = {}
+        """Those that were read to their end while a record was open; silence will finish it."""
         self._handles: dict[int, int | None] = {}
         self._wake = asyncio.Event()
         self._is_stopping = False
-        self._scan_is_due = asyncio.Event()
-        self._flush_is_due = False
+        self._is_scan_due = False
+        self._look_is_due = asyncio.Event()
+        self._is_held_up = False
+        """Whether the reader waits for room; events of files are then looked into beside it."""
+        self._noticed: set[str] = set()
+        """Paths with events that the reader has not come to."""
+        self._successors: dict[str, float] = {}
+        """Paths whose file was renamed and that name no new one yet; until when they are looked at often."""
         self._until_eof: set[str] | None = None
 
     async def open(self) -> None:
@@ -101,6 +117,7 @@ class TailInput(Input):
             raise OptionError(
                 "db", f"could not open/create database {self._options.db}: {error}", "the folder must exist"
             ) from error
+        self._begin_without_positions()
         if self._options.inotify_watcher:
             self._notifier.open()
         if self._definitions:
@@ -109,6 +126,22 @@ class TailInput(Input):
         self._context.metrics.gauge(
             f"{self._context.kind}_offset_persist_age_seconds", self._store.failing_for_s, name=self._context.alias
         )
+
+    def _begin_without_positions(self) -> None:
+        rule = self._options.on_state_loss
+        if rule is None or not (self._store.is_new or self._store.was_lost):
+            return
+        self._log.warning(
+            f"there are no positions: files begin where on_state_loss={rule} says", database=self._options.db
+        )
+        self._catalogue.lost_positions = LostPositions(
+            rule, self._context.disk, self._time_of_line, self._clock.time_ns()
+        )
+
+    def _time_of_line(self, line: bytes) -> int | None:
+        """The time by the parser of the lines, or that of a container runtime."""
+        parsed = self._parser.parse(line.decode("utf-8", "replace")) if self._parser else None
+        return (parsed[0] if parsed else None) or container_line_time(line)
 
     async def run(self, emit: Emit) -> None:
         """Read what there is; beside it look for new and rotated files, also while `emit` waits for room."""
@@ -130,7 +163,8 @@ class TailInput(Input):
         look_s = float(self._options.progress_check_interval) if self._options.inotify_watcher else STAT_POLL_S
         while True:
             now = self._clock.monotonic()
-            if now >= next_scan or self._scan_is_due.is_set():
+            self._look_at_noticed(now)
+            if now >= next_scan or self._is_scan_due:
                 is_full = now >= next_full_scan
                 self._scan(is_full)
                 next_scan = now + SCAN_S
@@ -142,9 +176,12 @@ class TailInput(Input):
                 next_look = now + look_s
             if self._ready:
                 self._wake.set()
-            await self._clock.wait(self._scan_is_due, max(0.0, min(next_scan, next_look) - self._clock.monotonic()))
-            if self._scan_is_due.is_set():
+            rest = min(next_scan, next_look) - self._clock.monotonic()
+            if any(until > now for until in self._successors.values()):
+                rest = min(rest, PACE_S)
+            if await self._clock.wait(self._look_is_due, max(0.0, rest)):
                 await self._clock.sleep(PACE_S)
+                self._look_is_due.clear()
 
     async def _keep_reading(self, emit: Emit) -> None:
         """Read in turns, and rest when there is nothing to read."""
@@ -166,7 +203,7 @@ class TailInput(Input):
         return True
 
     async def close(self) -> None:
-        self._save_positions()
+        self._saving.close()
         self._catalogue.close()
         self._notifier.close()
         self._store.close()
@@ -175,7 +212,7 @@ class TailInput(Input):
 
     def _scan(self, is_full: bool) -> None:
         """Find new files. A folder that was not touched is passed over unless this is a full scan."""
-        self._scan_is_due.clear()
+        self._is_scan_due = False
         is_first = self._until_eof is None
         if not (self._discovery.has_changed() or is_full):
             return
@@ -195,7 +232,7 @@ class TailInput(Input):
             self._first_scan_is_over()
         elif is_full:
             self._catalogue.forget_vanished()
-        self._schedule_flush()
+        self._saving.schedule()
 
     def _found(self, path: str, state: os.stat_result) -> Follower | None:
         try:
@@ -206,6 +243,7 @@ class TailInput(Input):
 
     def _first_scan_is_over(self) -> None:
         self._catalogue.first_scan_is_over()
+        self._catalogue.resume_without_path(self._discovery.is_wanted)
         self._until_eof = {f.path for f in self._catalogue}
         if count := self._catalogue.forget_stale_rows():
             self._log.info(f"db: delete unmonitored stale inodes from the database: count={count}")
@@ -218,13 +256,44 @@ class TailInput(Input):
             except OSError as error:
                 self._tell_unreadable(follower.path, error)
         if self._store.failing_for_s():
-            self._schedule_flush()
+            self._saving.schedule()
+
+    def _look_at_noticed(self, now: float) -> None:
+        """Look where files were renamed or, while the reader is held up, where anything happened.
+
+        However long the reader waits, a rotated file has to be open before it is deleted.
+        """
+        awaited = {path for path, until in self._successors.items() if until > now}
+        for path in awaited | (self._noticed if self._is_held_up else set()):
+            self._noticed.discard(path)
+            follower = self._catalogue.get(path)
+            if follower is None:
+                self._successors.pop(path, None)
+                continue
+            try:
+                for generation in follower.generations[:]:
+                    follower.look_at(generation)
+                self._look_at(follower)
+            except OSError as error:
+                self._tell_unreadable(path, error)
+
+    def _await_successor(self, follower: Follower) -> None:
+        """Look often for a while whether a path whose file was renamed names a new one."""
+        newest = follower.newest
+        if newest is None or not newest.is_rotated:
+            self._successors.pop(follower.path, None)
+        elif follower.path not in self._successors:
+            self._successors[follower.path] = self._clock.monotonic() + SUCCESSOR_S
+            self._look_is_due.set()
 
     def _look_at(self, follower: Follower) -> None:
         newest = follower.newest
-        self._catalogue.check(follower)
+        state = self._catalogue.check(follower)
+        if state is not None and follower.is_unchanged(state):
+            return
         if follower.newest is not newest:
             self._watch(follower)
+        self._await_successor(follower)
         if follower.has_data():
             self._ready[follower.path] = follower
             return
@@ -239,14 +308,14 @@ class TailInput(Input):
         if generation.quiet_since is None:
             generation.quiet_since = now
         elif now - generation.quiet_since >= float(self._options.rotate_wait):
-            if generation.has_unfinished_line:
+            if follower.can_end_line(generation):
                 self._ready[follower.path] = follower  # its last line has no newline: the next round ends it
             elif generation.is_safe_to_its_end:
                 if generation.is_blocked:
                     self._context.dropped(0, generation.size - generation.offset, "line_too_long")
                 self._notifier.forget(self._handles.pop(generation.number, None))
                 self._catalogue.finish(follower, generation)
-                self._schedule_flush()
+                self._saving.schedule()
 
     def _watch(self, follower: Follower) -> None:
         newest = follower.newest
@@ -257,10 +326,14 @@ class TailInput(Input):
         follower = self._catalogue.get(path)
         if follower is not None:
             self._ready[path] = follower
+            self._noticed.add(path)
             self._wake.set()
+            if self._is_held_up:
+                self._look_is_due.set()
 
     def _folder_event(self) -> None:
-        self._scan_is_due.set()
+        self._is_scan_due = True
+        self._look_is_due.set()
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -276,8 +349,11 @@ class TailInput(Input):
                 self._ready.pop(path, None)
                 self._tell_unreadable(path, error)
                 continue
+            self._noticed.discard(path)
             if batch is not None:
+                self._is_held_up = True
                 await emit(batch)
+                self._is_held_up = False
             await asyncio.sleep(0)
 
     def _read(self, follower: Follower) -> RecordBatch | None:
@@ -295,6 +371,8 @@ class TailInput(Input):
             self._ready.pop(follower.path, None)
             self._look_at(follower)
             follower.assembler.touch(self._clock.monotonic())
+            if follower.assembler.deadline() is not None:
+                self._waiting[follower.path] = follower
         return batch
 
     def _unfinished_line(self, follower: Follower, now_ns: int) -> RecordBatch | None:
@@ -303,7 +381,7 @@ class TailInput(Input):
         for generation in follower.generations:
             since = generation.quiet_since
             is_over = since is not None and now - since >= float(self._options.rotate_wait)
-            if generation.is_rotated and is_over and generation.has_unfinished_line:
+            if generation.is_rotated and is_over and follower.can_end_line(generation):
                 return follower.end_unfinished_line(generation, now_ns)
         return None
 
@@ -318,12 +396,26 @@ class TailInput(Input):
 
     async def _flush_open_records(self, emit: Emit) -> None:
         now = self._clock.monotonic()
-        for follower in self._catalogue:
+        for path, follower in list(self._waiting.items()):
             deadline = follower.assembler.deadline()
-            if deadline is not None and deadline <= now:
-                batch = follower.flush(now, None, self._clock.time_ns())
-                if batch is not None:
-                    await emit(batch)
+            if deadline is None:
+                del self._waiting[path]
+                continue
+            if deadline > now or self._has_more(follower):
+                continue
+            batch = follower.flush(now, None, self._clock.time_ns())
+            if batch is not None:
+                await emit(batch)
+
+    def _has_more(self, follower: Follower) -> bool:
+        """Whether the file has grown unnoticed; silence counts only at its end, however long the reader was held up."""
+        try:
+            has_more = follower.has_data()
+        except OSError:
+            return False  # the next look tells
+        if has_more:
+            self._ready[follower.path] = follower
+        return has_more
 
     async def _hand_out(self, emit: Emit, idle_s: float) -> None:
         """Emit open records that have been idle; the others stay owed to the file, which is read again from there."""
@@ -347,17 +439,7 @@ class TailInput(Input):
     def _is_safe(self, generation: Generation) -> None:
         self._catalogue.remember_head(generation)
         self._store.changed(generation.saved)
-        self._schedule_flush()
-
-    def _schedule_flush(self) -> None:
-        """Write positions once this turn of the event loop is over, however many receipts are settled in it."""
-        if not self._flush_is_due:
-            self._flush_is_due = True
-            asyncio.get_running_loop().call_soon(self._save_positions)
-
-    def _save_positions(self) -> None:
-        self._flush_is_due = False
-        self._store.flush()
+        self._saving.schedule()
 
     def _lag(self) -> int:
         return sum(f.unread() for f in self._catalogue)
@@ -392,6 +474,7 @@ class TailInput(Input):
             self._context.disk,
             self._is_safe,
             self._catalogue.truncated,
+            self._options.unfinished_line_at_rotation == "join",
         )
 
     def _make_assembler(self, path: str) -> Assembler:

@@ -12,6 +12,7 @@ from ...errors import OptionError
 from ...parsers.onigmo import Regex
 from ..base import InputOptions
 from .encoding import GENERIC_ENCODINGS, UNICODE_ENCODINGS, python_codec
+from .state_loss import StateLoss
 
 
 class TailOptions(InputOptions):
@@ -78,6 +79,14 @@ class TailOptions(InputOptions):
     db_compare_filename: Annotated[bool, opt("A stored position counts only for the same file name.")] = field(
         default=False, name="db.compare_filename"
     )
+    on_state_loss: Annotated[
+        StateLoss | None,
+        opt("Where files begin when the database is missing or damaged: head, tail, since=TIME.", example="since=10m"),
+    ] = None
+    unfinished_line_at_rotation: Annotated[
+        Literal["record", "join"],
+        opt("A last line without newline becomes a record, or is joined to the first line of the next file."),
+    ] = "record"
     file_cache_advise: Annotated[bool, opt("Accepted; the page cache is left to the system.")] = True
     inotify_watcher: Annotated[bool, opt("Use file events; off looks at every file four times a second.")] = True
     unicode_encoding: Annotated[str | None, opt("Encoding of the files: auto, UTF-16LE, UTF-16BE.")] = field(
@@ -103,6 +112,11 @@ class TailOptions(InputOptions):
         if self.multiline and self.parser_firstline is None:
             raise OptionError(
                 "parser_firstline", "multiline: no parser defined for firstline", "name a parser of the first lines"
+            )
+        joins_lines = self.multiline or self.docker_mode or self.multiline_parser
+        if joins_lines and self.unfinished_line_at_rotation == "join":
+            raise OptionError(
+                "unfinished_line_at_rotation", "cannot be join where lines are joined to records", "write record"
             )
         self._check_encodings()
 

@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS in_tail_files (
   rotated INTEGER DEFAULT 0, offset_marker INTEGER DEFAULT 0, offset_marker_size INTEGER DEFAULT 0);
 CREATE TABLE IF NOT EXISTS shipper_files (
   id INTEGER PRIMARY KEY, device INTEGER, path TEXT, head INTEGER, head_size INTEGER,
-  ahead INTEGER, held TEXT, offset INTEGER, seen INTEGER, text INTEGER);
+  ahead INTEGER, held TEXT, offset INTEGER, found INTEGER, text INTEGER);
 """
 _SYNCHRONOUS = {"off": 0, "normal": 1, "full": 2, "extra": 3}
 
@@ -60,6 +60,7 @@ class SavedFile:
     __slots__ = (
         "created",
         "device",
+        "found_ns",
         "head",
         "head_size",
         "id",
@@ -70,7 +71,6 @@ class SavedFile:
         "path",
         "position",
         "rotated",
-        "seen_ns",
     )
 
     def __init__(self, name: str, path: str, device: int | None, inode: int, position: Position) -> None:
@@ -86,7 +86,8 @@ class SavedFile:
         self.marker_size = 0
         self.head = 0
         self.head_size = 0
-        self.seen_ns = 0
+        self.found_ns = time.time_ns()
+        """When the file was found; what the path named later was written after that."""
 
     def __repr__(self) -> str:
         return f"SavedFile({self.id}, {self.name!r}, inode {self.inode}, {self.position})"
@@ -96,6 +97,10 @@ def fingerprint(data: bytes) -> int:
     """XXH3-64 of the bytes as SQLite stores it: signed."""
     digest: int = xxhash.xxh3_64_intdigest(data)
     return digest - (1 << 64) if digest >= 1 << 63 else digest
+
+
+def _has_no_positions(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name='in_tail_files'").fetchone() is None
 
 
 class PositionStore:
@@ -116,6 +121,8 @@ class PositionStore:
         self.is_ready = path is None
         """Whether the saved files are known; false while another program locks the database from the start."""
         self.was_lost = False
+        self.is_new = False
+        """Whether there was no database, or one without positions' table, when it was opened."""
 
     @property
     def is_persistent(self) -> bool:
@@ -210,7 +217,7 @@ class PositionStore:
         """Move a damaged database aside, with the journal that belongs to it, and create an empty one."""
         aside = f"{self._path}.damaged-{time.time_ns()}"
         self._log.error(
-            "database is damaged; it was moved aside and files without a position are read from their beginning",
+            "database is damaged and moved aside; unless on_state_loss is set, files are read from their beginning",
             database=self._path,
             moved_to=aside,
             reason=error,
@@ -255,6 +262,7 @@ class PositionStore:
                 db.execute("PRAGMA locking_mode=EXCLUSIVE")
             db.execute(f"PRAGMA journal_mode={self._journal_mode}")
             db.execute(f"PRAGMA synchronous={_SYNCHRONOUS[self._sync]}")
+            self.is_new = self._db is None and not self._files and _has_no_positions(db)
             db.executescript(_SCHEMA)
             self._add_missing_columns(db)
             rows = self._rows(db)
@@ -278,7 +286,7 @@ class PositionStore:
         found = []
         for row in db.execute(
             "SELECT f.id, f.name, f.offset, f.inode, f.created, f.rotated, f.offset_marker, f.offset_marker_size,"
-            " s.device, s.path, s.head, s.head_size, s.ahead, s.held, s.offset, s.seen, s.text"
+            " s.device, s.path, s.head, s.head_size, s.ahead, s.held, s.offset, s.found, s.text"
             " FROM in_tail_files f LEFT JOIN shipper_files s ON s.id = f.id ORDER BY f.id"
         ):
             offset = int(row[2] or 0)
@@ -290,18 +298,17 @@ class PositionStore:
             saved = SavedFile(row[1], row[9] or row[1], row[8], row[3], position)
             saved.id, saved.created, saved.rotated = row[0], row[4] or 0, bool(row[5])
             saved.marker, saved.marker_size = row[6] or 0, row[7] or 0
-            saved.head, saved.head_size, saved.seen_ns = row[10] or 0, row[11] or 0, row[15] or 0
+            saved.head, saved.head_size = row[10] or 0, row[11] or 0
+            saved.found_ns = row[15] or saved.created * 1_000_000_000
             found.append(saved)
         return found
 
     def _write(self) -> None:
         db = self._db
         assert db is not None
-        now = time.time_ns()
         db.execute("BEGIN IMMEDIATE")
         try:
             for saved in self._dirty.values():
-                saved.seen_ns = now
                 self._write_row(db, saved)
             for row in self._gone:
                 db.execute("DELETE FROM in_tail_files WHERE id=?", (row,))
@@ -336,7 +343,7 @@ class PositionStore:
                 values,
             ).lastrowid
         db.execute(
-            "INSERT OR REPLACE INTO shipper_files (id, device, path, head, head_size, ahead, held, offset, seen, text)"
+            "INSERT OR REPLACE INTO shipper_files (id, device, path, head, head_size, ahead, held, offset, found, text)"
             " VALUES (?,?,?,?,?,?,?,?,?,?)",
             (
                 saved.id,
@@ -347,7 +354,7 @@ class PositionStore:
                 place.ahead,
                 msgspec.json.encode(place.held).decode(),
                 place.offset,
-                saved.seen_ns,
+                saved.found_ns,
                 place.text,
             ),
         )

@@ -16,6 +16,8 @@ Identity = tuple[int, int]
 _ROTATED_SUFFIX = re.compile(r"[.-]\d[\w.:+-]*")
 _STAMP = re.compile(r"\d{8}-\d{6}")
 _NOT_TEXT = (".tmp", ".zip", ".xz", ".bz2", ".zst", ".lz4")
+_TRIES = 3
+"""Listings of a folder that may miss a file because it is renamed at that moment."""
 
 
 class Sibling(msgspec.Struct, frozen=True):
@@ -54,6 +56,31 @@ def siblings_of(disk: Disk, path: str) -> list[Sibling]:
             identity = (state.st_dev, state.st_ino)
             found.append(Sibling(beside, identity, state.st_size, state.st_mtime_ns, is_numbered))
     return sorted(found, key=_age)
+
+
+def siblings_before(disk: Disk, path: str, newest: Identity) -> list[Sibling]:
+    """The siblings that the path named before this file, oldest first; the file itself may be one of them by now.
+
+    A rotation between opening the file and listing the folder makes siblings that are younger; they are left out, for
+    the path names another file then, and they are found when that is.
+    """
+    siblings: list[Sibling] = []
+    for _ in range(_TRIES):
+        siblings = siblings_of(disk, path)
+        for place, sibling in enumerate(siblings):
+            if sibling.identity == newest:
+                return siblings[:place] + [s for s in siblings[place + 1 :] if s.is_compressed]
+        if _identity(disk, path) == newest:
+            return siblings
+    return siblings
+
+
+def _identity(disk: Disk, path: str) -> Identity | None:
+    try:
+        state = disk.stat(path)
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino
 
 
 def _age(sibling: Sibling) -> tuple[str, int, str]:

@@ -111,12 +111,12 @@ class Source:
         """Up to where the file was read."""
         return self._file_end
 
-    @property
-    def text_size(self) -> int:
-        """How much text there is as far as is known; more than was converted if there may be more."""
-        if self.failure or self._is_undecided_at == self.file_size:
+    def text_size(self, offset: int) -> int:
+        """How much text there is as far as is known; beyond the offset if there may be more than was converted."""
+        left = max(0, self.file_size - self._file_end) + (self._pieces is not None)
+        if not left or self.failure or self._is_undecided_at == self.file_size:
             return self._text_end
-        return self._text_end + max(0, self.file_size - self._file_end) + (self._pieces is not None)
+        return max(self._text_end + left, offset + 1)
 
     def is_what_was_read(self) -> bool:
         """Whether the file still has the bytes that were read from it last."""
@@ -124,7 +124,7 @@ class Source:
 
     def ends_before(self, offset: int) -> bool:
         """Whether all of the file was converted and its text does not reach the offset."""
-        return not self.failure and self._text_end < offset and self.text_size == self._text_end
+        return not self.failure and self._text_end < offset and self.text_size(offset) == self._text_end
 
     def pass_over(self, offset: int, most: int = _MOST_PASSED_OVER) -> bool:
         """Leave out the text before the offset, but not many more bytes than `most`; false if it was not reached."""

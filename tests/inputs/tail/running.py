@@ -126,7 +126,11 @@ class Tail:
                     self._task.result()
                 await asyncio.sleep(0.005)
 
-    async def is_quiet(self, seconds: float = 0.8) -> list[str]:
+    async def are_saved(self) -> None:
+        """Wait until the database has the positions of everything that was settled."""
+        await self.until(lambda: not vars(self.input)["_store"]._dirty)
+
+    async def is_quiet(self, seconds: float = 0.5) -> list[str]:
         """Wait for some scans and looks in which nothing more may come; gives all lines."""
         before = -1
         while before != len(self.batches):

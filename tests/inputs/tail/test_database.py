@@ -239,7 +239,7 @@ async def test_a_rotation_under_fluent_bit_does_not_bring_back_what_it_delivered
     path = tmp_path / "0.log"
     for number, name in enumerate(["0.log.1", "0.log.2", "0.log.3"]):
         write(tmp_path / name, f"old {number}")
-        os.utime(tmp_path / name, (1_700_000_000 + number,) * 2)
+        os.utime(tmp_path / name, (1_600_000_000 + number,) * 2)
     write(path, "one", "two")
     by_fluent_bit(db, path, 4)
     path.rename(tmp_path / "0.log.4")

@@ -103,6 +103,14 @@ def taken(assembler: Assembler, blocks: list[bytes]) -> Seen:
     return [(r.time_ns, list(r.body.items())) for r in records], times, bodies
 
 
+def by_stream(seen: Seen) -> dict[object, list[tuple[int, object]]]:
+    """The records of each stream; what is handed out first when two streams are ended at once makes no difference."""
+    streams: dict[object, list[tuple[int, object]]] = {}
+    for time_ns, body in seen[0]:
+        streams.setdefault(dict(body).get("stream"), []).append((time_ns, body))
+    return streams
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(MIXTURES, max_size=3))
 def test_the_short_way_gives_the_records_of_the_joiner(blocks: list[list[bytes]]) -> None:
@@ -111,7 +119,7 @@ def test_the_short_way_gives_the_records_of_the_joiner(blocks: list[list[bytes]]
     short = taken(joined_lines(True), data)
     long = taken(joined_lines(False), data)
 
-    assert short == long
+    assert by_stream(short) == by_stream(long)
 
 
 @settings(max_examples=60, deadline=None)
@@ -253,8 +261,7 @@ async def test_no_kill_and_no_rotation_loses_a_record_or_repeats_a_delivered_one
             writer.write(15)
             await asyncio.sleep(writer.random.choice([0.1, 0.3]))
             settled = tail.settle(writer.random.randint(0, len(tail.batches)))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            await tail.are_saved()
             await tail.kill()
         lines = [[body["log"] for body in batch.content.bodies()] for batch in tail.batches]
         delivered += [line for batch in lines[:settled] for line in batch]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import shutil
 import time
@@ -162,6 +163,59 @@ async def test_files_rotated_while_nobody_looked_are_read_oldest_first(
         await second.has(len(lines) + 1)
 
     assert lines == numbered(4, 6 + 3 * rotations)
+
+
+async def test_a_rotated_file_is_read_on_though_its_successor_is_not_there_yet(pod: Pod, tmp_path: Path) -> None:
+    write(pod.log, "one")
+    options = pod.options(f"db {tmp_path}/p.db")
+    async with Tail(options) as first:
+        await first.has(1)
+    append(pod.log, "two")
+    pod.rename()
+
+    async with Tail(options) as second:
+        await second.has(1)
+        write(pod.log, "three")
+        lines = await second.has(2)
+
+    assert lines == ["two", "three"]
+
+
+async def test_a_file_compressed_while_nobody_looked_is_read_on_where_the_plain_one_was_left(
+    pod: Pod, tmp_path: Path
+) -> None:
+    write(pod.log, *numbered(1, 20))
+    options = pod.options(f"db {tmp_path}/p.db")
+    async with Tail(options) as first:
+        await first.has(20)
+    append(pod.log, *numbered(21, 25))
+    rotated = pod.rotate(*numbered(26, 30))
+    compressed = Path(f"{rotated}.gz")
+    compressed.write_bytes(gzip.compress(rotated.read_bytes()))
+    rotated.unlink()
+    pod.rotate(*numbered(31, 35))
+
+    async with Tail(options) as second:
+        lines = await second.is_quiet()
+    async with Tail(options) as third:
+        again = await third.is_quiet()
+
+    assert lines == numbered(21, 35)
+    assert again == []
+
+
+async def test_a_compressed_file_is_read_on_however_far_its_text_was_read(tmp_path: Path) -> None:
+    path, options = tmp_path / "a.log.gz", f"path {tmp_path}/a.log.gz\nread_from_head on\ndb {tmp_path}/p.db"
+    data = gzip.compress(b"the same line again\n" * 20_000 + b"last\n")
+    path.write_bytes(data[:-30])
+    async with Tail(options) as first:
+        await first.is_quiet()
+    path.write_bytes(data)
+
+    async with Tail(options) as second:
+        lines = await second.is_quiet()
+
+    assert first.lines() + lines == ["the same line again"] * 20_000 + ["last"]
 
 
 async def test_a_line_cut_by_rotation_is_joined(pod: Pod) -> None:
