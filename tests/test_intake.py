@@ -13,7 +13,7 @@ from shipper.filters.base import Filter, FilterOptions, HoldingFilter
 from shipper.intake import ActiveFilter, Intake
 from shipper.ledger import InputAccount, Ledger
 from shipper.log import Log
-from shipper.record import Receipt, Record, RecordBatch
+from shipper.record import Receipt, RecordBatch
 from shipper.router import Route, Router, match_tag
 from shipper.testing import ManualClock, batch_of, context_of, lines_of, settle
 

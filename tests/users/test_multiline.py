@@ -79,7 +79,7 @@ class ShortReads(SystemDisk):
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)
 
-    def pread(self, fd: int, size: int, offset: int) -> bytes:  # type: ignore[override]
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
         return super().pread(fd, self._rng.randint(1, 65_536) if size > 65_536 else size, offset)
 
 

@@ -24,7 +24,8 @@ def rotated_inside_records(folder: Path, rotations: int) -> None:
     with Reader(folder, "multiline.parser cri\nmem_buf_limit 20M\nrotate_wait 1") as reader:
         reader.log.touch()
         reader.start()
-        written, made, parts = [], 0, 0
+        written: list[str] = []
+        made = parts = 0
         while made < rotations:
             document = json_lines(1, 90_000)[0].replace('"id": 0', f'"id": {len(written)}')
             written.append(document)

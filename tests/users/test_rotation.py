@@ -48,7 +48,7 @@ def test_r2_files_rotated_while_the_reader_is_held_up_are_all_read(tmp_path: Pat
     """Scale 1 to 20 in time and size: held up for 3 s, five rotations at about 0.5 MB."""
     with Node(tmp_path) as node:
         log = node.container()
-        node.start(mem_buf_limit="200k")
+        node.start(mem_buf_limit="1M")
         log.write(10)
         node.until_arrived()
         node.close_destination()
@@ -163,7 +163,7 @@ def test_r6_files_deleted_while_the_destination_is_down_are_delivered(tmp_path: 
     """Scale 1 to 200 in time and 1 to 20 in size: down for 3 s, 8 files of about 0.5 MB of which 2 are kept."""
     with Node(tmp_path) as node:
         log = node.container()
-        node.start(mem_buf_limit="200k")
+        node.start(mem_buf_limit="1M")
         log.write(10)
         node.until_arrived()
         node.close_destination()
