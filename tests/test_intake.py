@@ -244,6 +244,8 @@ class TestWhileRunning:
             await emitting
             await settle()
             lines = stage.take()
+            await settle()
+            lines += stage.take()
             running.cancel()
 
         assert (read_while_full.read, read_while_full.is_balanced) == (0, True)

@@ -23,6 +23,7 @@ from botocore import xform_name
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionError,
     ConnectTimeoutError,
     HTTPClientError,
     ProfileNotFound,
@@ -93,7 +94,7 @@ class AwsClient:
             raise _aws_error(error) from error
         except (ReadTimeoutError, ConnectTimeoutError, TimeoutError) as error:
             raise NoAnswer(str(error) or "no answer in time", timed_out=True) from error
-        except HTTPClientError as error:
+        except (HTTPClientError, ConnectionError) as error:
             raise NoAnswer(str(error)) from error
         except BotoCoreError as error:
             raise NoCredentials(str(error)) from error

@@ -58,6 +58,27 @@ def test_t1_what_was_not_read_before_the_truncation_is_read_in_the_copy(tmp_path
     assert_complete(verdict)
 
 
+@pytest.mark.parametrize("glob", ["app.log", "app.log*"], ids=["copies outside", "copies inside"])
+@pytest.mark.parametrize("truncations", [1, 3])
+def test_t1_truncations_while_the_shipper_is_down_lose_nothing(tmp_path: Path, truncations: int, glob: str) -> None:
+    """More than the row asks for: what was not read is in the copies when the shipper comes back."""
+    with Node(tmp_path) as node:
+        log = node.plain_file()
+        node.start(path=f"{tmp_path}/var/{glob}", read_from_head="on")
+        log.write(1000)
+        node.until_arrived()
+        node.stop()
+        for _ in range(truncations):
+            log.write(1000)
+            log.copy_and_truncate()
+            time.sleep(0.02)
+        log.write(10)
+        node.start()
+        verdict = node.finish()
+
+    assert_complete(verdict)
+
+
 @pytest.mark.parametrize("flags", [os.O_TRUNC, 0], ids=["truncated first", "in place"])
 def test_t2_a_file_overwritten_with_as_many_bytes_is_read_again(tmp_path: Path, flags: int) -> None:
     """As the row says, ten times: every content has the same number of bytes and other lines."""

@@ -8,6 +8,7 @@ read it twice.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -23,6 +24,9 @@ from .siblings import Seen, Sibling, bases_of, siblings_before, siblings_of
 from .state_loss import LostPositions
 
 _COMPRESSED_HEAD_SIZE = 64 * 1024
+
+_COPYING_NS = 2_000_000_000
+"""A file that has not changed for so long is not just being copied."""
 
 
 class Start:
@@ -75,6 +79,8 @@ class Catalogue:
         self._known: dict[Identity, Generation] = {}
         self._finished: dict[Identity, Finished] = {}
         self._numbers = 0
+        self.is_undecided = False
+        """Whether a file was passed over that has to be looked at again soon, because it may become a copy."""
         self._skipped_sizes: dict[Identity, int] = {}
         self._replaced: dict[Identity, tuple[Seen, Position]] = {}
         """What files held whose stored position turned out to be another content's."""
@@ -120,7 +126,7 @@ class Catalogue:
             self._add_generations_between(follower, generation)
         self._append(follower, generation)
         if (replaced := self._replaced.pop(generation.identity, None)) is not None:
-            self._read_rest_of_copy(follower, generation, replaced[0])
+            self._read_copies(follower, generation, replaced[0])
         return follower
 
     def check(self, follower: Follower) -> os.stat_result | None:
@@ -147,11 +153,11 @@ class Catalogue:
         return state
 
     def truncated(self, follower: Follower, generation: Generation) -> None:
-        """A file is about to be begun again; if what it held was copied before, the rest of that is read there."""
+        """A file is about to be begun again; what it held and was not read yet is read in the copies made of it."""
         first, last = generation.first_bytes, generation.last_bytes
-        if generation.source is None and last:
+        if generation.source is None:
             seen = Seen(generation.offset, fingerprint(first), len(first), fingerprint(last), len(last))
-            self._read_rest_of_copy(follower, generation, seen)
+            self._read_copies(follower, generation, seen if last else None)
 
     def finish(self, follower: Follower, generation: Generation) -> None:
         """Let go of a generation that was read to its end; it stays known while the file exists."""
@@ -346,7 +352,8 @@ class Catalogue:
         )
         others = [s for s in siblings if self._is_unknown(s, first)]
         left = [(s.head, s.head_size, s.position) for s in before.values() if first is None or s is not first.saved]
-        if first is not None and (replaced := self._replaced.get(first.identity)) is not None:
+        replaced = self._replaced.get(first.identity) if first is not None else None
+        if replaced is not None:
             left.append((replaced[0].head, replaced[0].head_size, replaced[1]))
         for other in others:
             own = before.get(other.identity[1])
@@ -355,6 +362,10 @@ class Catalogue:
                 is_ours = other.mtime_ns > last_found_ns
             if self.lost_positions is not None and other.is_numbered and not other.is_compressed:
                 is_ours = is_ours or self.lost_positions.is_wanted(other.mtime_ns)
+            if replaced is not None and own is None and not other.is_compressed:
+                if self._holds(other.path, replaced[0]):
+                    self._store.add(SavedFile(other.path, follower.path, *other.identity, replaced[1]))
+                    is_ours, replaced = True, None
             if other.is_compressed and (own is None or own.position.text is None):
                 is_ours = self._take_over_compressed(follower, other, left) or is_ours
             if is_ours:
@@ -426,7 +437,7 @@ class Catalogue:
 
         What the copy has beyond our position there is read when the followed file is truncated.
         """
-        if path in self._followers or state.st_size < HEAD_SIZE:
+        if path in self._followers:
             return False
         for base in bases_of(path):
             follower = self._followers.get(base)
@@ -435,8 +446,30 @@ class Catalogue:
                 continue
             # If the followed file was truncated since the last look, this look makes the copy known.
             follower.look_at(newest)
+            if state.st_size < HEAD_SIZE:
+                return self._may_become_copy(path, newest, state)
             return state.st_size <= newest.size and self._have_equal_ends(path, newest, state.st_size)
         return False
+
+    def _may_become_copy(self, path: str, generation: Generation, state: os.stat_result) -> bool:
+        """Whether the file is too short to tell, and young enough to be a copy that is just being made."""
+        is_young = time.time_ns() - state.st_mtime_ns < _COPYING_NS
+        if is_young and self._begins_like(path, generation):
+            self.is_undecided = True
+            return True
+        return False
+
+    def _begins_like(self, path: str, generation: Generation) -> bool:
+        """Whether the head of the file, however short, is that of the generation."""
+        try:
+            fd = self._disk.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            head = self._disk.pread(fd, HEAD_SIZE, 0)
+        finally:
+            self._disk.close(fd)
+        return head == self._disk.pread(generation.fd, len(head), 0)
 
     def _have_equal_ends(self, path: str, generation: Generation, size: int) -> bool:
         try:
@@ -449,27 +482,39 @@ class Catalogue:
         finally:
             self._disk.close(fd)
 
-    def _read_rest_of_copy(self, follower: Follower, generation: Generation, seen: Seen) -> None:
-        """Find the copy of what a truncated file held, and read there what was not read yet."""
+    def _read_copies(self, follower: Follower, generation: Generation, seen: Seen | None) -> None:
+        """Find the copies of what a truncated file held, and read there what was not read yet.
+
+        The first of them begins with what was `seen`; nothing was read of what the later ones hold, because the file
+        was truncated more than once since.
+        """
         for other in siblings_of(self._disk, follower.path):
             is_past = follower.past.get(other.identity) == other.mtime_ns
-            if other.size < seen.offset or is_past or not self._is_unknown(other, generation):
+            if is_past or other.is_compressed or not self._is_unknown(other, generation):
                 continue
-            if other.is_compressed or self._store.find(*other.identity) or not self._holds(other.path, seen):
+            if self._store.find(*other.identity):
                 continue
-            device, number = other.identity
-            saved = SavedFile(other.path, follower.path, device, number, Position(seen.offset, seen.offset))
-            self._store.add(saved)
-            if other.size == seen.offset:
-                self._finished[other.identity] = Finished(saved, other.size, other.mtime_ns)
-                return
-            copy = self._open(follower.path, other.path)
-            if copy is not None:
-                copy.is_rotated = saved.rotated = True
-                follower.generations.insert(follower.generations.index(generation), copy)
-                self._known[copy.identity] = copy
-                self._log.info("file was copied and truncated", copy=other.path, offset=seen.offset)
+            if seen is not None:
+                if other.size >= seen.offset and self._holds(other.path, seen):
+                    self._add_copy(follower, generation, other, seen.offset)
+                    seen = None
+            elif other.is_numbered and not self._begins_like(other.path, generation):
+                self._add_copy(follower, generation, other, 0)
+
+    def _add_copy(self, follower: Follower, generation: Generation, other: Sibling, offset: int) -> None:
+        """Read a copy from the offset on, before the file that was truncated."""
+        device, number = other.identity
+        saved = SavedFile(other.path, follower.path, device, number, Position(offset, offset))
+        self._store.add(saved)
+        if other.size == offset:
+            self._finished[other.identity] = Finished(saved, other.size, other.mtime_ns)
             return
+        copy = self._open(follower.path, other.path)
+        if copy is not None:
+            copy.is_rotated = saved.rotated = True
+            follower.generations.insert(follower.generations.index(generation), copy)
+            self._known[copy.identity] = copy
+            self._log.info("file was copied and truncated", copy=other.path, offset=offset)
 
     def _holds(self, path: str, seen: Seen) -> bool:
         try:

@@ -317,9 +317,10 @@ class Follower:
             return
         if stat.st_size == generation.size and stat.st_mtime_ns == generation.mtime_ns:
             return
+        has_shrunk = stat.st_size < (generation.looked or generation.size)
         generation.size, generation.mtime_ns = stat.st_size, stat.st_mtime_ns
         generation.quiet_since = None
-        if stat.st_size < generation.looked or not self._is_what_was_read(generation):
+        if has_shrunk or not self._is_what_was_read(generation):
             self.restart(generation)
 
     def _look_at_converted(self, generation: Generation, source: Source, stat: os.stat_result) -> None:

@@ -193,7 +193,7 @@ class TailInput(Input):
                     await self._end_of_files(emit)
                     return
                 self._wake.clear()
-                if await self._clock.wait(self._wake, FLUSH_S) and not self._is_stopping:
+                if await self._clock.wait(self._wake, self._longest_rest_s()) and not self._is_stopping:
                     await self._clock.sleep(PACE_S)
         await self._hand_out(emit, IDLE_AT_STOP_S if self._store.is_persistent else 0.0)
 
@@ -214,8 +214,9 @@ class TailInput(Input):
         """Find new files. A folder that was not touched is passed over unless this is a full scan."""
         self._is_scan_due = False
         is_first = self._until_eof is None
-        if not (self._discovery.has_changed() or is_full):
+        if not (self._discovery.has_changed() or is_full or self._catalogue.is_undecided):
             return
+        self._catalogue.is_undecided = False
         now_s = self._clock.time_ns() / 1e9
         oldest = now_s - float(self._options.ignore_older) if self._options.ignore_older else 0.0
         for path, state in self._discovery.scan():
@@ -406,6 +407,12 @@ class TailInput(Input):
             batch = follower.flush(now, None, self._clock.time_ns())
             if batch is not None:
                 await emit(batch)
+
+    def _longest_rest_s(self) -> float:
+        """Time until the first open record is due."""
+        deadlines = (follower.assembler.deadline() for follower in self._catalogue)
+        first = min((d for d in deadlines if d is not None), default=math.inf)
+        return min(FLUSH_S, max(PACE_S, first - self._clock.monotonic()))
 
     def _has_more(self, follower: Follower) -> bool:
         """Whether the file has grown unnoticed; silence counts only at its end, however long the reader was held up."""
