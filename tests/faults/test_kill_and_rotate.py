@@ -116,10 +116,10 @@ def test_nothing_is_lost_or_unduly_repeated_when_the_destination_misbehaves(tmp_
 
 def outlast_an_outage(folder: Path, seed: int, seconds: float, rate: int) -> None:
     """Take the destination away for so long while files rotate and are deleted before they could be delivered."""
-    with World(folder, [Window(1.5, seconds, "gone")]) as world:
+    with World(folder, [Window(5, seconds, "gone")]) as world:
         world.start(*lines_at(rate, seed, rotate_bytes=200_000, keep=1))
         world.wait_for_a_put()
-        time.sleep(seconds + 1.5)
+        time.sleep(seconds + 5)
         world.finish()
 
         verdict = world.verdict()

@@ -167,6 +167,7 @@ def test_i4_many_busy_files_cost_two_fsyncs_a_second(tmp_path: Path) -> None:
         while time.monotonic() - begin < 20:
             writers.write(10)
             time.sleep(0.1)
+        assert tracer.poll() is None, "strace could not attach"
         tracer.terminate()
         tracer.wait(timeout=5)
         count = trace.read_text().count("sync")

@@ -362,10 +362,9 @@ class Catalogue:
                 is_ours = other.mtime_ns > last_found_ns
             if self.lost_positions is not None and other.is_numbered and not other.is_compressed:
                 is_ours = is_ours or self.lost_positions.is_wanted(other.mtime_ns)
-            if replaced is not None and own is None and not other.is_compressed:
-                if self._holds(other.path, replaced[0]):
-                    self._store.add(SavedFile(other.path, follower.path, *other.identity, replaced[1]))
-                    is_ours, replaced = True, None
+            if replaced is not None and own is None and self._holds(other.path, replaced[0]):
+                self._store.add(SavedFile(other.path, follower.path, *other.identity, replaced[1]))
+                is_ours, replaced = True, None
             if other.is_compressed and (own is None or own.position.text is None):
                 is_ours = self._take_over_compressed(follower, other, left) or is_ours
             if is_ours:

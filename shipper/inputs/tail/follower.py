@@ -317,7 +317,8 @@ class Follower:
             return
         if stat.st_size == generation.size and stat.st_mtime_ns == generation.mtime_ns:
             return
-        has_shrunk = stat.st_size < (generation.looked or generation.size)
+        # An empty file that was touched may have been filled, copied and truncated since the last look.
+        has_shrunk = stat.st_size < (generation.looked or generation.size) or not stat.st_size
         generation.size, generation.mtime_ns = stat.st_size, stat.st_mtime_ns
         generation.quiet_since = None
         if has_shrunk or not self._is_what_was_read(generation):

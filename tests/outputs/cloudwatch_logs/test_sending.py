@@ -248,8 +248,8 @@ async def test_resending_at_once_can_be_switched_off(scripted_aws: ScriptedAws) 
 
 
 async def test_a_hanging_destination_is_given_up_after_the_deadline(scripted_aws: ScriptedAws) -> None:
-    scripted_aws.script("PutLogEvents", Reply(delay_s=0.3))
-    async with opened(scripted_aws.url, io_timeout=0.1) as output:
+    scripted_aws.script("PutLogEvents", Reply(delay_s=1.5))
+    async with opened(scripted_aws.url, io_timeout=0.5) as output:
         reason = await refused(output, delivery_of(timed((T, "a"))))
 
     assert "PutLogEvents" in str(reason)
