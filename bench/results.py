@@ -90,10 +90,15 @@ class Report(msgspec.Struct, frozen=True):
     idle_rss_bytes: int
 
 
+def shown_command(command: str) -> str:
+    """The command without the folder that this checkout happens to be in."""
+    return command.replace(f"{Path(__file__).parents[1]}/", "")
+
+
 def new_report(command: str, scale: float, cases: Sequence[CaseResult], idle_rss_bytes: int) -> Report:
     """A report of now, of this commit and this machine."""
     date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Report(date, present_commit(), command, scale, this_machine(), tuple(cases), idle_rss_bytes)
+    return Report(date, present_commit(), shown_command(command), scale, this_machine(), tuple(cases), idle_rss_bytes)
 
 
 def save(report: Report, folder: Path = RESULTS) -> Path:
