@@ -17,27 +17,16 @@ from ...disk import Disk
 from ...log import Log
 from ...metrics import Counter
 from .compressed import decompressed_head
-from .conversion import Conversion
-from .follower import Follower, Generation, Identity
-from .positions import HEAD_SIZE, MARKER_SIZE, Position, PositionStore, SavedFile, fingerprint
+from .follower import Follower
+from .generation import Generation, Identity
+from .opening import Opening
+from .positions import HEAD_SIZE, Position, PositionStore, SavedFile, fingerprint
 from .siblings import Seen, Sibling, bases_of, siblings_before, siblings_of
-from .state_loss import LostPositions
 
 _COMPRESSED_HEAD_SIZE = 64 * 1024
 
 _COPYING_NS = 2_000_000_000
 """A file that has not changed for so long is not just being copied."""
-
-
-class Start:
-    """Where a file without a stored position begins."""
-
-    def __init__(self, from_head: bool, newly_found_from_head: bool) -> None:
-        self.from_head = from_head
-        self._newly_found_from_head = newly_found_from_head
-
-    def first_scan_is_over(self) -> None:
-        self.from_head = self.from_head or self._newly_found_from_head
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -55,35 +44,21 @@ class Catalogue:
         self,
         store: PositionStore,
         disk: Disk,
-        start: Start,
+        opening: Opening,
         make_follower: Callable[[str], Follower | None],
-        conversion: Conversion,
-        compare_names: bool,
         log: Log,
-        opened: Counter,
         closed: Counter,
         rotated: Counter,
-        refused: Counter,
     ) -> None:
         self._store = store
         self._disk = disk
-        self._start = start
+        self._opening = opening
         self._make_follower = make_follower
-        self._conversion = conversion
-        self._compare_names = compare_names
         self._log = log
-        self._opened, self._closed, self._rotated, self._refused = opened, closed, rotated, refused
-        self.lost_positions: LostPositions | None = None
-        """Where files begin that the first scan finds, if positions were lost and the user has said what to do then."""
+        self._closed, self._rotated = closed, rotated
         self._followers: dict[str, Follower] = {}
         self._known: dict[Identity, Generation] = {}
         self._finished: dict[Identity, Finished] = {}
-        self._numbers = 0
-        self.is_undecided = False
-        """Whether a file was passed over that has to be looked at again soon, because it may become a copy."""
-        self._skipped_sizes: dict[Identity, int] = {}
-        self._replaced: dict[Identity, tuple[Seen, Position]] = {}
-        """What files held whose stored position turned out to be another content's."""
 
     def __iter__(self) -> Iterator[Follower]:
         return iter(list(self._followers.values()))
@@ -93,15 +68,6 @@ class Catalogue:
 
     def get(self, path: str) -> Follower | None:
         return self._followers.get(path)
-
-    def first_scan_is_over(self) -> None:
-        """From now on a new file is one that was written while we were watching."""
-        self._start.first_scan_is_over()
-        self.lost_positions = None
-
-    def pass_over(self, state: os.stat_result) -> None:
-        """Remember the size of a file that is too old; if it is changed later, reading begins there."""
-        self._skipped_sizes.setdefault((state.st_dev, state.st_ino), state.st_size)
 
     def found(self, path: str, state: os.stat_result) -> Follower | None:
         """Follow what the path names now; the follower if it has a new file to read."""
@@ -116,7 +82,7 @@ class Catalogue:
             follower = self._make_follower(path)
             if follower is None:
                 return None
-        generation = self._open(path, path)
+        generation = self._opening.open(path, path)
         if generation is None:
             return None
         self._followers[path] = follower
@@ -125,7 +91,7 @@ class Catalogue:
         else:
             self._add_generations_between(follower, generation)
         self._append(follower, generation)
-        if (replaced := self._replaced.pop(generation.identity, None)) is not None:
+        if (replaced := self._opening.replaced.pop(generation.identity, None)) is not None:
             self._read_copies(follower, generation, replaced[0])
         return follower
 
@@ -222,99 +188,13 @@ class Catalogue:
             for generation in list(follower.generations):
                 self._close(follower, generation)
 
-    def _open(self, path: str, name: str) -> Generation | None:
-        """Open a file and find out from where to read it; None if that cannot be done now."""
-        try:
-            fd = self._disk.open(name, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            if not isinstance(error, FileNotFoundError):
-                self._tell_unreadable(name, error)
-            return None
-        try:
-            generation = self._generation(path, name, fd)
-        except OSError as error:
-            self._disk.close(fd)
-            self._tell_unreadable(name, error)
-            return None
-        self._opened.add()
-        return generation
-
-    def _tell_unreadable(self, name: str, error: OSError) -> None:
-        self._log.warning(f"read error, check permissions: {name}; it is tried again", reason=error.strerror, every=60)
-
-    def _generation(self, path: str, name: str, fd: int) -> Generation:
-        state = self._disk.fstat(fd)
-        saved = self._saved_position(path, name, fd, state)
-        self._numbers += 1
-        source = self._conversion.source_of((path, name), fd, state, saved.position)
-        first_bytes = last_bytes = b""
-        if (source is None) is not (saved.position.text is None):
-            # The offsets beyond the first mean something else now.
-            saved.position = Position(saved.position.offset, saved.position.offset)
-        if source is None:
-            ahead = saved.position.ahead
-            back = min(MARKER_SIZE, ahead)
-            last_bytes = self._disk.pread(fd, back, ahead - back)
-            first_bytes = self._disk.pread(fd, min(HEAD_SIZE, ahead), 0)
-        return Generation(self._numbers, fd, state, saved, first_bytes, last_bytes, source)
-
-    def _saved_position(self, path: str, name: str, fd: int, state: os.stat_result) -> SavedFile:
-        saved = self._store.find(state.st_dev, state.st_ino)
-        if saved is not None and self._compare_names and os.path.basename(saved.name) != os.path.basename(name):
-            self._store.remove(saved)
-            saved = None
-        if saved is not None:
-            self._check(saved, fd, state)
-            saved.device, saved.path = state.st_dev, path
-            self._finished.pop((state.st_dev, state.st_ino), None)
-        else:
-            offset = self._first_offset(path, fd, state)
-            saved = SavedFile(name, path, state.st_dev, state.st_ino, Position(offset, offset))
-            self._store.add(saved)
-        return saved
-
-    def _first_offset(self, path: str, fd: int, state: os.stat_result) -> int:
-        passed_over = self._skipped_sizes.pop((state.st_dev, state.st_ino), None)
-        if passed_over is not None:
-            return passed_over if state.st_size >= passed_over else 0
-        if self.lost_positions is not None:
-            return self.lost_positions.first_offset(fd, state)
-        if self._start.from_head or self._store.was_lost:
-            return 0
-        # A path that was followed before names a new file now, all of which was written after we looked last.
-        return 0 if any(saved.path == path for saved in self._store.files()) else state.st_size
-
-    def _check(self, saved: SavedFile, fd: int, state: os.stat_result) -> None:
-        """Believe a stored position only if the file is still the one it was stored for."""
-        place = saved.position
-        reason = ""
-        if place.offset > state.st_size:
-            reason = "the stored offset lies beyond its end"
-        elif saved.marker_size and 0 < saved.marker_size <= place.offset:
-            before = self._disk.pread(fd, saved.marker_size, place.offset - saved.marker_size)
-            reason = "" if fingerprint(before) == saved.marker else "its content before the stored offset has changed"
-        if not reason and saved.head_size:
-            head = self._disk.pread(fd, saved.head_size, 0)
-            reason = "" if fingerprint(head) == saved.head else "its first bytes have changed"
-        if place.text is None and place.ahead > state.st_size:
-            saved.position = Position(place.offset, place.offset)
-        if reason:
-            self._refused.add()
-            self._log.warning("file is read as a new one", file=saved.name, because=reason, offset=place.offset)
-            if saved.head_size and saved.marker_size and place.text is None:
-                identity = (state.st_dev, state.st_ino)
-                seen = Seen(place.offset, saved.head, saved.head_size, saved.marker, saved.marker_size)
-                self._replaced[identity] = (seen, place)
-            saved.position = Position()
-            saved.head_size = saved.marker_size = 0
-            self._store.changed(saved)
-
     def _append(self, follower: Follower, generation: Generation) -> None:
         previous = follower.newest
         if previous is not None and not previous.is_rotated:
             self._mark_rotated(previous)
         follower.generations.append(generation)
         self._known[generation.identity] = generation
+        self._finished.pop(generation.identity, None)
 
     def _mark_rotated(self, generation: Generation) -> None:
         generation.is_rotated = True
@@ -352,7 +232,7 @@ class Catalogue:
         )
         others = [s for s in siblings if self._is_unknown(s, first)]
         left = [(s.head, s.head_size, s.position) for s in before.values() if first is None or s is not first.saved]
-        replaced = self._replaced.get(first.identity) if first is not None else None
+        replaced = self._opening.replaced.get(first.identity) if first is not None else None
         if replaced is not None:
             left.append((replaced[0].head, replaced[0].head_size, replaced[1]))
         for other in others:
@@ -360,8 +240,8 @@ class Catalogue:
             is_ours = own is not None
             if not is_ours and before and not is_known and other.is_numbered:
                 is_ours = other.mtime_ns > last_found_ns
-            if self.lost_positions is not None and other.is_numbered and not other.is_compressed:
-                is_ours = is_ours or self.lost_positions.is_wanted(other.mtime_ns)
+            if self._opening.lost_positions is not None and other.is_numbered and not other.is_compressed:
+                is_ours = is_ours or self._opening.lost_positions.is_wanted(other.mtime_ns)
             if replaced is not None and own is None and self._holds(other.path, replaced[0]):
                 self._store.add(SavedFile(other.path, follower.path, *other.identity, replaced[1]))
                 is_ours, replaced = True, None
@@ -420,9 +300,7 @@ class Catalogue:
         )
 
     def _add_earlier(self, follower: Follower, path: str) -> None:
-        from_head, self._start.from_head = self._start.from_head, True
-        generation = self._open(follower.path, path)
-        self._start.from_head = from_head
+        generation = self._opening.open_from_head(follower.path, path)
         if generation is None:
             return
         generation.saved.name = path
@@ -508,7 +386,7 @@ class Catalogue:
         if other.size == offset:
             self._finished[other.identity] = Finished(saved, other.size, other.mtime_ns)
             return
-        copy = self._open(follower.path, other.path)
+        copy = self._opening.open(follower.path, other.path)
         if copy is not None:
             copy.is_rotated = saved.rotated = True
             follower.generations.insert(follower.generations.index(generation), copy)
@@ -547,13 +425,3 @@ class Catalogue:
         follower.generations.remove(generation)
         self._known.pop(generation.identity, None)
         self._closed.add()
-
-    def remember_head(self, generation: Generation) -> None:
-        """Keep a fingerprint of the file's first bytes, of more of them as the file grows."""
-        saved = generation.saved
-        read = saved.position.offset if generation.source is None else generation.source.file_end
-        wanted = min(HEAD_SIZE, read)
-        if wanted > saved.head_size and generation.fd >= 0:
-            head = self._disk.pread(generation.fd, wanted, 0)
-            if len(head) == wanted:
-                saved.head, saved.head_size = fingerprint(head), wanted

@@ -15,133 +15,13 @@ import os
 from collections import deque
 from collections.abc import Callable
 
-import msgspec
-
 from ...disk import Disk
 from ...record import Content, Receipt, Record, RecordBatch, RecordList
 from .assembly import Assembler, Block
-from .positions import HEAD_SIZE, MARKER_SIZE, Position, SavedFile, Span, fingerprint
+from .generation import Generation, Identity, Step, Update
+from .long_lines import LongLines, cut_at_character, end_of_fitting_lines
+from .positions import HEAD_SIZE, MARKER_SIZE, Position, Span, fingerprint
 from .source import Source
-
-Identity = tuple[int, int]
-"""Device and inode."""
-
-
-class Generation:
-    """One file: an open descriptor, how far it was read, and how far that is safe.
-
-    With a `source` the file is not plain: all offsets, and the size, are those of its text.
-    """
-
-    __slots__ = (
-        "device",
-        "fd",
-        "first_bytes",
-        "inode",
-        "is_blocked",
-        "is_rotated",
-        "is_skipping",
-        "last_bytes",
-        "looked",
-        "marked",
-        "mtime_ns",
-        "number",
-        "offset",
-        "quiet_since",
-        "replay",
-        "saved",
-        "size",
-        "source",
-    )
-
-    def __init__(
-        self,
-        number: int,
-        fd: int,
-        stat: os.stat_result,
-        saved: SavedFile,
-        first_bytes: bytes,
-        last_bytes: bytes,
-        source: Source | None = None,
-    ) -> None:
-        self.number = number
-        self.fd = fd
-        self.device, self.inode = stat.st_dev, stat.st_ino
-        self.saved = saved
-        self.offset = saved.position.ahead
-        """First byte that has not been turned into records or put into an open one."""
-        self.looked = self.offset
-        """Up to where the bytes have been looked at; those behind `offset` are a line without its end."""
-        self.replay: tuple[Span, ...] = saved.position.held
-        """Bytes before `offset` that must be read again, because their record was open when the program stopped."""
-        self.first_bytes = first_bytes
-        self.last_bytes = last_bytes
-        """The bytes before `offset`; with the first ones they tell whether the file was overwritten in place."""
-        self.marked = -1
-        """The offset before which the saved fingerprint's bytes lie; negative if none was made in this life."""
-        self.source = source
-        self.size = stat.st_size if source is None else source.text_size(self.looked)
-        self.mtime_ns = stat.st_mtime_ns
-        self.is_rotated = False
-        self.is_skipping = False
-        """Whether the bytes at `offset` belong to a line that was too long."""
-        self.is_blocked = False
-        """Whether reading stopped at a line that is too long and may not be dropped."""
-        self.quiet_since: float | None = None
-
-    @property
-    def identity(self) -> Identity:
-        return self.device, self.inode
-
-    @property
-    def has_unread(self) -> bool:
-        """Whether the last look at the file showed bytes that were not looked at."""
-        return bool(self.replay) or (self.size > self.looked and not self.is_blocked)
-
-    @property
-    def has_unfinished_line(self) -> bool:
-        """Whether there are bytes behind the last newline that could be taken as a line."""
-        return self.looked > self.offset and not (self.is_blocked or self.is_skipping)
-
-    @property
-    def is_safe_to_its_end(self) -> bool:
-        position = self.saved.position
-        return (position.offset if self.source is None else position.ahead) >= self.offset and not position.held
-
-    def __repr__(self) -> str:
-        return f"Generation({self.saved.name!r}, inode {self.inode}, offset {self.offset} of {self.size})"
-
-
-class Update(msgspec.Struct, frozen=True):
-    """A position to take effect; `last_bytes` are those before it, None if they are as they were."""
-
-    generation: Generation
-    position: Position
-    last_bytes: bytes | None
-
-
-class Step:
-    """What one read brought forward; `updates` take effect when this and all earlier steps are settled."""
-
-    __slots__ = ("is_settled", "updates")
-
-    def __init__(self, updates: list[Update]) -> None:
-        self.updates = updates
-        self.is_settled = False
-
-
-class LongLines:
-    """What happens to lines that are too long, and how many there were."""
-
-    def __init__(self, limit: int, skip: bool, truncate: bool) -> None:
-        self.limit = limit
-        """Longest line that is taken, its newline included."""
-        self.skip = skip and not truncate
-        self.truncate = truncate
-        self.skipped = 0
-        self.truncated = 0
-        self.blocked = 0
-        self.dropped_bytes = 0
 
 
 class Follower:
@@ -222,7 +102,7 @@ class Follower:
             return self._step(generation, data[: len(data) - len(data.lstrip(b"\0"))], None)
         if (nul := data.find(b"\0")) > 0 and (hole := data.find(b"\n\0", nul - 1)) >= 0:
             data = data[: hole + 1]
-        end = _end_of_fitting_lines(data, self._long_lines.limit)
+        end = end_of_fitting_lines(data, self._long_lines.limit)
         if end == 0:
             if len(data) >= self._long_lines.limit:
                 return self._long_line(generation, data, now_ns)
@@ -458,32 +338,3 @@ class Follower:
                 if update.position.offset < saved.head_size and update.generation.source is None:
                     saved.head_size = 0  # the file was begun again
                 self._on_safe(update.generation)
-
-
-def _end_of_fitting_lines(data: bytes, limit: int) -> int:
-    """The end of the whole lines at the front of `data` before the first line of more than `limit` bytes.
-
-    One search per window of `limit` bytes: the last newline of a window starts the next, and a window without one is a
-    line that is too long.
-    """
-    end = data.rfind(b"\n") + 1
-    start = 0
-    while end - start > limit:
-        found = data.rfind(b"\n", start, start + limit)
-        if found < 0:
-            return start
-        start = found + 1
-    return end
-
-
-def cut_at_character(line: bytes, limit: int) -> bytes:
-    """At most `limit` bytes of the line, not ending inside a UTF-8 character."""
-    kept = line[:limit]
-    for back in range(1, min(4, len(kept)) + 1):
-        byte = kept[-back]
-        if byte & 0xC0 == 0xC0:  # the first byte of a character of several bytes
-            length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-            return kept[:-back] if back < length else kept
-        if byte & 0x80 == 0:
-            return kept
-    return kept

@@ -10,19 +10,18 @@ import sqlite3
 from ...context import Context, Emit
 from ...errors import OptionError
 from ...metrics import Counter
-from ...parsers.base import Parser
-from ...parsers.joiner import Joiner
-from ...parsers.multiline import MultilineDefinition
 from ...record import RecordBatch
 from ..base import Input
-from .assembly import Assembler, Fields, JoinedLines, LineAssembler, Tally
-from .catalogue import Catalogue, Start
+from .assembly import Tally
+from .catalogue import Catalogue
 from .conversion import Conversion
 from .discovery import Discovery, TagMaker
-from .docker_mode import DockerLines, DockerRules
-from .follower import Follower, Generation, LongLines
+from .follower import Follower
+from .generation import Generation
+from .line_modes import LineModes
+from .long_lines import LongLines
 from .notify import Notifier
-from .old_multiline import MultilineRules, OldMultiline
+from .opening import Opening, Start
 from .options import TailOptions
 from .positions import PositionStore
 from .saving import PacedSaving
@@ -64,12 +63,9 @@ class TailInput(Input):
         self._context = context
         self._log = context.log
         self._clock = context.clock
-        self._definitions = self._multiline_definitions()
-        self._multiline_rules = self._old_multiline_rules()
-        self._parser = self._line_parser()
-        self._docker_rules = self._docker_mode_rules()
         self._tags = TagMaker(options.tag or context.name, options.tag_regex)
         self._tally = Tally()
+        self._line_modes = LineModes(options, context, self._tally)
         self._told = (0, 0)
         self._long_lines = LongLines(
             int(options.buffer_max_size) - 1, options.skip_long_lines, options.truncate_long_lines
@@ -80,18 +76,24 @@ class TailInput(Input):
         self._discovery = Discovery(options.path, options.exclude_path, context.disk, self._log)
         self._notifier = Notifier(self._file_event, self._folder_event, self._log)
         count = context.counter
-        self._catalogue = Catalogue(
+        self._opening = Opening(
             self._store,
             context.disk,
             Start(options.read_from_head, options.read_newly_discovered_files_from_head),
-            self._make_follower,
             Conversion(context.disk, options.codec, self._log),
             options.db_compare_filename,
             self._log,
             count("files_opened_total"),
+            count("positions_refused_total"),
+        )
+        self._catalogue = Catalogue(
+            self._store,
+            context.disk,
+            self._opening,
+            self._make_follower,
+            self._log,
             count("files_closed_total"),
             count("files_rotated_total"),
-            count("positions_refused_total"),
         )
         self._block = block_size(context.memory_limit)
         self._ready: dict[str, Follower] = {}
@@ -121,7 +123,7 @@ class TailInput(Input):
         self._begin_without_positions()
         if self._options.inotify_watcher:
             self._notifier.open()
-        if self._definitions:
+        if self._line_modes.definitions:
             self._log.info("multiline core started")
         self._context.metrics.gauge(f"{self._context.kind}_lag_bytes", self._lag, name=self._context.alias)
         self._context.metrics.gauge(
@@ -135,13 +137,14 @@ class TailInput(Input):
         self._log.warning(
             f"there are no positions: files begin where on_state_loss={rule} says", database=self._options.db
         )
-        self._catalogue.lost_positions = LostPositions(
+        self._opening.lost_positions = LostPositions(
             rule, self._context.disk, self._time_of_line, self._clock.time_ns()
         )
 
     def _time_of_line(self, line: bytes) -> int | None:
         """The time by the parser of the lines, or that of a container runtime."""
-        parsed = self._parser.parse(line.decode("utf-8", "replace")) if self._parser else None
+        parser = self._line_modes.parser
+        parsed = parser.parse(line.decode("utf-8", "replace")) if parser else None
         return (parsed[0] if parsed else None) or container_line_time(line)
 
     async def run(self, emit: Emit) -> None:
@@ -222,7 +225,7 @@ class TailInput(Input):
         oldest = now_s - float(self._options.ignore_older) if self._options.ignore_older else 0.0
         for path, state in self._discovery.scan():
             if state.st_mtime < oldest and self._catalogue.get(path) is None:
-                self._catalogue.pass_over(state)
+                self._opening.pass_over(state)
                 continue
             follower = self._found(path, state)
             if follower is not None:
@@ -244,7 +247,7 @@ class TailInput(Input):
             return None
 
     def _first_scan_is_over(self) -> None:
-        self._catalogue.first_scan_is_over()
+        self._opening.first_scan_is_over()
         self._catalogue.resume_without_path(self._discovery.is_wanted)
         self._until_eof = {f.path for f in self._catalogue}
         if count := self._catalogue.forget_stale_rows():
@@ -445,7 +448,7 @@ class TailInput(Input):
     # -- positions and counters ----------------------------------------------------------------------------------------
 
     def _is_safe(self, generation: Generation) -> None:
-        self._catalogue.remember_head(generation)
+        self._opening.remember_head(generation)
         self._store.changed(generation.saved)
         self._saving.schedule()
 
@@ -477,82 +480,13 @@ class TailInput(Input):
         return Follower(
             path,
             tag,
-            self._make_assembler(path),
+            self._line_modes.assembler(path),
             self._long_lines,
             self._context.disk,
             self._is_safe,
             self._catalogue.truncated,
             self._options.unfinished_line_at_rotation == "join",
         )
-
-    def _make_assembler(self, path: str) -> Assembler:
-        options = self._options
-        fields = Fields(options.key, options.path_key, options.offset_key, path)
-        if self._docker_rules is not None:
-            return DockerLines(self._docker_rules, fields, options.skip_empty_lines, self._tally)
-        if self._multiline_rules is not None:
-            return OldMultiline(self._multiline_rules, fields, options.skip_empty_lines, self._tally)
-        if not self._definitions:
-            return LineAssembler(fields, self._parser, options.skip_empty_lines, self._tally)
-        joiner = Joiner(self._definitions, int(self._context.service.multiline_buffer_limit), self._clock.time_ns)
-        flush_s = max(d.flush_timeout_s for d in self._definitions)
-        names = [d.name for d in self._definitions]
-        is_cri_plain = "cri" in names and set(names[: names.index("cri")]) <= {"docker"}
-        return JoinedLines(joiner, flush_s, fields, options.skip_empty_lines, is_cri_plain, self._tally)
-
-    def _multiline_definitions(self) -> list[MultilineDefinition]:
-        found = []
-        for name in self._options.multiline_parser:
-            definition = self._context.parsers.multiline(name)
-            if definition is None:
-                known = ", ".join(self._context.parsers.multiline_names())
-                raise OptionError(
-                    "multiline.parser", f"names parser '{name}', which is not registered", f"known are: {known}"
-                )
-            found.append(definition)
-        return found
-
-    def _line_parser(self) -> Parser | None:
-        name = self._options.parser
-        if name is None or self._definitions:
-            return None
-        if self._multiline_rules is not None:
-            self._log.warning("multiline is on: parser is not used", parser=name)
-            return None
-        return self._registered_parser(name)
-
-    def _registered_parser(self, name: str) -> Parser | None:
-        parser = self._context.parsers.get(name)
-        if parser is None:
-            self._log.error(f"parser '{name}' is not registered; lines are taken as they are")
-        return parser
-
-    def _old_multiline_rules(self) -> MultilineRules | None:
-        options = self._options
-        if not options.multiline or self._definitions or options.parser_firstline is None:
-            return None
-        return MultilineRules(
-            self._needed_parser("parser_firstline", options.parser_firstline),
-            [self._needed_parser("parser_n", name) for name in options.parser_n],
-            float(options.multiline_flush),
-            float(options.ignore_older),
-            int(self._context.service.multiline_buffer_limit),
-        )
-
-    def _needed_parser(self, option: str, name: str) -> Parser:
-        parser = self._context.parsers.get(name)
-        if parser is None:
-            known = ", ".join(self._context.parsers.names())
-            raise OptionError(option, f"names parser '{name}', which is not registered", f"known are: {known}")
-        return parser
-
-    def _docker_mode_rules(self) -> DockerRules | None:
-        options = self._options
-        if not options.docker_mode or self._definitions:
-            return None
-        first = self._registered_parser(options.docker_mode_parser) if options.docker_mode_parser else None
-        limit = int(self._context.service.multiline_buffer_limit)
-        return DockerRules(first, self._parser, float(options.docker_mode_flush), limit)
 
 
 def block_size(memory_limit: int) -> int:

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from shipper.disk import SystemDisk
 from shipper.inputs.tail.assembly import Assembler, Block, Fields, JoinedLines, LineAssembler, Tally
-from shipper.inputs.tail.follower import Follower, Generation, LongLines
+from shipper.inputs.tail.follower import Follower
+from shipper.inputs.tail.generation import Generation
+from shipper.inputs.tail.long_lines import LongLines
 from shipper.inputs.tail.positions import Position, SavedFile
 from shipper.parsers.joiner import Joiner
 from shipper.parsers.multiline import built_in_definitions
