@@ -167,6 +167,8 @@ class Catalogue:
         inodes: dict[str, dict[int, str]] = {}
         stale = []
         for saved in self._store.files():
+            if saved.path not in self._followers and os.path.exists(saved.path):
+                continue  # it came into being after the scan; the next scan needs the history of its path
             folder = os.path.dirname(os.path.realpath(saved.name))
             if folder not in inodes:
                 inodes[folder] = self._inodes_in(folder)

@@ -111,8 +111,16 @@ class Opening:
         if saved is not None and self._compare_names and os.path.basename(saved.name) != os.path.basename(name):
             self._store.remove(saved)
             saved = None
-        if saved is not None:
-            self._check(saved, fd, state)
+        if saved is not None and (why := self._mistrust(saved, fd, state)):
+            self._refused.add()
+            self._log.warning("file is read as a new one", file=saved.name, because=why, offset=saved.position.offset)
+            if saved.path == path:
+                self._begin_again(saved, state)
+            else:
+                # The inode went from one path's file to another's. The row still tells the history of its own path.
+                saved = SavedFile(name, path, state.st_dev, state.st_ino, Position())
+                self._store.add(saved)
+        elif saved is not None:
             saved.device, saved.path = state.st_dev, path
         else:
             offset = self._first_offset(path, fd, state)
@@ -131,30 +139,30 @@ class Opening:
         # A path that was followed before names a new file now, all of which was written after we looked last.
         return 0 if any(saved.path == path for saved in self._store.files()) else state.st_size
 
-    def _check(self, saved: SavedFile, fd: int, state: os.stat_result) -> None:
-        """Believe a stored position only if the file is still the one it was stored for."""
+    def _mistrust(self, saved: SavedFile, fd: int, state: os.stat_result) -> str:
+        """Why a stored position is not that of this file; empty if the file is still the one it was stored for."""
         place = saved.position
-        reason = ""
         if place.offset > state.st_size:
-            reason = "the stored offset lies beyond its end"
-        elif saved.marker_size and 0 < saved.marker_size <= place.offset:
+            return "the stored offset lies beyond its end"
+        if 0 < saved.marker_size <= place.offset:
             before = self._disk.pread(fd, saved.marker_size, place.offset - saved.marker_size)
-            reason = "" if fingerprint(before) == saved.marker else "its content before the stored offset has changed"
-        if not reason and saved.head_size:
-            head = self._disk.pread(fd, saved.head_size, 0)
-            reason = "" if fingerprint(head) == saved.head else "its first bytes have changed"
+            if fingerprint(before) != saved.marker:
+                return "its content before the stored offset has changed"
+        if saved.head_size and fingerprint(self._disk.pread(fd, saved.head_size, 0)) != saved.head:
+            return "its first bytes have changed"
         if place.text is None and place.ahead > state.st_size:
             saved.position = Position(place.offset, place.offset)
-        if reason:
-            self._refused.add()
-            self._log.warning("file is read as a new one", file=saved.name, because=reason, offset=place.offset)
-            if saved.head_size and saved.marker_size and place.text is None:
-                identity = (state.st_dev, state.st_ino)
-                seen = Seen(place.offset, saved.head, saved.head_size, saved.marker, saved.marker_size)
-                self.replaced[identity] = (seen, place)
-            saved.position = Position()
-            saved.head_size = saved.marker_size = 0
-            self._store.changed(saved)
+        return ""
+
+    def _begin_again(self, saved: SavedFile, state: os.stat_result) -> None:
+        place = saved.position
+        if saved.head_size and saved.marker_size and place.text is None:
+            seen = Seen(place.offset, saved.head, saved.head_size, saved.marker, saved.marker_size)
+            self.replaced[(state.st_dev, state.st_ino)] = (seen, place)
+        saved.device = state.st_dev
+        saved.position = Position()
+        saved.head_size = saved.marker_size = 0
+        self._store.changed(saved)
 
     def remember_head(self, generation: Generation) -> None:
         """Keep a fingerprint of the file's first bytes, of more of them as the file grows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import sqlite3
 from pathlib import Path
@@ -423,3 +424,29 @@ async def test_an_unfinished_line_that_was_taken_into_an_open_record_is_read_aga
         lines = await after.is_quiet()
 
     assert lines == ["open closed"]
+
+
+async def test_an_inode_that_went_to_another_path_leaves_its_own_path_its_history(tmp_path: Path, db: Path) -> None:
+    one, other = tmp_path / "a.log", tmp_path / "b.log"
+    write(one, *numbered(1, 20))
+    write(other, *numbered(101, 120))
+    options = f"path {one}, {other}\nread_from_head on\ndb {db}"
+    async with Tail(options) as tail:
+        await tail.has(40)
+    append(other, *numbered(121, 125))
+    old_inode = inode(other)
+    (tmp_path / "b.log.20260101-000001.gz").write_bytes(gzip.compress(other.read_bytes()))
+    write(tmp_path / "next", *numbered(126, 130))
+    (tmp_path / "next").rename(other)
+    write(tmp_path / "next", *numbered(21, 25))
+    one.rename(tmp_path / "a.log.20260101-000001")
+    (tmp_path / "next").rename(one)
+    with sqlite3.connect(db) as connection:  # as if the file system had given the inode out again
+        connection.execute("UPDATE in_tail_files SET inode=? WHERE inode=?", (inode(one), old_inode))
+    connection.close()
+
+    async with Tail(options) as after:
+        lines = await after.has(15)
+        lines = await after.is_quiet()
+
+    assert sorted(lines) == [*numbered(21, 25), *numbered(121, 130)]
