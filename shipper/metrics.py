@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -31,6 +31,7 @@ class Metrics:
     def __init__(self) -> None:
         self._counters: dict[tuple[str, Labels], Counter] = {}
         self._gauges: dict[tuple[str, Labels], Callable[[], float]] = {}
+        self._families: dict[tuple[str, Labels], tuple[str, Callable[[], Mapping[str, float]]]] = {}
 
     def counter(self, name: str, /, **labels: str) -> Counter:
         """The counter of this name and these labels; the same object on every call."""
@@ -43,6 +44,10 @@ class Metrics:
     def gauge(self, name: str, ask: Callable[[], float], /, **labels: str) -> None:
         """Export `ask()` under this name; a second registration replaces the first."""
         self._gauges[(name, tuple(sorted(labels.items())))] = ask
+
+    def gauges(self, name: str, label: str, ask: Callable[[], Mapping[str, float]], /, **labels: str) -> None:
+        """Export one gauge for every key of `ask()`, which becomes the value of one further label."""
+        self._families[(name, tuple(sorted(labels.items())))] = (label, ask)
 
     def value(self, name: str, /, **labels: str) -> float:
         """The present value of a counter or gauge, 0 where there is none."""
@@ -71,3 +76,6 @@ class Metrics:
             yield name, labels, counter.value
         for (name, labels), ask in sorted(self._gauges.items()):
             yield name, labels, ask()
+        for (name, labels), (label, ask_all) in sorted(self._families.items()):
+            for key, value in ask_all().items():
+                yield name, tuple(sorted((*labels, (label, key)))), value

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,6 +20,11 @@ PATIENCE_S = 30.0
 def shipper_command() -> str:
     """The shipper that belongs to the running interpreter."""
     return str(Path(sys.executable).with_name("shipper"))
+
+
+_WATCH_MASK = re.compile(r"inotify wd:.* mask:([0-9a-f]+)")
+_IN_CREATE = 0x100
+"""What is asked for of folders alone."""
 
 
 class ShipperProcess:
@@ -86,15 +93,27 @@ class ShipperProcess:
                 continue
         return names
 
+    def deleted_bytes(self) -> int:
+        """The size of the deleted files that it keeps open."""
+        folder = Path(f"/proc/{self.check().pid}/fd")
+        states = []
+        for descriptor in folder.iterdir():
+            try:
+                states.append(descriptor.stat())
+            except FileNotFoundError:
+                continue
+        return sum(state.st_size for state in states if not state.st_nlink and stat.S_ISREG(state.st_mode))
+
     def is_watching(self) -> bool:
         """Whether it has looked for files and waits for events in their folders."""
         folder = Path(f"/proc/{self.check().pid}/fdinfo")
         for descriptor in folder.iterdir():
             try:
-                if "inotify wd:" in descriptor.read_text():
-                    return True
+                masks = _WATCH_MASK.findall(descriptor.read_text())
             except FileNotFoundError:
                 continue
+            if any(int(mask, 16) & _IN_CREATE for mask in masks):
+                return True
         return False
 
     def log(self) -> bytes:

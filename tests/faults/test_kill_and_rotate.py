@@ -156,7 +156,7 @@ def test_nothing_is_lost_when_it_is_killed_twenty_times(tmp_path: Path, seed: in
 @pytest.mark.parametrize("way", WAYS)
 def test_nothing_is_lost_when_files_rotate_while_it_is_down_ten_times(tmp_path: Path, seed: int, way: str) -> None:
     with World(tmp_path) as world:
-        world.start(*lines_at(4000, seed, rotate_bytes=200_000, keep=20, way=way))
+        world.start(*lines_at(4000, seed, rotate_bytes=200_000, keep=90, way=way))
         kill_at_random(world, 10, random.Random(seed), down_s=8)
         world.finish()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from .harness import Node, assert_complete
+from .running import Reader, append, numbered
 
 
 def _run_short_lived_pods(node: Node, pods: int, every_s: float, lifetime_s: float) -> None:
@@ -96,6 +97,22 @@ def test_d3_lines_of_a_pod_that_the_api_does_not_know_arrive(tmp_path: Path) -> 
         server.server_close()
 
     assert_complete(verdict)
+
+
+def test_d3_what_the_path_tells_of_a_pod_needs_no_api(tmp_path: Path) -> None:
+    """Without any API: the names of a pod that is gone by the time its lines are delivered are those of its path."""
+    tag_regex = r"(?<pod>[a-z]+)_(?<ns>[a-z]+)_(?<c>[a-z]+)-\d+\.log$"
+    with Reader(tmp_path, f"path {tmp_path}/logs/*.log\ntag <ns>.<pod>.<c>\ntag_regex {tag_regex}") as reader:
+        reader.start()
+        pod = reader.logs / "gone_ns_web-0.log"
+        append(pod, *numbered(1, 100))
+        reader.until(lambda: any("gone_ns_web" in name for name in reader.shipper.open_files()))
+        pod.unlink()
+        reader.until(lambda: len(reader.records("ns.gone.web")) >= 100)
+        reader.stop()
+
+    assert reader.texts("ns.gone.web") == numbered(1, 100)
+    assert reader.tags() == ["ns.gone.web"]
 
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["empty folder", "no folder"])

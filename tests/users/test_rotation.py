@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import random
+import re
 import time
 from pathlib import Path
 
 import pytest
 
-from .harness import Node, assert_complete, write_steadily
+from shipper.disk import SystemDisk
+from tests.components.generator import message
+from tests.inputs.tail.running import Tail, append
+
+from .harness import Log, Node, assert_complete, write_steadily
 
 
 def _burst(folder: Path, lines: int, down_s: float) -> None:
@@ -34,8 +40,8 @@ def _burst(folder: Path, lines: int, down_s: float) -> None:
 
 
 def test_r1_a_burst_before_rotation_arrives_whole(tmp_path: Path) -> None:
-    """Scale 1 to 25: 40,000 lines, unread for 2.5 s with a rotate_wait of 1 s."""
-    _burst(tmp_path, 40_000, 2.5)
+    """Scale 1 to 40: 25,000 lines, unread for 2.5 s with a rotate_wait of 1 s."""
+    _burst(tmp_path, 25_000, 2.5)
 
 
 @pytest.mark.soak
@@ -178,6 +184,60 @@ def test_r6_files_deleted_while_the_destination_is_down_are_delivered(tmp_path: 
     assert_complete(verdict)
 
 
+def _lost_bytes(node: Node) -> int:
+    """The sum of what the shipper says it closed unread."""
+    return sum(int(number) for number in re.findall(rb"lost_bytes=(\d+)", node.shipper.log()))
+
+
+def _missing_bytes(node: Node, log: Log) -> int:
+    """The size of the lines that have not arrived."""
+    missing = {message(log.stream, number) for number in range(log.written)} - set(node.arrived())
+    return sum(len(text.encode()) + 1 for text in missing)
+
+
+def test_r7_deleted_files_are_kept_open_up_to_the_limit_and_the_loss_is_counted(tmp_path: Path) -> None:
+    """Scale 1 to 100: a limit of 1 MB, 10 files of about 0.5 MB that are deleted while the destination is down."""
+    limit, most, largest = 1_000_000, 0, 0
+    with Node(tmp_path) as node:
+        log = node.container()
+        node.start(mem_buf_limit="1M", deleted_files_limit=limit)
+        log.write(10)
+        node.until_arrived()
+        node.close_destination()
+        for _ in range(10):
+            largest = max(largest, log.write(3_000))
+            time.sleep(0.1)
+            log.rotate(keep=0)
+            time.sleep(0.2)
+            most = max(most, node.shipper.deleted_bytes())
+        node.open_destination()
+        node.until(lambda: _missing_bytes(node, log) <= _lost_bytes(node))
+        verdict = node.finish(missing=log.written)
+
+    assert 0 < most <= limit + largest
+    assert 0 < _lost_bytes(node) == _missing_bytes(node, log)
+    assert (verdict.duplicates, verdict.broken, verdict.disordered) == (0, 0, 0), str(verdict)
+
+
+def test_r7_deleted_files_are_kept_open_up_to_the_age_and_the_loss_is_counted(tmp_path: Path) -> None:
+    """The same with an age of 1 s; what has been read by then is delivered all the same."""
+    with Node(tmp_path) as node:
+        log = node.container()
+        node.start(mem_buf_limit="1M", deleted_files_max_age=1)
+        log.write(10)
+        node.until_arrived()
+        node.close_destination()
+        log.write(10_000)
+        log.rotate(keep=0)
+        log.write(10)
+        node.until(lambda: _lost_bytes(node) > 0)
+        node.open_destination()
+        node.until(lambda: _missing_bytes(node, log) <= _lost_bytes(node))
+        node.finish(missing=log.written)
+
+    assert 0 < _lost_bytes(node) == _missing_bytes(node, log)
+
+
 @pytest.mark.parametrize("delay_s", [0.05, 0.0])
 def test_r8_the_last_lines_of_a_deleted_file_arrive(tmp_path: Path, delay_s: float) -> None:
     """As the row says, and without any delay too; 10 files."""
@@ -226,6 +286,41 @@ def test_r9_no_file_falls_behind_under_rotation_and_churn(tmp_path: Path) -> Non
 
     assert late_s < 3
     assert_complete(verdict)
+
+
+async def test_r9_a_file_from_which_nothing_can_be_read_is_opened_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watchdog of the row, 0.3 s instead of some seconds: the first descriptor of the file gives no bytes."""
+    monkeypatch.setattr("shipper.inputs.tail.looking.STALLED_S", 0.3)
+    disk, log = DeafDisk(), tmp_path / "0.log"
+    async with Tail(f"path {log}\nread_from_head on", disk=disk) as tail:
+        log.write_text("one\n")
+        await tail.has(1)
+        disk.deaf.update(disk.opened)
+        append(log, "two")
+        await tail.until(lambda: tail.count("tail_stalled_total") > 0)
+        lines = await tail.has(2)
+
+    assert lines == ["one", "two"]
+    assert tail.count("tail_stalled_total") == 1
+
+
+class DeafDisk(SystemDisk):
+    """The real disk, but descriptors that were named give no bytes, as after a file server has gone and come."""
+
+    def __init__(self) -> None:
+        self.opened: list[int] = []
+        self.deaf: set[int] = set()
+        self.open = self._open
+        self.pread = self._pread
+
+    def _open(self, path: str, flags: int, mode: int = 0o600) -> int:
+        self.opened.append(os.open(path, flags, mode))
+        return self.opened[-1]
+
+    def _pread(self, fd: int, size: int, offset: int) -> bytes:
+        return b"" if fd in self.deaf and offset else os.pread(fd, size, offset)
 
 
 @pytest.mark.soak

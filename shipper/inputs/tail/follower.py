@@ -20,7 +20,7 @@ from ...record import Content, Receipt, Record, RecordBatch, RecordList
 from .assembly import Assembler, Block
 from .generation import Generation, Identity, Step, Update
 from .long_lines import LongLines, cut_at_character, end_of_fitting_lines
-from .positions import HEAD_SIZE, MARKER_SIZE, Position, Span, fingerprint
+from .positions import HEAD_SIZE, MARKER_SIZE, Position, Span, as_converted, fingerprint
 from .source import Source
 
 
@@ -35,7 +35,8 @@ class Follower:
         long_lines: LongLines,
         disk: Disk,
         on_safe: Callable[[Generation], None],
-        on_restart: Callable[[Follower, Generation], None] = lambda follower, generation: None,
+        on_begun: Callable[[Generation], None],
+        on_restart: Callable[[Follower, Generation], bool] = lambda follower, generation: False,
         joins_at_rotation: bool = False,
     ) -> None:
         self.path = path
@@ -44,10 +45,15 @@ class Follower:
         self.generations: list[Generation] = []
         self.past: dict[Identity, int] = {}
         """Rotated files that were there before the path was followed, with their times; they are not ours."""
-        self.truncations = 0
+        self.read_bytes = 0
+        """Bytes taken from the files so far."""
+        self._read_ns = 0
+        """When it was read last, in nanoseconds since the epoch."""
+        self._behind_since: float | None = None
         self._long_lines = long_lines
         self._disk = disk
         self._on_safe = on_safe
+        self._on_begun = on_begun
         self._on_restart = on_restart
         self._joins_at_rotation = joins_at_rotation
         self._steps: deque[Step] = deque()
@@ -75,6 +81,22 @@ class Follower:
         """Bytes known to be on disk and not read."""
         return sum(max(0, g.size - g.offset) for g in self.generations)
 
+    @property
+    def oldest_owed_ns(self) -> int | None:
+        """When the oldest bytes were read that are still owed; None if nothing is."""
+        return self._steps[0].read_ns if self._steps else None
+
+    def note_lag(self, now: float) -> None:
+        """Take note of whether there is more to read."""
+        if not self.unread():
+            self._behind_since = None
+        elif self._behind_since is None:
+            self._behind_since = now
+
+    def behind_for_s(self, now: float) -> float:
+        """Seconds since all was read that was known to be there; 0 if all is."""
+        return 0.0 if self._behind_since is None else now - self._behind_since
+
     def is_unchanged(self, state: os.stat_result) -> bool:
         """Whether there is one plain file, read to its end, whose state is still this one."""
         if len(self.generations) != 1:
@@ -89,12 +111,16 @@ class Follower:
 
     def read(self, size: int, now_ns: int) -> RecordBatch | None:
         """Read one block of at most `size` bytes and turn it into records; None if none came of it."""
+        self._read_ns = now_ns
         generation = self._next_generation()
         if generation is None:
             return None
         if generation.replay:
             return self._replay(generation, now_ns)
         data = self._unread_bytes(generation, max(size, self._long_lines.limit + 1))
+        if generation.source is None and not self._is_what_was_read(generation):
+            self.restart(generation)  # it was truncated and has grown since the look
+            return None
         if generation.is_skipping:
             return self._skip(generation, data)
         # A writer that does not append leaves a hole of NUL bytes when its file is truncated; they are no text.
@@ -153,21 +179,43 @@ class Follower:
         """The next younger generation, the given one if it is the newest."""
         return self.generations[min(self.generations.index(generation) + 1, len(self.generations) - 1)]
 
+    def abandon(self, generation: Generation) -> int:
+        """Give up what was not read of a file that is about to be closed; gives its number of bytes."""
+        self.look_at(generation)
+        self._forget_open_spans(generation)
+        return max(0, generation.size - generation.offset)
+
     def restart(self, generation: Generation) -> None:
-        """Begin the file again: what it holds now is not what was read."""
-        self.truncations += 1
-        self._on_restart(self, generation)
-        self._overwritten |= {(n, start) for n, start, _ in self.assembler.open_spans() if n == generation.number}
-        self._holding.pop(generation.number, None)
+        """Begin the file again: what it holds now is not what was read, which may go on in a copy."""
+        if self._on_restart(self, generation):
+            return
+        self._forget_open_spans(generation)
         generation.offset = generation.looked = 0
         generation.first_bytes = generation.last_bytes = b""
         generation.marked = 0
         generation.replay = ()
         generation.is_skipping = generation.is_blocked = False
+        generation.saved.head_size = 0
         if generation.source is not None:
             generation.source.restart()
             generation.size = generation.source.text_size(generation.looked)
-        self._pending_updates.append(Update(generation, Position(), b""))
+        step = Step([*self._pending_updates, Update(generation, Position(), b"")], self._read_ns)
+        self._pending_updates = []
+        self._steps.append(step)
+        self._settle(step)
+
+    def is_converted(self, generation: Generation) -> None:
+        """The generation goes on in a compressed copy; what is still to take effect are positions in that."""
+        for step in self._steps:
+            step.updates = [
+                Update(one, as_converted(u.position), None) if (one := u.generation) is generation else u
+                for u in step.updates
+            ]
+
+    def _forget_open_spans(self, generation: Generation) -> None:
+        """The bytes of open records can no longer be found in this file."""
+        self._overwritten |= {(n, start) for n, start, _ in self.assembler.open_spans() if n == generation.number}
+        self._holding.pop(generation.number, None)
 
     def _next_generation(self) -> Generation | None:
         """The oldest generation with unread bytes.
@@ -223,9 +271,16 @@ class Follower:
 
     def _unread_bytes(self, generation: Generation, size: int) -> bytes:
         if generation.source is None:
-            return self._disk.pread(generation.fd, size, generation.offset)
+            return self._read_at(generation, min(size, generation.size - generation.offset), generation.offset)
         data = generation.source.read(size, generation.offset)
         generation.size = generation.source.text_size(generation.looked)
+        return data
+
+    def _read_at(self, generation: Generation, size: int, offset: int) -> bytes:
+        """So many bytes, fewer at the end of the file alone; a network file system may give them in parts."""
+        data = self._disk.pread(generation.fd, size, offset)
+        while 0 < len(data) < size and (more := self._disk.pread(generation.fd, size - len(data), offset + len(data))):
+            data += more
         return data
 
     def _replay(self, generation: Generation, now_ns: int) -> RecordBatch | None:
@@ -238,7 +293,7 @@ class Follower:
         records: list[Record] = []
         for start, end in generation.replay:
             size = end - start
-            data = self._disk.pread(generation.fd, size, start) if source is None else source.read_all(size, start)
+            data = self._read_at(generation, size, start) if source is None else source.read_all(size, start)
             if not data.endswith(b"\n"):
                 # The newline was put in: in place of the rest of a line that was cut, or behind a file's last line.
                 data = data[: size - 1] + b"\n"
@@ -277,7 +332,7 @@ class Follower:
     def _step(self, generation: Generation, consumed: bytes, content: Content | None) -> RecordBatch | None:
         """Move the generation over the consumed bytes; what becomes safe waits for the records' receipt."""
         self._advance(generation, consumed)
-        step = Step(self._pending_updates + self._updates(generation, consumed))
+        step = Step(self._pending_updates + self._updates(generation, consumed), self._read_ns)
         self._pending_updates = []
         self._steps.append(step)
         if content is None or not len(content):
@@ -287,9 +342,10 @@ class Follower:
         return RecordBatch(self.tag, content, len(consumed), receipt)
 
     def _advance(self, generation: Generation, consumed: bytes) -> None:
-        if generation.offset < HEAD_SIZE and generation.source is None:
-            generation.first_bytes = (generation.first_bytes + consumed[:HEAD_SIZE])[:HEAD_SIZE]
+        if len(generation.first_bytes) < HEAD_SIZE:
+            self._on_begun(generation)
         generation.offset += len(consumed)
+        self.read_bytes += len(consumed)
         generation.looked = max(generation.looked, generation.offset)
         generation.last_bytes = (generation.last_bytes + consumed[-MARKER_SIZE:])[-MARKER_SIZE:]
 
@@ -335,6 +391,4 @@ class Follower:
                 if update.last_bytes is not None:
                     saved.marker = fingerprint(update.last_bytes) if update.last_bytes else 0
                     saved.marker_size = len(update.last_bytes)
-                if update.position.offset < saved.head_size and update.generation.source is None:
-                    saved.head_size = 0  # the file was begun again
                 self._on_safe(update.generation)

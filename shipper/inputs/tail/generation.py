@@ -46,7 +46,6 @@ class Generation:
         fd: int,
         stat: os.stat_result,
         saved: SavedFile,
-        first_bytes: bytes,
         last_bytes: bytes,
         source: Source | None = None,
     ) -> None:
@@ -60,9 +59,10 @@ class Generation:
         """Up to where the bytes have been looked at; those behind `offset` are a line without its end."""
         self.replay: tuple[Span, ...] = saved.position.held
         """Bytes before `offset` that must be read again, because their record was open when the program stopped."""
-        self.first_bytes = first_bytes
+        self.first_bytes = b""
+        """The first bytes of the file, read or not: with those before `offset` they tell what it holds."""
         self.last_bytes = last_bytes
-        """The bytes before `offset`; with the first ones they tell whether the file was overwritten in place."""
+        """The bytes before `offset`."""
         self.marked = -1
         """The offset before which the saved fingerprint's bytes lie; negative if none was made in this life."""
         self.source = source
@@ -109,8 +109,9 @@ class Update(msgspec.Struct, frozen=True):
 class Step:
     """What one read brought forward; `updates` take effect when this and all earlier steps are settled."""
 
-    __slots__ = ("is_settled", "updates")
+    __slots__ = ("is_settled", "read_ns", "updates")
 
-    def __init__(self, updates: list[Update]) -> None:
+    def __init__(self, updates: list[Update], read_ns: int) -> None:
         self.updates = updates
+        self.read_ns = read_ns
         self.is_settled = False

@@ -6,7 +6,7 @@ from ...context import Context
 from ...errors import OptionError
 from ...parsers.base import Parser
 from ...parsers.joiner import Joiner
-from ...parsers.multiline import MultilineDefinition
+from ...parsers.multiline import MultilineDefinition, check_flush_timeouts
 from .assembly import Assembler, Fields, JoinedLines, LineAssembler, Tally
 from .docker_mode import DockerLines, DockerRules
 from .old_multiline import MultilineRules, OldMultiline
@@ -52,6 +52,11 @@ class LineModes:
                     "multiline.parser", f"names parser '{name}', which is not registered", f"known are: {known}"
                 )
             found.append(definition)
+        if found:
+            try:
+                check_flush_timeouts(found)
+            except ValueError as error:
+                raise OptionError("multiline.parser", str(error)) from error
         return found
 
     def _line_parser(self) -> Parser | None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from ...disk import Disk
 from ...log import Log
 from ...metrics import Counter
 from .conversion import Conversion
 from .generation import Generation, Identity
-from .positions import HEAD_SIZE, MARKER_SIZE, Position, PositionStore, SavedFile, fingerprint
-from .siblings import Seen
+from .matching import Matching
+from .positions import HEAD_SIZE, MARKER_SIZE, Position, PositionStore, SavedFile, as_converted, fingerprint
 from .state_loss import LostPositions
+
+FirstOffset = Callable[[int, os.stat_result], int]
+"""Where a file without a stored position begins, by its descriptor and state."""
 
 
 class Start:
@@ -34,22 +38,19 @@ class Opening:
         disk: Disk,
         start: Start,
         conversion: Conversion,
-        compare_names: bool,
+        matching: Matching,
         log: Log,
         opened: Counter,
-        refused: Counter,
     ) -> None:
         self.start = start
         self.lost_positions: LostPositions | None = None
         """Where files begin that the first scan finds, if positions were lost and the user has said what to do then."""
-        self.replaced: dict[Identity, tuple[Seen, Position]] = {}
-        """What files held whose stored position turned out to be another content's."""
         self._store = store
         self._disk = disk
         self._conversion = conversion
-        self._compare_names = compare_names
+        self._matching = matching
         self._log = log
-        self._opened, self._refused = opened, refused
+        self._opened = opened
         self._numbers = 0
         self._skipped_sizes: dict[Identity, int] = {}
 
@@ -62,16 +63,44 @@ class Opening:
         """Remember the size of a file that is too old; if it is changed later, reading begins there."""
         self._skipped_sizes.setdefault((state.st_dev, state.st_ino), state.st_size)
 
-    def open_from_head(self, path: str, name: str) -> Generation | None:
-        """As `open`, but without a stored position the file is read from its beginning, whatever the options say."""
-        from_head, self.start.from_head = self.start.from_head, True
-        try:
-            return self.open(path, name)
-        finally:
-            self.start.from_head = from_head
-
     def open(self, path: str, name: str) -> Generation | None:
         """Open a file and find out from where to read it; None if that cannot be done now."""
+        return self._open(path, name, lambda fd, state: self._first_offset(path, fd, state))
+
+    def open_from_head(self, path: str, name: str) -> Generation | None:
+        """As `open`, but without a stored position the file is read from its beginning, wherever new ones begin."""
+        lost = self.lost_positions
+        return self._open(path, name, lost.first_offset if lost is not None else lambda fd, state: 0)
+
+    def resume(self, path: str, name: str) -> Generation | None:
+        """As `open`, but None if the file has no stored position."""
+        return self._open(path, name, None)
+
+    def begin_again(self, path: str, name: str, fd: int) -> Generation:
+        """A new generation for a file that is open already and was truncated; it begins at the head."""
+        state = self._disk.fstat(fd)
+        saved = self._new_row(path, name, state, 0)
+        self._numbers += 1
+        generation = Generation(self._numbers, fd, state, saved, b"")
+        self.remember_head(generation)
+        return generation
+
+    def move(self, path: str, generation: Generation, fd: int, state: os.stat_result) -> None:
+        """Let a generation go on in another file, which has the same text; it may be a compressed one."""
+        saved = generation.saved
+        generation.fd, generation.device, generation.inode = fd, state.st_dev, state.st_ino
+        generation.size, generation.mtime_ns = state.st_size, state.st_mtime_ns
+        generation.is_rotated, generation.quiet_since = True, None
+        source = self._conversion.source_of((path, saved.name), fd, state, Position(0, generation.offset, (), 0))
+        if source is not None:
+            generation.source = source
+            generation.size = source.text_size(generation.looked)
+            generation.first_bytes = b""
+            saved.head_size = saved.marker_size = 0
+            saved.position = as_converted(saved.position)
+            self.remember_head(generation)
+
+    def _open(self, path: str, name: str, first_offset: FirstOffset | None) -> Generation | None:
         try:
             fd = self._disk.open(name, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -79,23 +108,34 @@ class Opening:
                 self.tell_unreadable(name, error)
             return None
         try:
-            generation = self._generation(path, name, fd)
+            state = self._disk.fstat(fd)
+            saved = self._matching.row_of(path, name, fd, state)
+            if saved is None and first_offset is not None:
+                saved = self._new_row(path, name, state, first_offset(fd, state))
+            generation = None if saved is None else self._generation(path, name, fd, state, saved)
         except OSError as error:
             self._disk.close(fd)
             self.tell_unreadable(name, error)
             return None
+        if generation is None:
+            self._disk.close(fd)
+            return None
         self._opened.add()
         return generation
+
+    def _new_row(self, path: str, name: str, state: os.stat_result, offset: int) -> SavedFile:
+        saved = SavedFile(name, path, state.st_dev, state.st_ino, Position(offset, offset))
+        self._store.add(saved)
+        return saved
 
     def tell_unreadable(self, name: str, error: OSError) -> None:
         self._log.warning(f"read error, check permissions: {name}; it is tried again", reason=error.strerror, every=60)
 
-    def _generation(self, path: str, name: str, fd: int) -> Generation:
-        state = self._disk.fstat(fd)
-        saved = self._saved_position(path, name, fd, state)
+    def _generation(self, path: str, name: str, fd: int, state: os.stat_result, saved: SavedFile) -> Generation:
         self._numbers += 1
+        saved.is_taken = True
         source = self._conversion.source_of((path, name), fd, state, saved.position)
-        first_bytes = last_bytes = b""
+        last_bytes = b""
         if (source is None) is not (saved.position.text is None):
             # The offsets beyond the first mean something else now.
             saved.position = Position(saved.position.offset, saved.position.offset)
@@ -103,30 +143,9 @@ class Opening:
             ahead = saved.position.ahead
             back = min(MARKER_SIZE, ahead)
             last_bytes = self._disk.pread(fd, back, ahead - back)
-            first_bytes = self._disk.pread(fd, min(HEAD_SIZE, ahead), 0)
-        return Generation(self._numbers, fd, state, saved, first_bytes, last_bytes, source)
-
-    def _saved_position(self, path: str, name: str, fd: int, state: os.stat_result) -> SavedFile:
-        saved = self._store.find(state.st_dev, state.st_ino)
-        if saved is not None and self._compare_names and os.path.basename(saved.name) != os.path.basename(name):
-            self._store.remove(saved)
-            saved = None
-        if saved is not None and (why := self._mistrust(saved, fd, state)):
-            self._refused.add()
-            self._log.warning("file is read as a new one", file=saved.name, because=why, offset=saved.position.offset)
-            if saved.path == path:
-                self._begin_again(saved, state)
-            else:
-                # The inode went from one path's file to another's. The row still tells the history of its own path.
-                saved = SavedFile(name, path, state.st_dev, state.st_ino, Position())
-                self._store.add(saved)
-        elif saved is not None:
-            saved.device, saved.path = state.st_dev, path
-        else:
-            offset = self._first_offset(path, fd, state)
-            saved = SavedFile(name, path, state.st_dev, state.st_ino, Position(offset, offset))
-            self._store.add(saved)
-        return saved
+        generation = Generation(self._numbers, fd, state, saved, last_bytes, source)
+        self.remember_head(generation)
+        return generation
 
     def _first_offset(self, path: str, fd: int, state: os.stat_result) -> int:
         passed_over = self._skipped_sizes.pop((state.st_dev, state.st_ino), None)
@@ -136,40 +155,22 @@ class Opening:
             return self.lost_positions.first_offset(fd, state)
         if self.start.from_head or self._store.was_lost:
             return 0
-        # A path that was followed before names a new file now, all of which was written after we looked last.
-        return 0 if any(saved.path == path for saved in self._store.files()) else state.st_size
+        # A path that was followed before names a new file now, or a file of before had this one's inode: all of it was
+        # written after we looked last.
+        is_new = self._store.rows_of_path(path) or self._store.rows_of_file(state.st_dev, state.st_ino)
+        return 0 if is_new else state.st_size
 
-    def _mistrust(self, saved: SavedFile, fd: int, state: os.stat_result) -> str:
-        """Why a stored position is not that of this file; empty if the file is still the one it was stored for."""
-        place = saved.position
-        if place.offset > state.st_size:
-            return "the stored offset lies beyond its end"
-        if 0 < saved.marker_size <= place.offset:
-            before = self._disk.pread(fd, saved.marker_size, place.offset - saved.marker_size)
-            if fingerprint(before) != saved.marker:
-                return "its content before the stored offset has changed"
-        if saved.head_size and fingerprint(self._disk.pread(fd, saved.head_size, 0)) != saved.head:
-            return "its first bytes have changed"
-        if place.text is None and place.ahead > state.st_size:
-            saved.position = Position(place.offset, place.offset)
-        return ""
+    def remember_head(self, generation: Generation) -> bool:
+        """Take note of the file's first bytes, of more of them as the file grows; true if there are more than before.
 
-    def _begin_again(self, saved: SavedFile, state: os.stat_result) -> None:
-        place = saved.position
-        if saved.head_size and saved.marker_size and place.text is None:
-            seen = Seen(place.offset, saved.head, saved.head_size, saved.marker, saved.marker_size)
-            self.replaced[(state.st_dev, state.st_ino)] = (seen, place)
-        saved.device = state.st_dev
-        saved.position = Position()
-        saved.head_size = saved.marker_size = 0
-        self._store.changed(saved)
-
-    def remember_head(self, generation: Generation) -> None:
-        """Keep a fingerprint of the file's first bytes, of more of them as the file grows."""
-        saved = generation.saved
-        read = saved.position.offset if generation.source is None else generation.source.file_end
-        wanted = min(HEAD_SIZE, read)
-        if wanted > saved.head_size and generation.fd >= 0:
-            head = self._disk.pread(generation.fd, wanted, 0)
-            if len(head) == wanted:
-                saved.head, saved.head_size = fingerprint(head), wanted
+        They are what a content is known by, in its file and elsewhere, so those count that were not read yet.
+        """
+        known = generation.first_bytes
+        if len(known) >= HEAD_SIZE or generation.fd < 0:
+            return False
+        head = self._disk.pread(generation.fd, HEAD_SIZE, 0)
+        if len(head) <= len(known) or not head.startswith(known):
+            return False  # if they have changed, the next look at the file will tell
+        generation.first_bytes = head
+        generation.saved.head, generation.saved.head_size = fingerprint(head), len(head)
+        return True

@@ -40,14 +40,23 @@ class TailOptions(InputOptions):
     rotate_wait: Annotated[
         Seconds, opt("Time a rotated file stays open after it was read to its end and stayed quiet.")
     ] = Seconds(5)
+    deleted_files_limit: Annotated[
+        ByteSize,
+        opt(
+            "Most bytes of deleted files that stay open until they are read; beyond it the oldest are lost. 0: no limit"
+        ),
+    ] = ByteSize(0)
+    deleted_files_max_age: Annotated[
+        Seconds, opt("Longest time a deleted file stays open until it is read; then it is lost. 0: no limit.")
+    ] = Seconds(0)
     ignore_older: Annotated[Seconds, opt("Leave out files that were not changed for this time; 0 for never.")] = (
         Seconds(0)
     )
     ignore_active_older_files: Annotated[bool, opt("Stop following files that become older than ignore_older.")] = False
     buffer_chunk_size: Annotated[ByteSize, opt("Accepted; blocks are read in a size of our own.")] = ByteSize(32_768)
     buffer_max_size: Annotated[ByteSize, opt("Longest line plus two bytes.")] = ByteSize(32_768)
-    static_batch_size: Annotated[ByteSize, opt("Accepted; files take turns block by block.")] = ByteSize(50_000_000)
-    event_batch_size: Annotated[ByteSize, opt("Accepted; files take turns block by block.")] = ByteSize(50_000_000)
+    static_batch_size: Annotated[ByteSize, opt("Most bytes that a file may read in its turn.")] = ByteSize(50_000_000)
+    event_batch_size: Annotated[ByteSize, opt("The same; the smaller one counts.")] = ByteSize(50_000_000)
     skip_long_lines: Annotated[bool, opt("Drop lines that are too long and go on.")] = False
     truncate_long_lines: Annotated[bool, opt("Cut lines that are too long and go on.")] = False
     skip_empty_lines: Annotated[bool, opt("Leave out empty lines.")] = False

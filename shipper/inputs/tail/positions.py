@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS in_tail_files (
   rotated INTEGER DEFAULT 0, offset_marker INTEGER DEFAULT 0, offset_marker_size INTEGER DEFAULT 0);
 CREATE TABLE IF NOT EXISTS shipper_files (
   id INTEGER PRIMARY KEY, device INTEGER, path TEXT, head INTEGER, head_size INTEGER,
-  ahead INTEGER, held TEXT, offset INTEGER, found INTEGER, text INTEGER);
+  ahead INTEGER, held TEXT, offset INTEGER, found INTEGER, text INTEGER, marker INTEGER);
 """
 _SYNCHRONOUS = {"off": 0, "normal": 1, "full": 2, "extra": 3}
 
@@ -54,6 +54,11 @@ class Position(msgspec.Struct, frozen=True):
     text: int | None = None
 
 
+def as_converted(position: Position) -> Position:
+    """The same position of a plain file in a compressed copy of it, which is converted from its beginning."""
+    return Position(0, position.ahead, position.held, 0)
+
+
 class SavedFile:
     """One row: a file as the database knows it; `id` is None until it has been written."""
 
@@ -65,6 +70,7 @@ class SavedFile:
         "head_size",
         "id",
         "inode",
+        "is_taken",
         "marker",
         "marker_size",
         "name",
@@ -86,6 +92,8 @@ class SavedFile:
         self.marker_size = 0
         self.head = 0
         self.head_size = 0
+        self.is_taken = False
+        """Whether a file of this life has the row; one without waits for its file to be found."""
         self.found_ns = time.time_ns()
         """When the file was found; what the path named later was written after that."""
 
@@ -148,12 +156,13 @@ class PositionStore:
         """All saved files, the newest row first."""
         return self._files[::-1]
 
-    def find(self, device: int, inode: int) -> SavedFile | None:
-        """The newest row of this inode that may be of this device."""
-        for saved in reversed(self._files):
-            if saved.inode == inode and saved.device in (None, device):
-                return saved
-        return None
+    def rows_of_file(self, device: int, inode: int) -> list[SavedFile]:
+        """The rows of this inode that may be of this device, the newest first."""
+        return [saved for saved in reversed(self._files) if saved.inode == inode and saved.device in (None, device)]
+
+    def rows_of_path(self, path: str) -> list[SavedFile]:
+        """The rows of the files that the path has named, the newest first."""
+        return [saved for saved in reversed(self._files) if saved.path == path]
 
     def add(self, saved: SavedFile) -> None:
         self._files.append(saved)
@@ -279,14 +288,16 @@ class PositionStore:
         for column in ("rotated", "offset_marker", "offset_marker_size"):
             if column not in present:
                 db.execute(f"ALTER TABLE in_tail_files ADD COLUMN {column} INTEGER DEFAULT 0")
-        if all(row[1] != "text" for row in db.execute("PRAGMA table_info(shipper_files)")):
-            db.execute("ALTER TABLE shipper_files ADD COLUMN text INTEGER")
+        present = {row[1] for row in db.execute("PRAGMA table_info(shipper_files)")}
+        for column in ("text", "marker"):
+            if column not in present:
+                db.execute(f"ALTER TABLE shipper_files ADD COLUMN {column} INTEGER")
 
     def _rows(self, db: sqlite3.Connection) -> list[SavedFile]:
         found = []
         for row in db.execute(
             "SELECT f.id, f.name, f.offset, f.inode, f.created, f.rotated, f.offset_marker, f.offset_marker_size,"
-            " s.device, s.path, s.head, s.head_size, s.ahead, s.held, s.offset, s.found, s.text"
+            " s.device, s.path, s.head, s.head_size, s.ahead, s.held, s.offset, s.found, s.text, s.marker"
             " FROM in_tail_files f LEFT JOIN shipper_files s ON s.id = f.id ORDER BY f.id"
         ):
             offset = int(row[2] or 0)
@@ -297,7 +308,9 @@ class PositionStore:
                 position = Position(offset, row[12], held, row[16])
             saved = SavedFile(row[1], row[9] or row[1], row[8], row[3], position)
             saved.id, saved.created, saved.rotated = row[0], row[4] or 0, bool(row[5])
-            saved.marker, saved.marker_size = row[6] or 0, row[7] or 0
+            # Older versions of Fluent Bit know no markers: they move the offset and leave ours as it was.
+            if row[14] == offset or row[17] is None or row[17] != row[6]:
+                saved.marker, saved.marker_size = row[6] or 0, row[7] or 0
             saved.head, saved.head_size = row[10] or 0, row[11] or 0
             saved.found_ns = row[15] or saved.created * 1_000_000_000
             found.append(saved)
@@ -343,8 +356,8 @@ class PositionStore:
                 values,
             ).lastrowid
         db.execute(
-            "INSERT OR REPLACE INTO shipper_files (id, device, path, head, head_size, ahead, held, offset, found, text)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?)",
+            "INSERT OR REPLACE INTO shipper_files (id, device, path, head, head_size, ahead, held, offset, found, text,"
+            " marker) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
             (
                 saved.id,
                 saved.device,
@@ -356,5 +369,6 @@ class PositionStore:
                 place.offset,
                 saved.found_ns,
                 place.text,
+                saved.marker,
             ),
         )

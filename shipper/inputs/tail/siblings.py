@@ -8,7 +8,6 @@ import re
 import msgspec
 
 from ...disk import Disk
-from .positions import fingerprint
 
 Identity = tuple[int, int]
 """Device and inode."""
@@ -16,7 +15,7 @@ Identity = tuple[int, int]
 _ROTATED_SUFFIX = re.compile(r"[.-]\d[\w.:+-]*")
 _STAMP = re.compile(r"\d{8}-\d{6}")
 _NOT_TEXT = (".tmp", ".zip", ".xz", ".bz2", ".zst", ".lz4")
-_TRIES = 3
+_TRIES = 5
 """Listings of a folder that may miss a file because it is renamed at that moment."""
 
 
@@ -36,16 +35,18 @@ class Sibling(msgspec.Struct, frozen=True):
     def is_compressed(self) -> bool:
         return self.path.endswith(".gz")
 
+    def age(self) -> tuple[str, int, str]:
+        """What sorts siblings by age, the oldest first."""
+        # The kubelet's names tell the order; the time of a compressed file is that of its compression.
+        stamp = _STAMP.search(os.path.basename(self.path))
+        return (stamp[0] if stamp else "", self.mtime_ns, self.path)
+
 
 def siblings_of(disk: Disk, path: str) -> list[Sibling]:
     """The regular files beside what the path leads to whose names begin with its name, oldest first."""
     folder, name = os.path.split(os.path.realpath(path))
     found = []
-    try:
-        entries = disk.listdir(folder or ".")
-    except OSError:
-        return []
-    for entry in entries:
+    for entry in _settled_listing(disk, folder or "."):
         if entry != name and entry.startswith(name) and not entry.endswith(_NOT_TEXT):
             beside = os.path.join(folder, entry)
             try:
@@ -55,7 +56,20 @@ def siblings_of(disk: Disk, path: str) -> list[Sibling]:
             is_numbered = _ROTATED_SUFFIX.fullmatch(entry, len(name)) is not None
             identity = (state.st_dev, state.st_ino)
             found.append(Sibling(beside, identity, state.st_size, state.st_mtime_ns, is_numbered))
-    return sorted(found, key=_age)
+    return sorted(found, key=Sibling.age)
+
+
+def _settled_listing(disk: Disk, folder: str) -> list[str]:
+    """The names in a folder; listed until nothing changed, because a file renamed meanwhile may have been missed."""
+    names: list[str] = []
+    for _ in range(_TRIES):
+        try:
+            before, names = names, sorted(disk.listdir(folder))
+        except OSError:
+            return []
+        if names == before:
+            break
+    return names
 
 
 def siblings_before(disk: Disk, path: str, newest: Identity) -> list[Sibling]:
@@ -81,29 +95,6 @@ def _identity(disk: Disk, path: str) -> Identity | None:
     except OSError:
         return None
     return state.st_dev, state.st_ino
-
-
-def _age(sibling: Sibling) -> tuple[str, int, str]:
-    # The kubelet's names tell the order; the time of a compressed file is that of its compression.
-    stamp = _STAMP.search(os.path.basename(sibling.path))
-    return (stamp[0] if stamp else "", sibling.mtime_ns, sibling.path)
-
-
-class Seen(msgspec.Struct, frozen=True):
-    """What is known of a content read up to `offset`: fingerprints of its head and of the bytes before that place."""
-
-    offset: int
-    head: int
-    head_size: int
-    marker: int
-    marker_size: int
-
-    def is_in(self, disk: Disk, fd: int) -> bool:
-        """Whether the file begins with that content."""
-        return (
-            fingerprint(disk.pread(fd, self.head_size, 0)) == self.head
-            and fingerprint(disk.pread(fd, self.marker_size, self.offset - self.marker_size)) == self.marker
-        )
 
 
 def bases_of(path: str) -> list[str]:

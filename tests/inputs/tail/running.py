@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from shipper.clock import SystemClock
+from shipper.clock import Clock, SystemClock
 from shipper.context import Context
 from shipper.disk import Disk
 from shipper.inputs.tail import TailInput, TailOptions
+from shipper.inputs.tail.assembly import Assembler
 from shipper.parsers.base import Parser, ParserLibrary
-from shipper.parsers.multiline import built_in_definitions
+from shipper.parsers.multiline import MultilineDefinition, built_in_definitions
 from shipper.record import Body, RecordBatch
 from shipper.testing import context_of
 
@@ -40,6 +41,8 @@ class Tail:
         settling: Settling = "at once",
         parsers: dict[str, Parser] | None = None,
         disk: Disk | None = None,
+        clock: Clock | None = None,
+        definitions: dict[str, MultilineDefinition] | None = None,
         **context: Any,
     ) -> None:
         self.batches: list[RecordBatch] = []
@@ -49,9 +52,9 @@ class Tail:
         self._settling = settling
         written = dict(line.strip().partition(" ")[::2] for line in f"{QUICK}\n{lines}".splitlines())
         options = options_from(TailOptions, "\n".join(f"{key} {value}" for key, value in written.items()), "input")
-        library = ParserLibrary(parsers, built_in_definitions())
+        library = ParserLibrary(parsers, {**built_in_definitions(), **(definitions or {})})
         self.context: Context = context_of(
-            clock=SystemClock(), disk=disk, parsers=library, stop_service=self._stop_service, **context
+            clock=clock or SystemClock(), disk=disk, parsers=library, stop_service=self._stop_service, **context
         )
         self.input = TailInput(options, self.context)
         self._task: asyncio.Task[None] | None = None
@@ -88,8 +91,26 @@ class Tail:
             store._db.close()
             store._db = None
         store._path = None
-        parts["_notifier"].close()
+        parts["_looking"].close()
         parts["_catalogue"].close()
+
+    def save(self) -> None:
+        """Write the positions of what was settled to the database now."""
+        vars(self.input)["_store"].flush()
+
+    def database(self) -> sqlite3.Connection:
+        """The input's own connection."""
+        connection: sqlite3.Connection = vars(self.input)["_store"]._db
+        return connection
+
+    def read_in_blocks(self, size: int) -> None:
+        """Have it read about so many bytes at once."""
+        vars(self.input)["_turns"].quantum = size
+
+    def assembler(self, path: str) -> Assembler:
+        """What makes records of the lines of this path."""
+        made: Assembler = vars(self.input)["_line_modes"].assembler(path)
+        return made
 
     def settle(self, count: int | None = None) -> int:
         """Settle the receipts of the oldest so many batches that are owed, of all by default; gives their number."""

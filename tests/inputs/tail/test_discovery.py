@@ -132,7 +132,7 @@ def test_a_link_whose_target_comes_later_is_noticed(tmp_path: Path) -> None:
 
 async def test_a_folder_that_appears_later_is_read_from_its_first_line(tmp_path: Path) -> None:
     async with Tail(f"path {tmp_path}/pods/*/*.log") as tail:
-        await tail.until(lambda: tail.input._until_eof is not None)
+        await tail.until(lambda: tail.input._looking.has_scanned)
         (tmp_path / "pods" / "a").mkdir(parents=True)
         write(tmp_path / "pods" / "a" / "0.log", "hello")
         lines = await tail.has(1)

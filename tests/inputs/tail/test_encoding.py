@@ -86,8 +86,8 @@ async def test_a_file_written_byte_by_byte_is_read_the_same(tmp_path: Path) -> N
         for byte in data:
             with path.open("ab") as file:
                 file.write(bytes([byte]))
-            tail.input._look_at_all()
-            await tail.until(lambda: not tail.input._ready)
+            tail.input._looking.look_at_all()
+            await tail.until(lambda: not tail.input._turns)
         await tail.has(2)
 
     assert tail.bodies() == [{"o": 0, "log": "é😀"}, {"o": 7, "log": "zwei"}]

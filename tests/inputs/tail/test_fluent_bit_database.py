@@ -9,26 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import xxhash
 
+from .fluent_bit import COLUMNS, VERSIONS, marker_of
 from .running import Tail, append, inode, numbered, rows, write
 
-COLUMNS = {
-    "id": "INTEGER PRIMARY KEY",
-    "name": "TEXT NOT NULL",
-    "offset": "INTEGER",
-    "inode": "INTEGER",
-    "created": "INTEGER",
-    "rotated": "INTEGER DEFAULT 0",
-    "offset_marker": "INTEGER DEFAULT 0",
-    "offset_marker_size": "INTEGER DEFAULT 0",
-}
 ALL = list(COLUMNS)
-VERSIONS = [
-    pytest.param(ALL, id="with markers"),
-    pytest.param(ALL[:6], id="without markers"),
-    pytest.param(ALL[:5], id="without rotated"),
-]
+BY_VERSION = pytest.mark.parametrize("columns", VERSIONS.values(), ids=VERSIONS)
 CRI = "2026-01-01T00:00:00.000000001Z"
 
 
@@ -57,10 +43,7 @@ def row_of(
 
 
 def marker(path: Path, offset: int) -> tuple[int, int]:
-    """XXH3-64 of the last 32 bytes before the offset as a signed number, and how many they are; 0, 0 at the head."""
-    before = path.read_bytes()[max(0, offset - 32) : offset]
-    digest: int = xxhash.xxh3_64_intdigest(before) if before else 0
-    return digest - (1 << 64) if digest >= 1 << 63 else digest, len(before)
+    return marker_of(path.read_bytes(), offset)
 
 
 def what_fluent_bit_would_read(db: Path, path: Path) -> list[str]:
@@ -91,10 +74,10 @@ def options(path: Path, db: Path) -> str:
 # -- from Fluent Bit to us ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("columns", VERSIONS)
+@BY_VERSION
 @pytest.mark.parametrize("offset", [4, 8, 74], ids=["short marker", "marker of eight bytes", "marker of 32 bytes"])
 async def test_a_position_is_continued_exactly(
-    path: Path, db: Path, options: str, columns: list[str], offset: int
+    path: Path, db: Path, options: str, columns: Sequence[str], offset: int
 ) -> None:
     write(path, "one", "two", *numbered(1, 5))
     written_by_fluent_bit(db, [row_of(path, offset)], columns)
@@ -116,9 +99,9 @@ async def test_a_position_without_a_marker_is_continued_exactly(path: Path, db: 
     assert lines == numbered(11, 20)
 
 
-@pytest.mark.parametrize("columns", VERSIONS)
+@BY_VERSION
 async def test_rows_without_a_creation_time_are_continued(
-    path: Path, db: Path, options: str, columns: list[str]
+    path: Path, db: Path, options: str, columns: Sequence[str]
 ) -> None:
     write(path, "one", "two")
     written_by_fluent_bit(db, [row_of(path, 4) | {"created": None}], columns)
@@ -161,9 +144,9 @@ async def test_a_file_rotated_after_fluent_bit_stopped_is_read_on(
     assert lines == numbered(6, 20)
 
 
-@pytest.mark.parametrize("columns", VERSIONS)
+@BY_VERSION
 async def test_of_several_rows_of_one_inode_the_newest_is_continued(
-    path: Path, db: Path, options: str, columns: list[str]
+    path: Path, db: Path, options: str, columns: Sequence[str]
 ) -> None:
     write(path, "one", "two", "three")
     written_by_fluent_bit(db, [row_of(path, 14), row_of(path, 0), row_of(path, 8)], columns)
@@ -240,10 +223,10 @@ def assert_valid(db: Path, folder: Path) -> None:
         assert (digest, size) == marker(files[number], offset)
 
 
-@pytest.mark.parametrize("columns", [None, *VERSIONS])
+@pytest.mark.parametrize("columns", [None, *VERSIONS.values()], ids=["none", *VERSIONS])
 @pytest.mark.parametrize("lines", [1, 40])
 async def test_fluent_bit_can_continue_after_us(
-    tmp_path: Path, path: Path, db: Path, options: str, columns: list[str] | None, lines: int
+    tmp_path: Path, path: Path, db: Path, options: str, columns: Sequence[str] | None, lines: int
 ) -> None:
     write(path, *numbered(1, lines))
     if columns is not None:

@@ -172,7 +172,7 @@ async def test_files_found_later_begin_where_the_options_say(
 ) -> None:
     path = tmp_path / "b.log"
     async with Tail(f"path {tmp_path}/*.log\nread_newly_discovered_files_from_head {from_head}") as tail:
-        await tail.until(lambda: len(list(tmp_path.iterdir())) == 0 and tail.input._until_eof is not None)
+        await tail.until(lambda: len(list(tmp_path.iterdir())) == 0 and tail.input._looking.has_scanned)
         write(path, "early")
         await tail.until(lambda: tail.count("files_opened_total") == 1)
         append(path, "late")

@@ -156,8 +156,8 @@ def followed(pieces: list[bytes], assembler: Assembler, rules: LongLines, size: 
     """The records of a file that grows by these pieces and is read to its end after each."""
     disk = MemoryDisk()
     saved = SavedFile("/a", "/a", 1, 7, Position())
-    follower = Follower("/a", "t", assembler, rules, disk, lambda generation: None)
-    follower.generations.append(Generation(1, 3, disk.stat_now(), saved, b"", b""))
+    follower = Follower("/a", "t", assembler, rules, disk, lambda generation: None, lambda generation: None)
+    follower.generations.append(Generation(1, 3, disk.stat_now(), saved, b""))
     records: list[Record] = []
     for piece in pieces:
         disk.data += piece

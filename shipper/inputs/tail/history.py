@@ -1,0 +1,140 @@
+"""What a path named before the file that it names now.
+
+A path that was followed in an earlier life has rows in the database. The files beside it that belong to these rows are
+read on from there; files that were rotated since then have no row and are read from their beginning. If the path has no
+row, it is followed for the first time, and what lies beside it is not ours.
+"""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from ...disk import Disk
+from ...log import Log
+from .follower import Follower
+from .generation import Generation
+from .known import KnownFiles
+from .opening import Opening
+from .positions import PositionStore, SavedFile
+from .siblings import Sibling, siblings_before, siblings_of
+
+Age = tuple[str, int, str]
+Aged = tuple[Age, Generation]
+
+_TRIES = 5
+"""Looks at a folder in which a file vanishes under our hands, because it is being renamed or compressed."""
+
+
+class Past(msgspec.Struct, frozen=True):
+    """The rows of a path, those among them that tell a content, and when the last of their files was found."""
+
+    rows: list[SavedFile]
+    proven: list[SavedFile]
+    last_found_ns: int | None
+
+
+class History:
+    """Finds the generations of a path that were rotated while nobody was looking."""
+
+    def __init__(self, store: PositionStore, disk: Disk, opening: Opening, known: KnownFiles, log: Log) -> None:
+        self._store = store
+        self._disk = disk
+        self._opening = opening
+        self._known = known
+        self._log = log
+
+    def past(self, path: str) -> Past:
+        """What is known of the path before its file is opened."""
+        rows = self._store.rows_of_path(path)
+        return Past(rows, [row for row in rows if row.head_size], max((row.found_ns for row in rows), default=None))
+
+    def before_the_first(self, follower: Follower, first: Generation | None, past: Past) -> list[Generation]:
+        """The earlier generations, oldest first; `first` is what the path names now, None if it names nothing.
+
+        Rows of files that are no more are dropped.
+        """
+        found: list[Aged] = []
+        goes_on = first is not None and first.saved in past.proven
+        last_found_ns = None if goes_on else past.last_found_ns
+        siblings: list[Sibling] = []
+        for _ in range(_TRIES):
+            siblings = self._siblings(follower.path, first)
+            if self._take(follower, siblings, found, last_found_ns):
+                break
+        kept = {s.identity[1] for s in siblings if s.identity not in self._known}
+        if first is not None:
+            for row in past.rows:
+                if not row.is_taken and row.inode not in kept:
+                    self._store.remove(row)
+        return [generation for _, generation in sorted(found, key=lambda one: one[0])]
+
+    def _siblings(self, path: str, first: Generation | None) -> list[Sibling]:
+        if first is None:
+            return siblings_of(self._disk, path)
+        return [s for s in siblings_before(self._disk, path, first.identity) if s.identity != first.identity]
+
+    def _take(self, follower: Follower, siblings: list[Sibling], found: list[Aged], last_found_ns: int | None) -> bool:
+        """Open those that are ours; false if one vanished.
+
+        One without a row is ours if it was changed after `last_found_ns`, and is not older than one that has a row.
+        """
+        names = {s.path for s in siblings}
+        without_row = []
+        for other in siblings:
+            # What is just being compressed is read from the original.
+            if self._known.is_unknown(other) and not (other.is_compressed and other.path[:-3] in names):
+                generation = self._opening.resume(follower.path, other.path)
+                if generation is None:
+                    without_row.append(other)
+                else:
+                    found.append(self._add(generation, other))
+        oldest = min((age for age, _ in found), default=None)
+        for other in without_row:
+            generation = None
+            if self._is_ours(other, last_found_ns, oldest) and not self._repeats_one(other, found):
+                generation = self._opening.open_from_head(follower.path, other.path)
+            if generation is not None:
+                found.append(self._add(generation, other))
+            elif os.path.lexists(other.path):
+                follower.past[other.identity] = other.mtime_ns
+            else:
+                return False
+        return True
+
+    def _is_ours(self, other: Sibling, last_found_ns: int | None, oldest: Age | None) -> bool:
+        if not other.is_numbered:
+            return False
+        lost = self._opening.lost_positions
+        if lost is not None and not other.is_compressed and lost.is_wanted(other.mtime_ns):
+            return True
+        return last_found_ns is not None and other.mtime_ns > last_found_ns and (oldest is None or other.age() > oldest)
+
+    def _repeats_one(self, other: Sibling, found: list[Aged]) -> bool:
+        """Whether it was made by compressing a file that is open by now."""
+        if not other.is_compressed:
+            return False
+        head = self._known.text_head(other.path)
+        return any(self._disk.pread(one.fd, len(head), 0) == head for _, one in found if one.source is None)
+
+    def between(self, follower: Follower, newest: Generation | None) -> list[Generation]:
+        """Files that the path named since the last look and that were rotated already, oldest first."""
+        found = []
+        for other in self._siblings(follower.path, newest):
+            is_past = follower.past.get(other.identity) == other.mtime_ns
+            if is_past or not other.is_numbered or not self._known.is_new_content(follower.path, other):
+                continue
+            generation = self._opening.open_from_head(follower.path, other.path)
+            if generation is not None:
+                self._add(generation, other)
+                found.append(generation)
+        return found
+
+    def _add(self, generation: Generation, other: Sibling) -> Aged:
+        generation.saved.name = other.path
+        generation.is_rotated = generation.saved.rotated = True
+        self._store.changed(generation.saved)
+        self._known.add(generation)
+        self._log.info("file was rotated while it was not followed", file=other.path, offset=generation.offset)
+        return other.age(), generation

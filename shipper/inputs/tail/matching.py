@@ -1,0 +1,138 @@
+"""Which stored row is that of a file: its content decides, for names change and inodes are given to new files.
+
+The cases, in this order:
+
+1. A row has the file's inode, and nothing in the file speaks against it (see `mistrust`). Among several one of the same
+   path comes first. One of another path is copied, because it tells the history of that path.
+2. The path has named a file with this content, which now has another inode: it was copied and truncated, or compressed.
+3. There is none.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...disk import Disk
+from ...log import Log
+from ...metrics import Counter
+from .compressed import decompressed_head, is_compressed
+from .known import COMPRESSED_HEAD_SIZE, inodes_in
+from .positions import Position, PositionStore, SavedFile, as_converted, fingerprint
+
+_TELLING_SIZE = 16
+"""A content of which fewer bytes are known may be that of any file."""
+
+
+class Matching:
+    """Finds the row of a file among all that are stored."""
+
+    def __init__(self, store: PositionStore, disk: Disk, compare_names: bool, refused: Counter, log: Log) -> None:
+        self._store = store
+        self._disk = disk
+        self._compare_names = compare_names
+        self._refused = refused
+        self._log = log
+
+    def row_of(self, path: str, name: str, fd: int, state: os.stat_result) -> SavedFile | None:
+        """The row of the file that is open as `fd` and has this name; None if it is a new one."""
+        saved = self._row_of_inode(path, name, fd, state) or self._row_of_content(path, name, fd, state)
+        if saved is None:
+            return None
+        if saved.path != path and not _is_name_alone(saved):
+            copied = SavedFile(name, path, state.st_dev, state.st_ino, saved.position)
+            copied.head, copied.head_size = saved.head, saved.head_size
+            copied.marker, copied.marker_size = saved.marker, saved.marker_size
+            self._store.add(copied)
+            return copied
+        saved.device, saved.inode, saved.path = state.st_dev, state.st_ino, path
+        return saved
+
+    def _row_of_inode(self, path: str, name: str, fd: int, state: os.stat_result) -> SavedFile | None:
+        rows = self._store.rows_of_file(state.st_dev, state.st_ino)
+        for saved in sorted(rows, key=lambda row: row.path != path):
+            if self._compare_names and os.path.basename(saved.name) != os.path.basename(name):
+                self._store.remove(saved)
+            elif why := self.mistrust(saved, fd, state):
+                if saved.path == path or saved.device is None:
+                    self._refuse(saved, why)
+            else:
+                return saved
+        return None
+
+    def _refuse(self, saved: SavedFile, why: str) -> None:
+        self._refused.add()
+        self._log.warning("file is read as a new one", file=saved.name, because=why, offset=saved.position.offset)
+
+    def _row_of_content(self, path: str, name: str, fd: int, state: os.stat_result) -> SavedFile | None:
+        rows = [row for row in self._store.rows_of_path(path) if not row.is_taken and row.head_size >= _TELLING_SIZE]
+        if not rows or self._compare_names:
+            return None
+        for saved in rows:
+            if not self.mistrust(saved, fd, state):
+                return saved
+        if not is_compressed(name):
+            return None
+        data = self._disk.pread(fd, COMPRESSED_HEAD_SIZE, 0)
+        for saved in rows:
+            is_plain = saved.position.text is None
+            if is_plain and fingerprint(decompressed_head(data, saved.head_size)) == saved.head:
+                saved.position = as_converted(saved.position)
+                saved.head_size = saved.marker_size = 0  # those to come are of the compressed bytes
+                return saved
+        return None
+
+    def mistrust(self, saved: SavedFile, fd: int, state: os.stat_result) -> str:
+        """Why a stored position is not that of this file; empty if the file may be the one it was stored for."""
+        place = saved.position
+        if place.offset > state.st_size:
+            return "the stored offset lies beyond its end"
+        if 0 < saved.marker_size <= place.offset:
+            before = self._disk.pread(fd, saved.marker_size, place.offset - saved.marker_size)
+            if fingerprint(before) != saved.marker:
+                return "its content before the stored offset has changed"
+        if saved.head_size and fingerprint(self._disk.pread(fd, saved.head_size, 0)) != saved.head:
+            return "its first bytes have changed"
+        if place.text is None and place.ahead > state.st_size:
+            saved.position = Position(place.offset, place.offset)
+        return ""
+
+    def forget_stale_rows(self) -> int:
+        """Drop rows of files that are in their folder under no name; gives their number.
+
+        Rows stay while the folder has something that the file may have become: its path has not been found yet, and its
+        history will be asked for then.
+        """
+        taken = {(row.device, row.inode) for row in self._store.files() if row.is_taken}
+        names: dict[str, dict[int, str]] = {}
+        stale = []
+        for saved in self._store.files():
+            if saved.is_taken:
+                continue
+            folder = os.path.dirname(os.path.realpath(saved.name))
+            if folder not in names:
+                names[folder] = inodes_in(folder)
+            base = os.path.basename(os.path.realpath(saved.path))
+            name = names[folder].get(saved.inode)
+            is_there = name is not None and (saved.device, saved.inode) not in taken
+            if is_there and self._may_be(saved, os.path.join(folder, name or "")):
+                continue
+            if not any(name.startswith(base) for name in names[folder].values()):
+                stale.append(saved)
+        for saved in stale:
+            self._store.remove(saved)
+        return len(stale)
+
+    def _may_be(self, saved: SavedFile, name: str) -> bool:
+        try:
+            fd = self._disk.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return True
+        try:
+            return not self.mistrust(saved, fd, self._disk.fstat(fd))
+        finally:
+            self._disk.close(fd)
+
+
+def _is_name_alone(saved: SavedFile) -> bool:
+    """Whether Fluent Bit wrote the row after a rotation: all it tells of the path is the name of the rotated file."""
+    return saved.device is None and saved.rotated
