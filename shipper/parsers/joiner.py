@@ -130,6 +130,17 @@ class Joiner:
         """Whether no line is pending."""
         return not any(group.held for lane in self._lanes for group in lane.groups)
 
+    def leaves_alone(self, texts: Sequence[str]) -> bool:
+        """Whether it is plain to see that these texts, if they come next, all stay as they are.
+
+        Nothing is pending then, and nothing in them begins a message. It is asked of a whole block at once because that
+        takes a tenth of the time of trying line by line.
+        """
+        if not all(lane.begins_by_needles for lane in self._lanes) or not self.is_idle:
+            return False
+        block = "\n".join(texts)
+        return not any(needle in block for lane in self._lanes for needle in lane.needles)
+
     def open_spans(self) -> list[Span]:
         """The bytes of all pending lines in the order in which they were read, neighbours merged."""
         held = sorted((h for g in self._open_groups() for h in g.held), key=lambda h: h.order)
@@ -255,9 +266,16 @@ class _Lane(ABC):
         self._key_pattern = definition.key_pattern
         self._key_group = definition.key_group
         self._adds_newlines = definition.key_content is None
+        self.needles = definition.rules.needles or () if definition.type == "regex" else ()
         self._default_group = _Group()
         self._named_groups: dict[str, _Group] = {}
         self.groups = [self._default_group]
+
+    @property
+    def begins_by_needles(self) -> bool:
+        """Whether a message can only begin, in the text as it is, with a line that has one of `needles`."""
+        is_plain = self._parse is None and self._key_pattern is None
+        return is_plain and bool(self.needles) and all(group.state is None for group in self.groups)
 
     def offer(self, line: str) -> bool:
         """Take the line if it is of this definition's form."""

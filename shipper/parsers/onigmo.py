@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Self
 
+from .needles import needles_of
 from .onigmo_syntax import RegexError, Translation, translate
 
 Match = re.Match[str]
@@ -24,7 +25,7 @@ class Regex:
     """
 
     shown_as = "regular expression"
-    __slots__ = ("match", "names", "pattern", "search", "values")
+    __slots__ = ("match", "names", "needles", "pattern", "search", "values")
 
     match: Callable[[str], Match | None]
     search: Callable[[str], Match | None]
@@ -38,6 +39,9 @@ class Regex:
         self.search = _searcher(found)
         self.names = tuple(dict.fromkeys(found.groups))
         self.values = _reader(self.names, found.groups)
+        body, flags, _ = _without_slashes(pattern)
+        self.needles = needles_of(body, flags)
+        """Texts one of which is in every text in which the pattern is found; empty if that is not known."""
 
     @classmethod
     def parse(cls, text: str) -> Self:

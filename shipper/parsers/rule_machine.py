@@ -67,6 +67,9 @@ class RuleMachine:
         for state, found in zip(states, successors, strict=True):
             state.following = tuple(steps[i] for i in found if not rules[i].is_start)
         self._starts = tuple(step for rule, step in zip(rules, steps, strict=True) if rule.is_start)
+        starts = [rule.regex.needles for rule in rules if rule.is_start]
+        self.needles = tuple(text for needles in starts for text in needles) if all(starts) else None
+        """Texts one of which is in every text that begins a message; None if that is not known."""
 
     def start(self, text: str) -> RuleState | None:
         """The state of a message that begins with this text, or None if none can."""

@@ -158,10 +158,19 @@ class TestWithinABatch:
 class TestOverBatches:
     def test_a_message_may_spread_over_batches(self) -> None:
         joining = filter_of(JAVA)
-        results = [joining.take(logs(text), "tail.0") for text in ("a", *TRACE, "end")]
+        results = [joining.take(logs(text), "tail.0") for text in (*TRACE, "end")]
 
-        assert results == [None] * 5
-        assert [b["log"] for b in bodies_of(joining.handed_out("tail.0"))] == ["a", "\n".join(TRACE), "end"]
+        assert results == [None] * 4
+        assert [b["log"] for b in bodies_of(joining.handed_out("tail.0"))] == ["\n".join(TRACE), "end"]
+        assert joining.handed_out("tail.0") == []
+
+    def test_a_batch_in_which_nothing_begins_goes_on_at_once(self) -> None:
+        joining = filter_of(JAVA)
+        batch = logs("a", "b")
+        left = joining.take(batch, "tail.0")
+
+        assert left is batch
+        assert not batch.receipt.is_settled
         assert joining.handed_out("tail.0") == []
 
     def test_each_tag_of_each_input_is_joined_apart(self) -> None:
@@ -213,7 +222,7 @@ class TestOverBatches:
     def test_a_batch_that_leaves_nothing_pending_is_owed_by_what_it_became_alone(self) -> None:
         joining = filter_of(JAVA)
         pending, receipt = Receipt(), Receipt()
-        joining.take(logs("a", "b", receipt=receipt), "i")
+        joining.take(logs("x Error: y", "b", receipt=receipt), "i")
         receipt.settle()
         joining.take(logs(*TRACE, receipt=pending), "i")
         [batch] = joining.handed_out("i")
@@ -245,9 +254,12 @@ def test_any_division_into_batches_gives_the_same_records_and_settles_every_rece
     receipts = [Receipt() for _ in batches]
     handed_out: list[RecordBatch] = []
     for texts, receipt in zip(batches, receipts, strict=True):
-        joining.take(logs(*texts, receipt=receipt), "i")
-        receipt.settle()
-        handed_out += joining.handed_out("i")
+        left = joining.take(logs(*texts, receipt=receipt), "i")
+        if left is None:
+            receipt.settle()
+            handed_out += joining.handed_out("i")
+        else:
+            handed_out.append(left)
     joining.release("i", None)
     handed_out += joining.handed_out("i")
     for batch in handed_out:

@@ -38,6 +38,9 @@ class ParserMode:
             for d in definitions
             if (key := key_content or d.key_content) is not None
         ]
+        keys = {d.key_content for d in self._definitions}
+        self._key = keys.pop() if len(keys) == 1 else None
+        """The field with the text, if all definitions look at the same."""
         self._is_buffered = is_buffered
         self._context = context
         self._log = context.log
@@ -54,6 +57,10 @@ class ParserMode:
             return batch
         key = (source, batch.tag)
         stream = self._stream(key)
+        if self._key is not None and stream.leaves_alone(batch, self._key):
+            if self._is_buffered:
+                self._emitted.add(len(batch))
+            return batch
         if not self._is_buffered:
             joined = stream.join_all(batch)
             self._tell_truncated(joined)

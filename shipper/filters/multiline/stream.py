@@ -34,6 +34,13 @@ class Stream:
         self._joiner = Joiner(definitions, buffer_limit, now_ns)
         self._owed: list[Receipt] = []
 
+    def leaves_alone(self, batch: RecordBatch, key: str) -> bool:
+        """Whether the batch goes on as it is, because nothing is pending and nothing in it begins a message."""
+        if self.records:
+            return False
+        texts = [body.get(key) for body in batch.content.bodies()]
+        return self._joiner.leaves_alone([text for text in texts if isinstance(text, str)])
+
     def join_all(self, batch: RecordBatch) -> list[Joined]:
         """The records of the batch joined among themselves; nothing is left pending."""
         append = self._joiner.append_record
