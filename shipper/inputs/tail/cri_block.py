@@ -9,6 +9,9 @@ engine, whose results are the same by test, takes over.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from datetime import datetime
+from functools import cache
 from itertools import starmap
 
 import msgspec
@@ -36,12 +39,33 @@ class _Body(msgspec.Struct, gc=False):
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
-class _Seconds(dict[str, int | None]):
-    """Nanoseconds of the second that a time begins with; the seconds of a block are few."""
+_FIELDS = ("time", "stream", "_p", "log")
+_decode_numbers = msgspec.json.Decoder(list[int]).decode
+_END_OF_TIME = "Z\n"
+_MOST_SECONDS = 16
+"""Seconds of one block that are looked for in all its times; a block with more of them is quiet, and short."""
 
-    def __missing__(self, second: str) -> int | None:
-        found = self[second] = container_time_ns(second + "Z")
-        return found
+
+@cache
+def _dated_body(key: str) -> Callable[..., msgspec.Struct]:
+    fields = [("date", str), *((name, str) for name in _FIELDS)]
+    return msgspec.defstruct("_DatedBody", fields, rename={"date": key}, gc=False)
+
+
+def _is_of_the_calendar(second: str) -> bool:
+    """Whether the text of a time is the one that its number has; the 30th of February becomes the 2nd of March."""
+    try:
+        datetime.fromisoformat(second)
+    except ValueError:
+        return False
+    return container_time_ns(second + "Z") is not None
+
+
+def _has_plain_times(times: str, count: int) -> bool:
+    """Whether the times, one a line, all have nine digits and a Z: what the runtimes write."""
+    # A time has at most 30 characters with a Z, and more only with a zone, so the length says that all have 30.
+    is_full = len(times) == 31 * count - 1
+    return is_full and times.count(_END_OF_TIME) == count - 1 and times.endswith("Z")
 
 
 class CriBlock:
@@ -68,13 +92,18 @@ class CriBlock:
 
     def times_ns(self) -> list[int]:
         rows = self._rows
-        if {len(row[0]) for row in rows} == {30}:
-            seconds = _Seconds()
-            try:
-                # Nine digits and a Z: what the runtimes write. Anything else of this length raises.
-                return [seconds[row[0][:19]] + int(row[0][20:29]) for row in rows]  # type: ignore[operator]
-            except (ValueError, TypeError):
-                pass
+        text = "\n".join([row[0] for row in rows])
+        if _has_plain_times(text, len(rows)):
+            # Seconds are few: they become numbers in the text, so that each time is one number with its nine digits.
+            for _ in range(_MOST_SECONDS):
+                dash = text.find("-")
+                if dash < 0:
+                    return _decode_numbers(f"[{text[:-1].replace(_END_OF_TIME, ',')}]")
+                second = text[dash - 4 : dash + 15]
+                ns = container_time_ns(second + "Z")
+                if ns is None or ns < 10**18:
+                    break
+                text = text.replace(second + ".", str(ns // 10**9))
         now_ns = self._now_ns
         return [container_time_ns(row[0]) or now_ns for row in rows]
 
@@ -83,6 +112,20 @@ class CriBlock:
 
     def json_lines(self) -> bytes:
         return _encode_lines(list(starmap(_Body, self._rows)))
+
+    def dated_json_lines(self, key: str) -> bytes | None:
+        """`json_lines` with the time of each record in front under this key, in ISO 8601 with microseconds and Z.
+
+        None if that cannot be had from the rows, because the key is theirs or a time is not written with nine digits.
+        """
+        rows = self._rows
+        times = [row[0] for row in rows]
+        if key in _FIELDS or not _has_plain_times("\n".join(times), len(times)):
+            return None
+        if not all(map(_is_of_the_calendar, {time[:19] for time in times})):
+            return None
+        body = _dated_body(key)
+        return _encode_lines([body(t[:26] + "Z", t, s, p, log) for t, s, p, log in rows])
 
 
 def read_cri_block(data: bytes, now_ns: int) -> CriBlock | None:
