@@ -149,6 +149,10 @@ class Follower:
         """Whether the bytes behind the last newline of a finished generation can be taken as a line now."""
         return generation.has_unfinished_line and self._continuation(generation) is not None
 
+    def awaits_rest(self, generation: Generation) -> bool:
+        """Whether the bytes behind the last newline of a finished generation go on in a file that has no line yet."""
+        return generation.has_unfinished_line and self._continuation(generation) is None
+
     def end_unfinished_line(self, generation: Generation, now_ns: int) -> RecordBatch | None:
         """Take the bytes behind the last newline of a finished generation, with what continues them, as a line."""
         data = self._unread_bytes(generation, self._long_lines.limit)
@@ -168,6 +172,7 @@ class Follower:
         following = self._after(generation)
         if not self._joins_at_rotation or following is generation or following.offset:
             return b""
+        self.look_at(following)
         room = self._long_lines.limit - (generation.looked - generation.offset)
         data = self._unread_bytes(following, max(0, room))
         end = data.find(b"\n") + 1

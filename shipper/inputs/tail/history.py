@@ -23,6 +23,9 @@ from .siblings import Sibling, siblings_before, siblings_of
 Age = tuple[str, int, str]
 Aged = tuple[Age, Generation]
 
+_TICK_NS = 20_000_000
+"""Times of files come from a clock that is this much behind at most."""
+
 _TRIES = 5
 """Looks at a folder in which a file vanishes under our hands, because it is being renamed or compressed."""
 
@@ -48,7 +51,8 @@ class History:
     def past(self, path: str) -> Past:
         """What is known of the path before its file is opened."""
         rows = self._store.rows_of_path(path)
-        return Past(rows, [row for row in rows if row.head_size], max((row.found_ns for row in rows), default=None))
+        found_ns = max((row.found_ns - _TICK_NS for row in rows), default=None)
+        return Past(rows, [row for row in rows if row.head_size], found_ns)
 
     def before_the_first(self, follower: Follower, first: Generation | None, past: Past) -> list[Generation]:
         """The earlier generations, oldest first; `first` is what the path names now, None if it names nothing.

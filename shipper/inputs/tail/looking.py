@@ -242,7 +242,7 @@ class Looking:
         elif now - generation.quiet_since >= float(self._options.rotate_wait):
             if follower.can_end_line(generation):
                 self._turns.add(follower)  # its last line has no newline: the next round ends it
-            elif generation.is_safe_to_its_end:
+            elif generation.is_safe_to_its_end and not follower.awaits_rest(generation):
                 if generation.is_blocked:
                     self._context.dropped(0, generation.size - generation.offset, "line_too_long")
                 self._close_file(follower, generation)

@@ -19,7 +19,7 @@ from .compressed import decompressed_head, is_compressed
 from .known import COMPRESSED_HEAD_SIZE, inodes_in
 from .positions import Position, PositionStore, SavedFile, as_converted, fingerprint
 
-_TELLING_SIZE = 16
+_TELLING_SIZE = 32
 """A content of which fewer bytes are known may be that of any file."""
 
 
@@ -67,6 +67,10 @@ class Matching:
         rows = [row for row in self._store.rows_of_path(path) if not row.is_taken and row.head_size >= _TELLING_SIZE]
         if not rows or self._compare_names:
             return None
+        # A row whose own file is still there waits for that, however much the two are alike.
+        folder = os.path.dirname(os.path.realpath(name))
+        names = inodes_in(folder)
+        rows = [row for row in rows if row.inode not in names or not self._may_be(row, f"{folder}/{names[row.inode]}")]
         for saved in rows:
             if not self.mistrust(saved, fd, state):
                 return saved

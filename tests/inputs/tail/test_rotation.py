@@ -557,3 +557,21 @@ async def test_the_input_stops_when_it_is_cancelled_while_blocked(pod: Pod, tmp_
 
     assert tail.lines() == []
     assert lines == numbered(1, 10)
+
+
+@pytest.mark.parametrize("begun", ["", "of a"])
+async def test_an_unfinished_line_waits_for_its_rest_however_long_the_writer_is_silent(
+    tmp_path: Path, begun: str
+) -> None:
+    path = tmp_path / "a.log"
+    path.write_text("one\nthe tail ")
+
+    async with Tail(f"path {path}\nread_from_head on\nunfinished_line_at_rotation join\nrotate_wait 0.2") as tail:
+        await tail.has(1)
+        path.rename(tmp_path / "a.log.1")
+        path.write_text(begun)
+        await tail.is_quiet(0.6)
+        append(path, " line", "two")
+        lines = await tail.has(3)
+
+    assert lines == ["one", f"the tail {begun} line", "two"]
