@@ -312,7 +312,8 @@ class DeafDisk(SystemDisk):
     def __init__(self) -> None:
         self.opened: list[int] = []
         self.deaf: set[int] = set()
-        self.open = self._open
+        # The real calls are static, these remember descriptors.
+        self.open = self._open  # type: ignore[assignment]
         self.pread = self._pread
 
     def _open(self, path: str, flags: int, mode: int = 0o600) -> int:
