@@ -56,10 +56,26 @@ def _shorten_integers(holder: Any, items: Any) -> None:
             _shorten_integers(value, enumerate(value))
 
 
-def _read_leniently(text: str) -> Body | None:
+def read_pairs(text: str) -> list[tuple[str, Any]] | None:
+    """The entries of the object that the text begins with, those with a repeated key too; None if there is no object.
+
+    This is far slower than `read_object`.
+    """
+    pairs: list[tuple[str, Any]] = []
+
+    def keep_latest(found: list[tuple[str, Any]]) -> Body:
+        pairs[:] = found  # the outermost object ends last
+        return dict(found)
+
+    decoder = json.JSONDecoder(strict=False, parse_int=_integer, parse_constant=_refuse, object_pairs_hook=keep_latest)
+    text = text.lstrip(_BLANKS)
+    return None if text[:1] != "{" or _read_leniently(text, decoder) is None else pairs
+
+
+def _read_leniently(text: str, decoder: json.JSONDecoder | None = None) -> Body | None:
     text = _HALF_PAIR.sub(lambda m: "\\ufffd" if m[1] else m[0], text)
     try:
-        body, end = _lenient.raw_decode(text)
+        body, end = (decoder or _lenient).raw_decode(text)
     except (ValueError, RecursionError):
         return None
     return None if _begins_with_value(text[end:].lstrip(_BLANKS)) else body
@@ -93,4 +109,4 @@ def _refuse(word: str) -> NoReturn:
 
 _lenient = json.JSONDecoder(strict=False, parse_int=_integer, parse_constant=_refuse)
 
-__all__ = ["read_object"]
+__all__ = ["read_object", "read_pairs"]

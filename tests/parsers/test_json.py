@@ -136,3 +136,25 @@ def test_no_text_breaks_the_reader(text: str) -> None:
     body = read_object("{" + text)
 
     assert body is None or isinstance(body, dict)
+
+
+@pytest.mark.parametrize(
+    ("text", "time_s", "expected"),
+    [
+        ('{"t":"2023-11-14","s":1,"t":true,"u":2}', 1_699_920_000, {"s": 1, "t": True, "u": 2}),
+        ('{"t":"2023-11-14","t":"soon"}', 1_699_920_000, {"t": "soon"}),
+        ('{"t":"then","a":1,"t":"soon"}', None, {"a": 1, "t": "soon"}),
+        ('{"t":"2023-11-14","m":{"t":1}}', 1_699_920_000, {"m": {"t": 1}}),
+        ('{"m":{"t":1},"t":5} tail', None, {"m": {"t": 1}, "t": 5}),
+        ('{"t":"2023-11-14","big":123456789012345678901234567890,"t":1}', 1_699_920_000,
+         {"big": 1.234567890123457e29, "t": 1}),
+    ],
+)  # fmt: skip
+def test_of_several_entries_with_the_time_key_the_first_is_the_time(
+    text: str, time_s: int | None, expected: Body
+) -> None:
+    parsed = JsonParser("j", time=RecordTime(TimeFormat("%Y-%m-%d"), "t")).parse(text)
+
+    assert parsed is not None
+    assert parsed == (None if time_s is None else time_s * 1_000_000_000, expected)
+    assert list(parsed[1]) == list(expected)

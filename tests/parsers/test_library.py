@@ -133,6 +133,11 @@ def test_times_and_values_that_cannot_be_read_are_remarked() -> None:
         ("Name p\nFormat json\nTime_Format %s\nTime_Zone Mars/Base", "p.conf:5", "'Mars/Base' is not a time zone"),
         ("Name p\nFormat json\nTime_Zone UTC", "p.conf:4", "Time_Zone needs a Time_Format"),
         ("Name p\nFormat json\nTime_Format %s\nTime_Offset Z\nTime_Zone UTC", "p.conf:6", "Time_Zone excludes"),
+        (
+            "Name p\nFormat json\nTime_Format %s\nTime_System_Timezone on\nTime_Zone UTC",
+            "p.conf:6",
+            "Time_Zone excludes",
+        ),
         ("Name p\nFormat json\nTime_Keep maybe", "p.conf:4", "'maybe' is not a boolean"),
     ],
 )

@@ -153,6 +153,18 @@ VECTORS: list[tuple[str, list[MultilineDefinition | str], list[str], list[str]]]
         ["2020- a\n  b\n", "plain\n", "  e\n  f\n", "2021- d\n"],
     ),
     (
+        "negate means nothing to rules",
+        [rules(*DATED_RULES, negate=True)],
+        ["2020- a", "  b", "plain"],
+        ["2020- a\n  b\n", "plain\n"],
+    ),
+    (
+        "the flags of a pattern",
+        [rules('"start_state" "/^start # a comment/ix" "c"', '"c" "/^ | ^$/i" "c"')],
+        ["START", " b", "c"],
+        ["START\n b\n", "c\n"],
+    ),
+    (
         "a blank continuation begins a record",
         [rules('"start_state" "/^A/" "c"', '"c" "/^ |^$/" "c"')],
         ["A2", "x", "", "A3"],
@@ -215,6 +227,12 @@ def test_cri_parts_keep_the_fields_and_the_time_of_the_first() -> None:
         [("time", "2020-01-01T00:00:00.5Z"), ("stream", "stdout"), ("_p", "P"), ("log", "a b")],
     ]
     assert [r.time_ns for r in records] == [1577836801_500000000, 1577836800_500000000]
+
+
+def test_11_parts_without_an_end_keep_the_flag_of_the_first() -> None:
+    [record] = joined(["cri"], [cri("P a"), cri("P b")])
+
+    assert (record.body["_p"], record.body["log"]) == ("P", "ab")
 
 
 def test_cri_accepts_a_time_without_fraction() -> None:

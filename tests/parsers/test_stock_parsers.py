@@ -176,6 +176,14 @@ def test_a_packet_that_the_firewall_logged_is_read(stock: dict[str, Parser]) -> 
     }
 
 
+SYSLOG = (
+    r"^(?<time>[^ ]* {1,2}[^ ]* [^ ]*) (?<host>[^ ]*) (?<ident>[a-zA-Z0-9_\/\.\-]*)"
+    r"(?:\[(?<pid>[0-9]+)\])?(?:[^\:]*\:)? *(?<message>.*)$"
+)
+CWAGENT = (
+    r'(?<log>(?<="log":")\d{4}[\/-]\d{1,2}[\/-]\d{1,2}[ T]\d{2}:\d{2}:\d{2}(?!\.).*?)(?<!\\)".*'
+    r'(?<stream>(?<="stream":").*?)".*(?<time>\d{4}-\d{1,2}-\d{1,2}T\d{2}:\d{2}:\d{2}\.\w*).*(?=})'
+)
 CONTAINER = (
     r'(?<log>(?<="log":")\S(?!\.).*?)(?<!\\)".*(?<stream>(?<="stream":").*?)"'
     r".*(?<time>\d{4}-\d{1,2}-\d{1,2}T\d{2}:\d{2}:\d{2}\.\w*).*(?=})"
@@ -189,3 +197,25 @@ def test_look_arounds_inside_of_named_groups_work() -> None:
     found = parser.parse(r'{"log":"ERROR \"boom\"\n","stream":"stderr","time":"2024-05-01T10:00:00.123456789Z"}')
 
     assert found == (1714557600_123456789, {"log": r"ERROR \"boom\"\n", "stream": "stderr"})
+
+
+def test_the_lines_of_an_agent_are_known_by_their_date() -> None:
+    record_time = RecordTime(TimeFormat("%Y-%m-%dT%H:%M:%S.%LZ"))
+    parser = RegexParser("cwagent_firstline", Regex.parse(CWAGENT), time=record_time)
+    rest = '"stream":"stderr","time":"2024-05-01T10:00:00.5Z"}'
+
+    first = parser.parse(f'{{"log":"2024/05/01 10:00:00 I! started\\n",{rest}')
+    other = parser.parse(f'{{"log":"  and more\\n",{rest}')
+
+    assert first == (1714557600_500000000, {"log": "2024/05/01 10:00:00 I! started\\n", "stream": "stderr"})
+    assert other is None
+
+
+def test_the_syslog_of_a_host_is_read() -> None:
+    record_time = RecordTime(TimeFormat("%b %d %H:%M:%S", now=lambda: NOW_NS))
+    parser = RegexParser("syslog", Regex.parse(SYSLOG), time=record_time)
+
+    found = parser.parse("Feb  6 04:06:58 ip-10-0-0-1 kubelet[77]: it works")
+
+    body = {"host": "ip-10-0-0-1", "ident": "kubelet", "pid": "77", "message": "it works"}
+    assert found == (1770350818 * NS, body)
