@@ -1,0 +1,154 @@
+"""One HTTP/1.1 connection: made to the first address that answers, used for one request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from .answers import AnswerReader, BadAnswer
+from .settings import HttpAnswer, NoAnswer
+
+HEAD_START_S = 0.25
+"""An address has this much time before the next one is tried beside it."""
+
+
+class Connection(asyncio.Protocol):
+    """A connection and the request that is under way on it. `last_used` is when it came to rest."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        # The request under way: who reads its answer, and who waits for it.
+        self._reader: AnswerReader | None = None
+        self._waiter: asyncio.Future[HttpAnswer] | None = None
+        self.is_open = False
+        self.last_used = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.is_open = True
+
+    def data_received(self, data: bytes) -> None:
+        if self._reader is None:
+            self.close()  # nobody has asked for anything
+            return
+        try:
+            self._reader.feed(data)
+        except BadAnswer as error:
+            self._fail(str(error))
+            return
+        self._settle()
+
+    def eof_received(self) -> bool:
+        self.is_open = False
+        if self._reader is not None:
+            self._reader.end()
+            self._settle()
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_open = False
+        if self._reader is not None:
+            if error is None:
+                self._reader.end()
+                self._settle()
+            self._fail(f"the connection ended before the answer: {error or 'closed by the server'}")
+
+    async def exchange(self, parts: Sequence[bytes], reader: AnswerReader) -> HttpAnswer:
+        """Send a request and wait for its answer; the connection is closed if it does not serve any longer.
+
+        Raises `NoAnswer`.
+        """
+        if self._transport is None or not self.is_open:
+            raise NoAnswer("answer", "the connection is closed")
+        self._reader, self._waiter = reader, asyncio.get_running_loop().create_future()
+        try:
+            self._transport.writelines(parts)
+            return await self._waiter
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._reader = self._waiter = None
+            if not reader.may_be_kept:
+                self.close()
+
+    async def start_tls(self, context: ssl.SSLContext, name: str | None) -> None:
+        """Speak TLS from now on; waits for the handshake. Raises what the handshake raises."""
+        if self._transport is None:
+            raise NoAnswer("tls", "the connection is closed")
+        loop = asyncio.get_running_loop()
+        self._transport = await loop.start_tls(self._transport, self, context, server_hostname=name)
+
+    def close(self) -> None:
+        """Cut the connection."""
+        self.is_open = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _settle(self) -> None:
+        if self._reader is not None and self._reader.answer is not None and self._waiter and not self._waiter.done():
+            self._waiter.set_result(self._reader.answer)
+
+    def _fail(self, reason: str) -> None:
+        self.is_open = False
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(NoAnswer("answer", reason))
+        if self._transport is not None:
+            self._transport.abort()
+
+
+async def connect(
+    addresses: Sequence[str],
+    port: int,
+    *,
+    source: str | None = None,
+    tls: ssl.SSLContext | None = None,
+    server_name: str | None = None,
+) -> Connection:
+    """The first connection that comes about; each address gets a head start before the next one.
+
+    Raises the error of the last address that failed, if all did.
+    """
+
+    async def attempt(address: str) -> Connection:
+        loop = asyncio.get_running_loop()
+        local = (source, 0) if source else None
+        _, made = await loop.create_connection(
+            Connection, address, port, ssl=tls, server_hostname=server_name if tls else None, local_addr=local
+        )
+        return made
+
+    if len(addresses) == 1:
+        return await attempt(addresses[0])
+    return await _race([lambda a=address: attempt(a) for address in addresses])  # type: ignore[misc]
+
+
+async def _race(attempts: Sequence[Callable[[], asyncio.Future[Connection]]]) -> Connection:
+    running: set[asyncio.Task[Connection]] = set()
+    waiting = list(reversed(attempts))
+    failure: BaseException = OSError("there is no address")
+    winner: asyncio.Task[Connection] | None = None
+    try:
+        while waiting or running:
+            if waiting:
+                running.add(asyncio.ensure_future(waiting.pop()()))
+            head_start = HEAD_START_S if waiting else None
+            done, running = await asyncio.wait(running, timeout=head_start, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if (error := task.exception()) is not None:
+                    failure = error
+                elif winner is None:
+                    winner = task
+                else:
+                    task.result().close()
+            if winner is not None:
+                return winner.result()
+        raise failure
+    finally:
+        for task in running:
+            task.cancel()
+        for late in await asyncio.gather(*running, return_exceptions=True):
+            if isinstance(late, Connection):
+                late.close()
