@@ -132,7 +132,8 @@ class Catalogue:
 
     def truncated(self, follower: Follower, generation: Generation) -> bool:
         """A file is about to be begun again; true if what it held goes on in a copy, see `Copies.truncated`."""
-        self._truncated.add()
+        if generation.first_bytes:
+            self._truncated.add()
         return self._copies.truncated(follower, generation)
 
     def reopen(self, generation: Generation) -> None:

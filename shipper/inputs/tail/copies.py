@@ -76,7 +76,7 @@ class Copies:
                 if begun is not None:
                     self._add(follower, begun, copies[place + 1 :])
                 return begun is not None
-        self._add(follower, generation, [s for s in copies if s.mtime_ns >= generation.mtime_ns])
+        self._add(follower, generation, [s for s in copies if s.mtime_ns >= generation.mtime_before_ns])
         return False
 
     def _holds_what_was_read(self, other: Sibling, generation: Generation) -> bool:

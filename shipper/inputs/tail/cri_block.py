@@ -77,6 +77,8 @@ class CriBlock:
     __slots__ = ("_now_ns", "_rows", "consumed", "lines")
 
     has_metadata = False
+    fields = _FIELDS
+    """What the columns of `rows` are called."""
 
     def __init__(self, rows: list[Row], consumed: int, lines: int, now_ns: int) -> None:
         self._rows = rows
@@ -86,6 +88,11 @@ class CriBlock:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The records as rows of texts; nobody may change them."""
+        return self._rows
 
     def records(self) -> list[Record]:
         return [Record(t, body) for t, body in zip(self.times_ns(), self.bodies(), strict=True)]

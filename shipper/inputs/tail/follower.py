@@ -252,10 +252,14 @@ class Follower:
             return
         # An empty file that was touched may have been filled, copied and truncated since the last look.
         has_shrunk = stat.st_size < (generation.looked or generation.size) or not stat.st_size
+        generation.mtime_before_ns = generation.mtime_ns
         generation.size, generation.mtime_ns = stat.st_size, stat.st_mtime_ns
         generation.quiet_since = None
-        if has_shrunk or not self._is_what_was_read(generation):
+        # So may one of which nothing is known have been, that was empty then and is not now.
+        if has_shrunk or not generation.first_bytes or not self._is_what_was_read(generation):
             self.restart(generation)
+        if len(generation.first_bytes) < HEAD_SIZE:
+            self._on_begun(generation)
 
     def _look_at_converted(self, generation: Generation, source: Source, stat: os.stat_result) -> None:
         if stat.st_size != source.file_size or stat.st_mtime_ns != generation.mtime_ns:

@@ -30,6 +30,7 @@ class Generation:
         "last_bytes",
         "looked",
         "marked",
+        "mtime_before_ns",
         "mtime_ns",
         "number",
         "offset",
@@ -67,7 +68,8 @@ class Generation:
         """The offset before which the saved fingerprint's bytes lie; negative if none was made in this life."""
         self.source = source
         self.size = stat.st_size if source is None else source.text_size(self.looked)
-        self.mtime_ns = stat.st_mtime_ns
+        self.mtime_ns = self.mtime_before_ns = stat.st_mtime_ns
+        """The file's time at the last look that showed a change, and at the one before."""
         self.is_rotated = False
         self.is_skipping = False
         """Whether the bytes at `offset` belong to a line that was too long."""

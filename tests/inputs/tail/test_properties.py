@@ -18,7 +18,7 @@ from shipper.inputs.tail.assembly import Assembler, Block, Fields, JoinedLines, 
 from shipper.inputs.tail.follower import Follower
 from shipper.inputs.tail.generation import Generation
 from shipper.inputs.tail.long_lines import LongLines
-from shipper.inputs.tail.positions import Position, SavedFile
+from shipper.inputs.tail.positions import HEAD_SIZE, Position, SavedFile
 from shipper.parsers.joiner import Joiner
 from shipper.parsers.multiline import built_in_definitions
 from shipper.record import Record
@@ -156,7 +156,11 @@ def followed(pieces: list[bytes], assembler: Assembler, rules: LongLines, size: 
     """The records of a file that grows by these pieces and is read to its end after each."""
     disk = MemoryDisk()
     saved = SavedFile("/a", "/a", 1, 7, Position())
-    follower = Follower("/a", "t", assembler, rules, disk, lambda generation: None, lambda generation: None)
+
+    def remember_head(generation: Generation) -> None:
+        generation.first_bytes = disk.pread(generation.fd, HEAD_SIZE, 0)
+
+    follower = Follower("/a", "t", assembler, rules, disk, lambda generation: None, remember_head)
     follower.generations.append(Generation(1, 3, disk.stat_now(), saved, b""))
     records: list[Record] = []
     for piece in pieces:
