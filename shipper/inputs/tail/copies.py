@@ -76,8 +76,16 @@ class Copies:
                 if begun is not None:
                     self._add(follower, begun, copies[place + 1 :])
                 return begun is not None
-        self._add(follower, generation, [s for s in copies if s.mtime_ns >= generation.mtime_before_ns])
+        if self._is_named(follower.path, generation):  # else they may be younger files, which have their own place
+            self._add(follower, generation, [s for s in copies if s.mtime_ns >= generation.mtime_before_ns])
         return False
+
+    def _is_named(self, path: str, generation: Generation) -> bool:
+        try:
+            state = self._disk.stat(path)
+        except OSError:
+            return False
+        return (state.st_dev, state.st_ino) == generation.identity
 
     def _holds_what_was_read(self, other: Sibling, generation: Generation) -> bool:
         first, last = generation.first_bytes, generation.last_bytes
