@@ -19,6 +19,11 @@ class Disk(Protocol):
 
     def fsync(self, fd: int) -> None: ...
 
+    def truncate(self, fd: int, size: int) -> None: ...
+
+    def free(self, path: str) -> int:
+        """Bytes that we may still write to the file system of this path."""
+
     def fstat(self, fd: int) -> os.stat_result: ...
 
     def stat(self, path: str) -> os.stat_result: ...
@@ -49,6 +54,11 @@ class SystemDisk:
     lstat = staticmethod(os.lstat)
     rename = staticmethod(os.rename)
     unlink = staticmethod(os.unlink)
+    truncate = staticmethod(os.ftruncate)
+
+    def free(self, path: str) -> int:
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
 
     def listdir(self, path: str) -> list[str]:
         return os.listdir(path)

@@ -3,6 +3,9 @@
 A failed delivery keeps its lane and is tried again, the same bytes, after a back-off of its own; other lanes go on.
 When several attempts in a row have failed and none has succeeded, the destination itself is taken to be away: the
 circuit opens, and one attempt per back-off step probes it until one succeeds.
+
+An output may keep a delivery that it has taken over (`Delivery.keep`). Its lane goes on then, its memory is free, and
+its records are counted, and its receipts settled, when the output says how it ended.
 """
 
 from __future__ import annotations
@@ -10,15 +13,18 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
+from functools import partial
+from operator import itemgetter
 
 import msgspec
 
 from .buffers.base import BatchLimits, Buffer, Delivery, Reader
+from .buffers.filesystem.rejected import RejectedStore
 from .context import Context
 from .errors import Rejected, RetryLater
 from .outputs.base import Output
-from .record import RecordBatch
+from .record import Record, RecordBatch
 from .retry import Backoff
 from .supervisor import outcome
 
@@ -33,10 +39,13 @@ DRAIN_RETRY_S = 1.0
 
 
 class _Source(msgspec.Struct):
-    """One input's buffer as seen by this output."""
+    """One input's buffer as seen by this output; `is_backlog` says that nothing new comes from there."""
 
     input_name: str
     reader: Reader
+    is_backlog: bool = False
+    given_up: int = 0
+    """Records whose retries are used up while stopping."""
 
 
 class _Circuit:
@@ -69,9 +78,15 @@ class Dispatcher:
     """The deliveries of one output, from all buffers routed to it."""
 
     def __init__(
-        self, output: Output, context: Context, concurrency: int, retries: int | None, backoff: Backoff
+        self,
+        output: Output,
+        context: Context,
+        concurrency: int,
+        retries: int | None,
+        backoff: Backoff,
+        rejected: RejectedStore | None = None,
     ) -> None:
-        self.name = context.name
+        self.name = context.alias
         self._output = output
         self._context = context
         self._log = context.log
@@ -79,13 +94,16 @@ class Dispatcher:
         self._concurrency = concurrency
         self._retries = retries
         self._backoff = backoff
+        self._rejected = rejected
         self._circuit = _Circuit(backoff)
         self._sources: list[_Source] = []
         self._waiting: list[tuple[float, int, _Source, Delivery]] = []
         self._order = itertools.count()
         self._in_flight = 0
+        self._is_hurried = False
         self._is_draining = False
-        self._left_over = 0
+        self._unended = 0
+        """Deliveries that the output keeps and has not ended."""
         self._wake = asyncio.Event()
         count = context.counter
         self._proc_records, self._proc_bytes = count("proc_records_total"), count("proc_bytes_total")
@@ -93,10 +111,12 @@ class Dispatcher:
         self._retried, self._retried_records = count("retries_total"), count("retried_records_total")
         self._retries_failed = count("retries_failed_total")
 
-    def attach(self, input_name: str, buffer: Buffer) -> None:
-        """Deliver what is put into this buffer for this output."""
+    def attach(self, input_name: str, buffer: Buffer, *, is_backlog: bool = False) -> None:
+        """Deliver what is put into this buffer for this output; a backlog is left where it is at a stop."""
         limits = BatchLimits(self._output.limits.size, self._output.limits.records, self._context.service.flush)
-        self._sources.append(_Source(input_name, buffer.reader(self.name, self._lane, limits, self._wake.set)))
+        self._sources.append(
+            _Source(input_name, buffer.reader(self.name, self._lane, limits, self._wake.set), is_backlog)
+        )
 
     def held(self) -> tuple[int, int]:
         """Records and bytes that wait for this output or are on their way."""
@@ -106,6 +126,14 @@ class Dispatcher:
     def begin_drain(self) -> None:
         """From now on deliver everything at once, retry shortly, and let `run` return when nothing is left."""
         self._is_draining = True
+        if self._is_hurried:
+            self._wake.set()
+        else:
+            self.hurry()
+
+    def hurry(self) -> None:
+        """Try everything that waits for its back-off now, and shortly again if that fails; nothing is given up."""
+        self._is_hurried = True
         now = self._clock.monotonic()
         self._waiting = [(now, n, source, delivery) for _, n, source, delivery in self._waiting]
         heapq.heapify(self._waiting)
@@ -114,27 +142,43 @@ class Dispatcher:
     async def run(self) -> None:
         """Deliver until drained or cancelled; what was in flight on cancellation is owed again."""
         async with asyncio.TaskGroup() as attempts:
+            work = attempts.create_task(self._output.work())
             while True:
                 self._wake.clear()
                 now = self._clock.monotonic()
                 while self._in_flight < self._concurrency and (found := self._next(now)):
                     self._in_flight += 1
                     attempts.create_task(self._attempt(*found))
-                if self._is_draining and self._in_flight == 0 and self.held()[0] == self._left_over:
-                    return
+                if self._is_draining and self._in_flight == 0:
+                    if self._is_drained():
+                        work.cancel()
+                        return
+                    if self._unended:
+                        self._output.flush()
                 await self._clock.wait(self._wake, self._sleep_s(now))
+
+    def _is_drained(self) -> bool:
+        """Whether nothing is left to do at a stop; a backlog that no delivery was taken from does not count."""
+        if self._waiting or self._unended:
+            return False
+        return all(s.reader.held()[0] == s.given_up for s in self._sources if not self._is_left_at_stop(s))
+
+    def _is_left_at_stop(self, source: _Source) -> bool:
+        return source.is_backlog and not self._context.service.storage_backlog_flush_on_shutdown
 
     def _lane(self, batch: RecordBatch) -> Hashable:
         return self._output.lane(batch)
 
     def _next(self, now: float) -> tuple[_Source, Delivery] | None:
-        is_probing = self._circuit.is_open and not self._is_draining
+        is_probing = self._circuit.is_open and not self._is_hurried
         if is_probing and (self._in_flight > 0 or now < self._circuit.probe_at):
             return None
         if self._waiting and (self._waiting[0][0] <= now or is_probing):
             _, _, source, delivery = heapq.heappop(self._waiting)
             return source, delivery
         for position, source in enumerate(self._sources):
+            if self._is_draining and self._is_left_at_stop(source):
+                continue
             taken = source.reader.take(now, flush=self._is_draining)
             if taken is not None:
                 # The next search begins behind this source, so that no input can starve the others.
@@ -145,7 +189,7 @@ class Dispatcher:
     def _sleep_s(self, now: float) -> float | None:
         if self._in_flight >= self._concurrency:
             return None
-        if self._circuit.is_open and not self._is_draining:
+        if self._circuit.is_open and not self._is_hurried:
             if self._in_flight:
                 return None
             if now < self._circuit.probe_at:
@@ -188,30 +232,67 @@ class Dispatcher:
             heapq.heapify(self._waiting)
         if delivery.attempts:
             self._log.info(f"flush chunk succeeded at retry {delivery.attempts}: {self._told(source, delivery)}")
-        self._finish(source, delivery, delivery.records - delivery.refused_records, None)
+        if delivery.kept is None:
+            self._finish(source, delivery, delivery.records - delivery.refused_records, None)
+            return
+        self._unended += 1
+        self._keep_refused(delivery)
+        source.reader.keep(delivery)
+        delivery.kept.when_ended(partial(self._ended, source, delivery))
 
-    def _finish(self, source: _Source, delivery: Delivery, accepted: int, refusal: str | None) -> None:
-        """Count every record of the delivery once, as delivered or as dropped for a reason, and commit it."""
+    def _ended(self, source: _Source, delivery: Delivery, refusal: str | None) -> None:
+        """The output has ended what it kept; with a reason, nothing of it was delivered."""
+        self._unended -= 1
+        accepted = delivery.records - delivery.refused_records if refusal is None else delivery.accepted
+        self._finish(source, delivery, accepted, refusal)
+        self._wake.set()
+
+    def _finish(self, source: _Source, delivery: Delivery, accepted: int, refusal: str | None, words: str = "") -> None:
+        """Count every record of the delivery once, as delivered or as dropped for a reason, and commit it.
+
+        `words` are what the destination said last, for the store of rejected records.
+        """
+        self._keep_refused(delivery)
         for reason, (records, size) in delivery.refused.items():
             self._context.dropped(records, size, reason)
         rest = delivery.records - delivery.refused_records - accepted
         if rest and refusal is not None:
             size = delivery.size * rest // delivery.records
             self._context.dropped(rest, size, refusal)
+            self._keep_rest(delivery, refusal, words)
             self._log.error("records dropped", records=rest, reason=refusal, of=self._told(source, delivery))
         self._proc_records.add(accepted)
         self._proc_bytes.add(delivery.size * accepted // max(1, delivery.records))
         source.reader.commit(delivery)
+
+    def _keep_refused(self, delivery: Delivery) -> None:
+        """Hand what the destination has refused alone over to the store of rejected records."""
+        if self._rejected is not None:
+            for refusal in delivery.refusals:
+                self._keep_records(refusal.which(), refusal.status or refusal.reason, refusal.message)
+        delivery.refusals.clear()
+
+    def _keep_rest(self, delivery: Delivery, reason: str, words: str) -> None:
+        """The same for a delivery that has failed; which records a part had that was accepted is not known."""
+        if self._rejected is not None:
+            if delivery.accepted or delivery.refused:
+                words = f"{words} (some of the {delivery.records} records may have been delivered)".lstrip()
+            self._keep_records(((b.tag, r) for b in delivery.batches for r in b.content.records()), reason, words)
+
+    def _keep_records(self, records: Iterable[tuple[str, Record]], status: str, words: str) -> None:
+        assert self._rejected is not None
+        for tag, run in itertools.groupby(records, key=itemgetter(0)):
+            self._rejected.keep(self.name, status, words, tag, [record for _, record in run])
 
     def _failed(self, source: _Source, delivery: Delivery, error: Exception, started: float) -> None:
         now = self._clock.monotonic()
         wish = error.after or 0.0 if isinstance(error, RetryLater) else 0.0
         self._circuit.failed(now, started, wish)
         is_last = self._retries is not None and delivery.attempts >= self._retries
-        if self._is_draining:
+        if self._is_hurried:
             # Nothing is dropped because the service stops: what may not be tried again stays owed to its input.
             if is_last:
-                self._left_over += delivery.records
+                source.given_up += delivery.records
             else:
                 delivery.attempts += 1
                 self._wait(now + DRAIN_RETRY_S, source, delivery)
@@ -219,9 +300,8 @@ class Dispatcher:
         if is_last:
             self._retries_failed.add()
             self._log.error(f"chunk cannot be retried: {self._told(source, delivery)}", reason=error)
-            self._finish(
-                source, delivery, delivery.accepted, "no_retries" if self._retries == 0 else "retries_exhausted"
-            )
+            refusal = "no_retries" if self._retries == 0 else "retries_exhausted"
+            self._finish(source, delivery, delivery.accepted, refusal, str(error))
             return
         delivery.attempts += 1
         self._retried.add()

@@ -16,7 +16,6 @@ import msgspec
 
 from . import __version__
 from .buffers.base import MEMORY_FACTOR, Buffer
-from .buffers.memory import MemoryBuffer
 from .clock import Clock, SystemClock
 from .context import Context
 from .disk import Disk, SystemDisk
@@ -31,16 +30,21 @@ from .outputs.base import Output
 from .pipeline import Instance, Pipeline
 from .retry import Backoff
 from .router import Route, Router, match_route
+from .storage import Storage, memory_limit
 from .supervisor import keep_running, outcome
 
-DEFAULT_MEMORY_LIMIT = 64_000_000
-"""Resident bytes that the records of an input may take when Mem_Buf_Limit is not set."""
-
-READ_AHEAD_LIMIT = 32_000_000
-"""The same for an input whose source keeps what was not read; more would only grow the process, not the speed."""
+QUIET_S = 0.5
+"""Asked to stop by a signal, inputs go on until they have brought nothing for so long, at most for half of Grace: what
+runs beside us may be told to stop at the same time, and its last records are those that matter."""
 
 INPUT_STOP_S = 0.5
 """Longest wait for an input, and then for its filters, to hand out what they hold; the rest is still in its source."""
+
+_STRATEGIES = {
+    "memory": "'memory' (memory only)",
+    "filesystem": "'filesystem' (memory + filesystem)",
+    "memrb": "'memrb' (memory ring buffer)",
+}
 
 CLOSE_S = 1.0
 """Longest wait for an instance to close."""
@@ -75,7 +79,9 @@ class Engine:
         self._filters: list[ActiveFilter] = []
         self._processors: dict[str, list[ActiveFilter]] = {}
         self._dispatchers: list[Dispatcher] = []
+        self._storage = Storage(self._own_context())
         self._stop_wanted = asyncio.Event()
+        self._is_asked_by_signal = False
         self._end_now = asyncio.Event()
         self.ledger = Ledger(self.metrics, [], [])
 
@@ -85,12 +91,14 @@ class Engine:
             self._make_instances()
             await self._open_instances()
         except ConfigError as error:
+            self._storage.close()
             await self._close_instances()
             report(error, self._log)
             return error.exit_code
         self._tell_start()
         _settle_memory()
         async with asyncio.TaskGroup() as tasks:
+            storing = [tasks.create_task(self._keep(b.run, name)) for name, b in self._storage.running()]
             dispatching = [tasks.create_task(self._keep(d.run, d.name)) for d in self._dispatchers]
             for running in self._inputs:
                 if running.intake.has_holders:
@@ -98,6 +106,8 @@ class Engine:
                 running.task = tasks.create_task(self._keep(_run_of(running), running.context.alias))
             await self._stop_wanted.wait()
             await self._stop(dispatching)
+            await _cancel(storing)
+        self._storage.close()
         await self._close_instances()
         self._tell_end()
         return 0
@@ -109,11 +119,13 @@ class Engine:
             print(f"[{now}] [engine] caught signal ({reason})", file=sys.stderr, flush=True)
             if self._stop_wanted.is_set():
                 self._end_now.set()
+            self._is_asked_by_signal = True
         self._stop_wanted.set()
 
     # -- making ------------------------------------------------------------------------------------------------------
 
     def _make_instances(self) -> None:
+        """Make everything that the configuration names, and find what earlier runs have stored."""
         problems: list[Problem] = []
         backoff = Backoff(self._service.scheduler_base, self._service.scheduler_cap)
         outputs = [(i, self._make(i, problems)) for i in self._pipeline.outputs]
@@ -128,20 +140,22 @@ class Engine:
             options = instance.options
             retries = options.retry_limit.retries if options.retry_limit else None
             concurrency = options.workers or output.concurrency
-            self._dispatchers.append(Dispatcher(output, context, concurrency, retries, backoff))
+            dispatcher = Dispatcher(output, context, concurrency, retries, backoff, self._storage.rejected)
+            self._dispatchers.append(dispatcher)
+            self._storage.add_output(context, options, dispatcher)
         for instance, (one, context) in [(i, made) for i, made in filters if made]:
             match = match_route(instance.options.match, instance.options.match_regex)
             self._filters.append(ActiveFilter(one, match, context))
-        routes = [Route(i.name, i.options.match, i.options.match_regex) for i, _ in outputs]
+        routes = [Route(i.alias, i.options.match, i.options.match_regex) for i, _ in outputs]
         makers = [active for active in (*self._filters, *self._all_processors()) if active.filter.makes_tags]
         router = Router(routes, len(inputs) + len(makers))
         for warning in router.warnings:
             self._log.warning(warning.removeprefix("[engine] "))
         for instance, (one, context) in [(i, made) for i, made in inputs if made]:
             self._add_input(instance, one, context, router)
+        self._storage.open(router)
         names = [running.context.alias for running in self._inputs]
-        accounts = [(i.name, i.alias, d) for (i, _), d in zip(outputs, self._dispatchers, strict=True)]
-        self.ledger = Ledger(self.metrics, names, accounts)
+        self.ledger = Ledger(self.metrics, names, self._dispatchers)
 
     def _make_processors(self, problems: list[Problem]) -> dict[str, list[ActiveFilter]]:
         """By input the filters that its batches alone go through, whatever their tags."""
@@ -155,13 +169,23 @@ class Engine:
     def _all_processors(self) -> list[ActiveFilter]:
         return [active for units in self._processors.values() for active in units]
 
+    def _own_context(self) -> Context:
+        """The seams and the service's options for parts of the engine that are no instances."""
+        return Context(
+            kind="service",
+            name="storage",
+            alias="storage",
+            log=Log("[storage] "),
+            clock=self._clock,
+            disk=self._disk,
+            metrics=self.metrics,
+            service=self._service,
+        )
+
     def _add_input(self, instance: Instance, one: Input, context: Context, router: Router) -> None:
-        limit = self._memory_limit(instance)
-        buffer = MemoryBuffer(context.alias, limit, self._clock, Log(""))
-        for dispatcher in self._dispatchers:
-            dispatcher.attach(context.alias, buffer)
+        buffer = self._storage.buffer_for(context, instance.options, keeps_source=one.keeps_source)
         filters = [*self._processors[instance.name], *self._filters]
-        intake = Intake(context, filters, router, buffer, instance.options.routable)
+        intake = Intake(context, filters, router, buffer, instance.options.routable, self._storage.rejected)
         self._inputs.append(_RunningInput(one, context, buffer, intake, instance.options.storage_type))
 
     def _make(self, instance: Instance, problems: list[Problem]) -> tuple[Any, Context] | None:
@@ -175,7 +199,7 @@ class Engine:
             metrics=self.metrics,
             service=self._service,
             parsers=self._pipeline.parsers,
-            memory_limit=self._memory_limit(instance) // MEMORY_FACTOR if instance.kind == "input" else 0,
+            memory_limit=_room_of(instance) if instance.kind == "input" else 0,
             stop_service=self.request_stop,
         )
         try:
@@ -183,10 +207,6 @@ class Engine:
         except ConfigError as error:
             problems.extend(error.problems)
             return None
-
-    def _memory_limit(self, instance: Instance) -> int:
-        limit = int(instance.options.mem_buf_limit) or DEFAULT_MEMORY_LIMIT
-        return min(limit, READ_AHEAD_LIMIT) if getattr(instance.type, "keeps_source", False) else limit
 
     async def _open_instances(self) -> None:
         problems: list[Problem] = []
@@ -222,6 +242,10 @@ class Engine:
         else:
             self._log.warning(f"service will shutdown in max {grace:g} seconds")
         started = self._clock.monotonic()
+        for dispatcher in self._dispatchers:
+            dispatcher.hurry()
+        if self._is_asked_by_signal:
+            await self._wait_until_quiet(started + abs(grace) / 2)
         self._log.info("pausing all inputs..")
         await asyncio.gather(*(self._stop_input(running) for running in self._inputs))
         await self._hand_out_held()
@@ -229,6 +253,16 @@ class Engine:
             dispatcher.begin_drain()
         left = None if grace < 0 else max(0.0, grace - (self._clock.monotonic() - started))
         await self._end_within(left, dispatching)
+
+    async def _wait_until_quiet(self, until: float) -> None:
+        """Let the inputs go on while they bring records, but not longer than until then."""
+        while not self._end_now.is_set():
+            now = self._clock.monotonic()
+            last = max((running.intake.last_taken_at for running in self._inputs), default=0.0)
+            left = min(last + QUIET_S, until) - now
+            if left <= 0:
+                return
+            await self._clock.wait(self._end_now, left)
 
     async def _stop_input(self, running: _RunningInput) -> None:
         """Let the input hand out what it holds; waits a little for that."""
@@ -285,15 +319,10 @@ class Engine:
     def _tell_start(self) -> None:
         log = Log("")
         log.info(f"[shipper] version={__version__}, pid={os.getpid()}")
-        log.info("[storage] type=memory, positions are saved after delivery")
+        log.info(f"[storage] {self._storage.told()}")
         for running in self._inputs:
             running.context.log.info("initializing")
-            running.context.log.info("storage_strategy='memory' (memory only)")
-            if running.storage_type not in (None, "memory"):
-                running.context.log.warning(
-                    "storage is not available yet, records wait in memory; a tail loses nothing by that",
-                    asked_for=running.storage_type,
-                )
+            running.context.log.info(f"storage_strategy={_STRATEGIES[running.storage_type or 'memory']}")
         grace = self._service.grace
         self._log.info(f"Shutdown Grace Period={grace:g}, Shutdown Input Grace Period={int(grace / 2)}")
 
@@ -302,7 +331,9 @@ class Engine:
         for line in self.ledger.lines():
             self._log.info(f"ledger {line}")
         delivered = sum(account.delivered for account in self.ledger.outputs())
-        self._log.info(f"service has stopped ({held} pending records, {delivered} delivered)")
+        stored = self._storage.held_records()
+        on_disk = f", {stored} of them on disk" if stored else ""
+        self._log.info(f"service has stopped ({held} pending records{on_disk}, {delivered} delivered)")
 
 
 def report(error: ConfigError, log: Log) -> None:
@@ -330,6 +361,12 @@ def run_engine(pipeline: Pipeline) -> int:
 
 def _refuse_reload() -> None:
     Log("[reload] ").warning("hot reloading is not enabled")
+
+
+def _room_of(instance: Instance) -> int:
+    """The bytes of records as read that there is room for in the buffer of an input."""
+    keeps_source = getattr(instance.type, "keeps_source", False)
+    return memory_limit(instance.options, keeps_source=keeps_source).size // MEMORY_FACTOR
 
 
 def _matches_any(tag: str) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from .buffers.base import Buffer
+from .buffers.filesystem.rejected import RejectedStore
 from .context import Context
 from .filters.base import Filter, HoldingFilter
 from .metrics import Counter
@@ -134,9 +135,16 @@ class Intake:
     """
 
     def __init__(
-        self, context: Context, filters: Sequence[ActiveFilter], router: Router, buffer: Buffer, is_routable: bool
+        self,
+        context: Context,
+        filters: Sequence[ActiveFilter],
+        router: Router,
+        buffer: Buffer,
+        is_routable: bool,
+        rejected: RejectedStore | None = None,
     ) -> None:
         self._context = context
+        self._rejected = rejected
         self._filters = tuple(filters)
         self._router = router
         self._buffer = buffer
@@ -148,6 +156,8 @@ class Intake:
         self._added = context.counter("added_records_total")
         self._failures = context.counter("filter_failures_total")
         self._routed: dict[str, Counter] = {}
+        self.last_taken_at = float("-inf")
+        """When the input brought something for the last time."""
         self.has_holders = any(isinstance(f.filter, HoldingFilter) for f in self._filters)
         """Whether a filter may keep records back, so that `run` has something to do."""
         self._holders: dict[tuple[int, ...], _Holder] = {}
@@ -178,6 +188,7 @@ class Intake:
         # From here on nothing waits: the batch is counted and stored as one step.
         self._records.add(records)
         self._bytes.add(size)
+        self.last_taken_at = self._context.clock.monotonic()
         for part in parts:
             self._finish(part)
 
@@ -320,6 +331,8 @@ class Intake:
         self._context.dropped(records, size, FILTER_FAILED)
         name = active.context.alias
         self._context.log.error("records dropped because a filter failed", every=_REMARK_EVERY_S, filter=name)
+        if self._rejected is not None and passage.left is not None:
+            self._rejected.keep(name, FILTER_FAILED, "the log has the error", passage.left.tag, passage.left)
         passage.receipt.settle()
 
     def _store(self, batch: RecordBatch) -> None:

@@ -66,7 +66,7 @@ class OutputAccount(msgspec.Struct, frozen=True):
 class Ledger:
     """Draws up the accounts of the inputs and outputs of an engine."""
 
-    def __init__(self, metrics: Metrics, inputs: Sequence[str], outputs: Sequence[tuple[str, str, Dispatcher]]) -> None:
+    def __init__(self, metrics: Metrics, inputs: Sequence[str], outputs: Sequence[Dispatcher]) -> None:
         self._metrics = metrics
         self._inputs = tuple(inputs)
         self._outputs = tuple(outputs)
@@ -77,7 +77,7 @@ class Ledger:
 
     def outputs(self) -> list[OutputAccount]:
         """The accounts of the outputs as they stand now."""
-        return [self._output(name, alias, dispatcher) for name, alias, dispatcher in self._outputs]
+        return [self._output(dispatcher) for dispatcher in self._outputs]
 
     def lines(self) -> list[str]:
         """One line per account, for the log."""
@@ -96,14 +96,14 @@ class Ledger:
         held = int(self._metrics.value("input_held_records", name=name))
         return InputAccount(name, read, count("added"), count("stored"), count("filtered"), no_route, held, dropped)
 
-    def _output(self, name: str, alias: str, dispatcher: Dispatcher) -> OutputAccount:
-        metrics = self._metrics
+    def _output(self, dispatcher: Dispatcher) -> OutputAccount:
+        metrics, name = self._metrics, dispatcher.name
         return OutputAccount(
-            alias,
+            name,
             metrics.total("routing_records_total", output=name),
-            metrics.total("output_proc_records_total", name=alias),
+            metrics.total("output_proc_records_total", name=name),
             dispatcher.held()[0],
-            metrics.by_label("output_dropped_records_total", "reason", name=alias),
+            metrics.by_label("output_dropped_records_total", "reason", name=name),
         )
 
 

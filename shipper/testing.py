@@ -9,7 +9,7 @@ import heapq
 import itertools
 import os
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 from .buffers.base import BatchLimits, Delivery
 from .clock import Clock
@@ -78,31 +78,52 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-class FaultyDisk(SystemDisk):
-    """The real disk, but the call number `fails_at` (counted from 1 over the named calls) raises an error.
+class DiskCrash(BaseException):
+    """The process ends here, right after a step of its disk; nothing may catch it but the test."""
 
-    To see that an operation survives a failure at every step, repeat it with 1, 2, 3, … until `failed` stays false.
+
+FaultKind = Literal["error", "short", "crash"]
+
+
+class FaultyDisk(SystemDisk):
+    """The real disk, but the call number `fails_at` (counted from 1 over the named calls) goes wrong.
+
+    An `error` raises `OSError` and nothing was done. A `short` one does it first, a write for half of the bytes, and
+    then raises the same. A `crash` does it and raises `DiskCrash`. To see that an operation survives a failure at every
+    step, repeat it with 1, 2, 3, … until `failed` stays false.
     """
 
     def __init__(
-        self, fails_at: int, calls: Iterable[str] = ("pread", "open", "stat", "fstat"), error: int = errno.EIO
+        self,
+        fails_at: int,
+        calls: Iterable[str] = ("pread", "open", "stat", "fstat"),
+        error: int = errno.EIO,
+        kind: FaultKind = "error",
     ) -> None:
         self._left = fails_at
+        self._kind = kind
         self.failed = False
         for name in calls:
-            setattr(self, name, self._failing(getattr(self, name), error))
+            setattr(self, name, self._failing(name, getattr(self, name), error))
 
     def fail_after(self, calls: int) -> None:
         """Let the call fail that comes after so many others, counted from now; 0 is the next one."""
         self._left, self.failed = calls + 1, False
 
-    def _failing(self, call: Callable[..., Any], error: int) -> Callable[..., Any]:
+    def _failing(self, name: str, call: Callable[..., Any], error: int) -> Callable[..., Any]:
         def step(*arguments: Any, **named: Any) -> Any:
             self._left -= 1
-            if self._left == 0:
-                self.failed = True
-                raise OSError(error, os.strerror(error))
-            return call(*arguments, **named)
+            if self._left != 0:
+                return call(*arguments, **named)
+            self.failed = True
+            if self._kind == "short" and name == "write":
+                fd, data = arguments
+                call(fd, data[: len(data) // 2])
+            elif self._kind != "error":
+                call(*arguments, **named)
+            if self._kind == "crash":
+                raise DiskCrash(name)
+            raise OSError(error, os.strerror(error))
 
         return step
 

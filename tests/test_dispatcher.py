@@ -3,13 +3,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
+from shipper.buffers.base import Delivery, Kept
+from shipper.buffers.filesystem import RejectedStore
 from shipper.buffers.memory import MemoryBuffer
+from shipper.disk import SystemDisk
 from shipper.dispatcher import Dispatcher
 from shipper.errors import Rejected, RetryLater
 from shipper.log import Log
+from shipper.metrics import Metrics
 from shipper.retry import Backoff
 from shipper.testing import ManualClock, MemoryOutput, batch_of, context_of, settle
 
@@ -24,12 +31,16 @@ class Bench:
         retries: int | None = None,
         cap: int = 8,
         pick: Callable[[int, int], int] = min,
+        rejected: Path | None = None,
     ) -> None:
         self.clock = ManualClock()
         self.output = output
         self.context = context_of("output", "out.0", self.clock)
         backoff = Backoff(1, cap, pick)
-        self.dispatcher = Dispatcher(output, self.context, concurrency, retries, backoff)
+        store = RejectedStore(str(rejected), 0, self.clock, Log(""), SystemDisk(), Metrics()) if rejected else None
+        if store is not None:
+            store.open()
+        self.dispatcher = Dispatcher(output, self.context, concurrency, retries, backoff, store)
         self.buffer = MemoryBuffer("in.0", 1_000_000, self.clock, Log(""))
         self.dispatcher.attach("in.0", self.buffer)
 
@@ -235,6 +246,93 @@ async def test_a_cancelled_dispatcher_still_owes_what_was_in_flight() -> None:
     assert bench.output.sent == []
 
 
+class KeepingOutput(MemoryOutput):
+    """Keeps every delivery; `kept` are those it has not ended. `flush` ends them all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[Kept] = []
+        self.is_working = False
+
+    async def send(self, delivery: Delivery) -> None:
+        await super().send(delivery)
+        self.kept.append(delivery.keep())
+
+    async def work(self) -> None:
+        self.is_working = True
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.is_working = False
+
+    def flush(self) -> None:
+        while self.kept:
+            self.kept.pop().settle()
+
+
+async def test_what_an_output_keeps_is_held_until_it_says_that_it_is_delivered() -> None:
+    output = KeepingOutput()
+    async with running(Bench(output)) as bench:
+        bench.put("a")
+        await bench.clock.advance(1)
+        bench.put("b")
+        await bench.clock.advance(1)
+        before = (bench.dispatcher.held()[0], bench.count("proc_records_total"), bench.buffer.statistics().records)
+        output.kept[1].settle()
+        output.kept[1].settle()
+        between = (bench.dispatcher.held()[0], bench.count("proc_records_total"))
+        output.kept[0].settle()
+
+        assert output.sent == [["a"], ["b"]]
+        assert before == (2, 0, 0)
+        assert between == (1, 1)
+        assert bench.dispatcher.held() == (0, 0)
+        assert bench.count("proc_records_total") == 2
+
+
+async def test_what_an_output_keeps_may_end_in_a_drop() -> None:
+    output = KeepingOutput()
+    async with running(Bench(output)) as bench:
+        bench.put("a", "b")
+        await bench.clock.advance(1)
+        output.kept[0].drop("refused")
+
+        assert bench.count("proc_records_total") == 0
+        assert bench.count("dropped_records_total", reason="refused") == 2
+        assert bench.dispatcher.held() == (0, 0)
+
+
+async def test_a_delivery_may_be_ended_before_its_send_returns() -> None:
+    class AtOnce(KeepingOutput):
+        async def send(self, delivery: Delivery) -> None:
+            await super().send(delivery)
+            self.flush()
+
+    async with running(Bench(AtOnce())) as bench:
+        bench.put("a")
+        await bench.clock.advance(1)
+
+        assert bench.count("proc_records_total") == 1
+        assert bench.dispatcher.held() == (0, 0)
+
+
+async def test_draining_asks_the_output_to_complete_what_it_keeps_and_ends_its_work() -> None:
+    output = KeepingOutput()
+    bench = Bench(output)
+    task = asyncio.ensure_future(bench.dispatcher.run())
+    bench.put("a")
+    await bench.clock.advance(2)
+    working = output.is_working
+
+    bench.dispatcher.begin_drain()
+    await bench.clock.advance(1)
+
+    assert working
+    assert task.done()
+    assert not output.is_working
+    assert bench.count("proc_records_total") == 1
+
+
 @pytest.mark.parametrize(
     ("failures", "bounds"),
     [
@@ -262,3 +360,90 @@ def test_a_wait_lies_within_its_bounds(pick: Callable[[int, int], int]) -> None:
 def test_a_cap_below_the_base_is_refused() -> None:
     with pytest.raises(ValueError, match=r"scheduler\.cap"):
         Backoff(5, 3)
+
+
+# -- the store of rejected records -------------------------------------------------------------------------------------
+
+
+def kept_in(folder: Path) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(line) for line in (folder / "out.0" / "rejected.jsonl").read_bytes().splitlines()]
+
+
+class RefusingSecond(MemoryOutput):
+    """Refuses the second record of each delivery alone."""
+
+    async def send(self, delivery: Delivery) -> None:
+        (batch,) = delivery.batches
+        refused = [(batch.tag, batch.records[1])]
+        delivery.refuse(1, 2, "bad", lambda: refused, status="400", message="it is bad")
+
+
+async def test_a_record_that_is_refused_alone_is_kept_with_the_words_of_the_destination(tmp_path: Path) -> None:
+    async with running(Bench(RefusingSecond(), rejected=tmp_path)) as bench:
+        bench.put("a", "b", "c", tag="shop")
+        await bench.clock.advance(1)
+
+        (kept,) = kept_in(tmp_path)
+        assert bench.count("proc_records_total") == 2
+        assert (kept["output"], kept["status"], kept["message"]) == ("out.0", "400", "it is bad")
+        assert (kept["tag"], kept["record"]) == ("shop", {"log": "b"})
+
+
+@pytest.mark.parametrize(
+    ("error", "retries", "reason", "words"),
+    [
+        (Rejected("too old"), None, "too old", ""),
+        (RetryLater("busy"), 0, "no_retries", "busy"),
+        (RetryLater("busy"), 1, "retries_exhausted", "busy"),
+    ],
+)
+async def test_a_delivery_that_is_given_up_is_kept(
+    error: Exception, retries: int | None, reason: str, words: str, tmp_path: Path
+) -> None:
+    async with running(Bench(MemoryOutput([error] * 2), retries=retries, rejected=tmp_path)) as bench:
+        bench.put("a", tag="one")
+        bench.put("b", "c", tag="two")
+        await bench.clock.advance(5)
+
+        kept = kept_in(tmp_path)
+        assert bench.count("dropped_records_total", reason=reason) == 3
+        assert [(k["tag"], k["record"]["log"]) for k in kept] == [("one", "a"), ("two", "b"), ("two", "c")]
+        assert {(k["status"], k["message"]) for k in kept} == {(reason, words)}
+
+
+class PartlyTaken(MemoryOutput):
+    """Takes one record and then fails."""
+
+    async def send(self, delivery: Delivery) -> None:
+        delivery.accepted = 1
+        raise Rejected("no more")
+
+
+async def test_of_a_delivery_that_was_taken_in_part_all_is_kept_and_the_doubt_is_told(tmp_path: Path) -> None:
+    async with running(Bench(PartlyTaken(), rejected=tmp_path)) as bench:
+        bench.put("a", "b")
+        await bench.clock.advance(1)
+
+        kept = kept_in(tmp_path)
+        assert (bench.count("proc_records_total"), bench.count("dropped_records_total")) == (1, 1)
+        assert [k["message"] for k in kept] == ["(some of the 2 records may have been delivered)"] * 2
+
+
+# -- a backlog at the stop ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("flushes", "sent"), [(False, [["new"]]), (True, [["new"], ["old"]])])
+async def test_a_backlog_stays_where_it_is_at_a_stop_unless_it_is_to_be_flushed(
+    flushes: bool, sent: list[list[str]]
+) -> None:
+    bench = Bench(MemoryOutput())
+    bench.context.service.storage_backlog_flush_on_shutdown = flushes
+    backlog = MemoryBuffer("old.0", 1_000_000, bench.clock, Log(""))
+    bench.dispatcher.attach("old.0", backlog, is_backlog=True)
+    backlog.put(batch_of("old"), ["out.0"])
+    bench.put("new")
+    bench.dispatcher.begin_drain()
+    async with running(bench):
+        pass
+
+    assert bench.output.sent == sent

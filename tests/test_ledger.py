@@ -65,7 +65,7 @@ def test_what_waits_in_the_buffer_of_an_output_is_held() -> None:
     buffer.put(batch_of("a", "b"), ["out.0"])
     context.metrics.counter("routing_records_total", input="in.0", output="out.0").add(2)
 
-    (account,) = Ledger(context.metrics, [], [("out.0", "out.0", dispatcher)]).outputs()
+    (account,) = Ledger(context.metrics, [], [dispatcher]).outputs()
 
     assert (account.held, account.is_balanced) == (2, True)
 

@@ -12,7 +12,12 @@ import secrets
 from typing import Any
 
 from aiobotocore.config import AioConfig
-from aiobotocore.credentials import AioAssumeRoleCredentialFetcher, AioCredentials, AioRefreshableCredentials
+from aiobotocore.credentials import (
+    AioAssumeRoleCredentialFetcher,
+    AioContainerProvider,
+    AioCredentials,
+    AioRefreshableCredentials,
+)
 from aiobotocore.session import AioSession
 from botocore.exceptions import NoCredentialsError
 from botocore.loaders import Loader, create_loader
@@ -88,7 +93,11 @@ class Credentials(AioCredentials):  # type: ignore[misc]  # aiobotocore has no t
 
     async def _find(self) -> Any:
         session = new_session(self._settings)
-        base = await session.get_credentials()
+        if self._settings.credentials_endpoint:
+            places = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": self._settings.credentials_endpoint}
+            base = await AioContainerProvider(environ=places).load()
+        else:
+            base = await session.get_credentials()
         if base is None:
             raise NoCredentialsError
         return await self._assume_role(session, base) if self._settings.role_arn else base

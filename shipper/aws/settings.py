@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+
+_DENIED = re.compile(
+    "InvalidClientTokenId|AccessDenied|Expired|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|InvalidSecurity"
+    "|TokenRefreshRequired|InvalidSignature|IncompleteSignature|MissingAuthenticationToken|UnrecognizedClientException"
+    "|RequestTimeTooSkewed",
+    re.IGNORECASE,
+)
 
 
 class AwsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where calls go, how long they may take, and who makes them.
 
     `verify` is false for no certificate check, or a file with trusted certificates. `user_agent` ends the User-Agent.
+    With `credentials_endpoint` credentials come from this URL, as a container gets them, and from nowhere else.
     """
 
     region: str
@@ -27,6 +36,7 @@ class AwsSettings(msgspec.Struct, frozen=True, kw_only=True):
     role_arn: str | None = None
     external_id: str | None = None
     sts_endpoint: str | None = None
+    credentials_endpoint: str | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -61,6 +71,13 @@ class NoAnswer(Exception):
 
 class NoCredentials(Exception):
     """There is nothing to sign a call with: no source has credentials, or the one chosen does not give them out."""
+
+
+def is_denied(error: AwsError) -> bool:
+    """Whether the credentials are at fault."""
+    if not 400 <= error.status < 500 or error.status == 429:
+        return False
+    return bool(_DENIED.search(error.code) or _DENIED.search(error.message))
 
 
 def url_of(endpoint: str, port: int | None = None, *, tls: bool = True) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from ..record import RecordBatch
+from ..record import Record, RecordBatch
 
 MEMORY_FACTOR = 3
 """Records in memory weigh about this many times the bytes they had where they were read."""
@@ -25,15 +25,80 @@ class BatchLimits(msgspec.Struct, frozen=True):
     seconds: float = 1.0
 
 
+class Kept:
+    """What an output owes for a delivery that it keeps in a place of its own, until its destination has everything.
+
+    The output ends it once, with `settle` or `drop`. Until then the records count as held and nothing is settled, so a
+    process that dies leaves them owed to their input.
+    """
+
+    __slots__ = ("_on_end", "_reason", "is_ended")
+
+    def __init__(self) -> None:
+        self.is_ended = False
+        self._reason: str | None = None
+        self._on_end: Callable[[str | None], None] | None = None
+
+    def settle(self) -> None:
+        """The destination has everything; a second call does nothing."""
+        self._end(None)
+
+    def drop(self, reason: str) -> None:
+        """The destination will never get it; the records are counted as dropped for this reason."""
+        self._end(reason)
+
+    def when_ended(self, on_end: Callable[[str | None], None]) -> None:
+        """Call this with the reason of a drop, or None, at the end; at once if that has been."""
+        if self.is_ended:
+            on_end(self._reason)
+        else:
+            self._on_end = on_end
+
+    def _end(self, reason: str | None) -> None:
+        if self.is_ended:
+            return
+        self.is_ended, self._reason = True, reason
+        if self._on_end is not None:
+            self._on_end(reason)
+
+
+Which = Callable[[], Iterable[tuple[str, Record]]]
+"""Gives records with their tags; asked only if somebody wants to keep them."""
+
+
+class Refusal(msgspec.Struct):
+    """Records that a destination will never take, why in one word, and what it said."""
+
+    reason: str
+    which: Which
+    status: str = ""
+    message: str = ""
+
+
 class Delivery:
     """Batches of one lane, taken from a buffer and not yet committed, oldest first.
 
     `progress` belongs to the output: whatever it must know to go on where the last attempt stopped. One that sends in
     parts adds to `accepted` the records of each part that was taken, and calls `refuse` for records that the
     destination will never take; both survive a retry, so that the counters are right whatever comes.
+
+    An output that collects for longer than a delivery lasts calls `keep` before its `send` returns: the batches then
+    leave memory, and their receipts stay owed until the output ends what it keeps.
     """
 
-    __slots__ = ("accepted", "attempts", "batches", "lane", "progress", "records", "refused", "size", "started")
+    __slots__ = (
+        "accepted",
+        "attempts",
+        "batches",
+        "kept",
+        "lane",
+        "progress",
+        "records",
+        "refusals",
+        "refused",
+        "size",
+        "started",
+    )
 
     def __init__(self, lane: Hashable, batches: Sequence[RecordBatch], started: float = 0.0) -> None:
         self.lane = lane
@@ -45,12 +110,35 @@ class Delivery:
         self.progress: Any = None
         self.accepted = 0
         self.refused: dict[str, list[int]] = {}
+        self.refusals: list[Refusal] = []
+        self.kept: Kept | None = None
 
-    def refuse(self, records: int, size: int, reason: str) -> None:
-        """Note records (and their bytes) that the destination will never take, by reason."""
+    def keep(self) -> Kept:
+        """Take the delivery over into a place of the output's own; see `Kept`."""
+        if self.kept is None:
+            self.kept = Kept()
+        return self.kept
+
+    def refuse(
+        self,
+        records: int,
+        size: int,
+        reason: str,
+        which: Which | None = None,
+        *,
+        status: str = "",
+        message: str = "",
+    ) -> None:
+        """Note records (and their bytes) that the destination will never take, by reason.
+
+        `which` finds the records themselves, for the store of rejected records; `status` and `message` are what the
+        destination answered. Without `which` they are counted, and cannot be kept.
+        """
         sums = self.refused.setdefault(reason, [0, 0])
         sums[0] += records
         sums[1] += size
+        if which is not None:
+            self.refusals.append(Refusal(reason, which, status, message))
 
     @property
     def refused_records(self) -> int:
@@ -61,12 +149,14 @@ class Delivery:
 
 
 class BufferStatistics(msgspec.Struct, frozen=True):
-    """What a buffer holds: batches, records, bytes as read, and whether it is full."""
+    """What a buffer holds: batches, records, bytes as read; whether an input waits for room; bytes here and on disk."""
 
     batches: int
     records: int
     size: int
     is_full: bool
+    memory: int = 0
+    stored: int = 0
 
 
 class Buffer(ABC):
@@ -102,6 +192,12 @@ class Reader(ABC):
     @abstractmethod
     def commit(self, delivery: Delivery) -> None:
         """The delivery is done: settle its batches for this reader."""
+
+    def keep(self, delivery: Delivery) -> None:
+        """The output has taken the delivery over: free its memory and its lane; `commit` comes later, in any order.
+
+        A reader whose memory is bounded without this need not do anything; its lane then waits for the commit.
+        """
 
     @abstractmethod
     def give_back(self, delivery: Delivery) -> None:

@@ -101,9 +101,9 @@ class StorageOptions(AdminOptions):
     storage_sync: Annotated[
         Literal["normal", "full"], opt("What makes a batch durable: that it is written, or that it is on the disk.")
     ] = field(default="normal", name="storage.sync")
-    storage_checksum: Annotated[bool, opt("Accepted; stored records always have a checksum.")] = field(
-        default=False, name="storage.checksum"
-    )
+    storage_checksum: Annotated[
+        bool, opt("Check the checksums of chunk files that Fluent Bit has left; ours are always checked.")
+    ] = field(default=False, name="storage.checksum")
     storage_metrics: Annotated[bool, opt("Serve the numbers of the storage.")] = field(
         default=True, name="storage.metrics"
     )
@@ -119,6 +119,9 @@ class StorageOptions(AdminOptions):
     storage_delete_irrecoverable_chunks: Annotated[bool, opt("Delete stored files that cannot be read.")] = field(
         default=False, name="storage.delete_irrecoverable_chunks"
     )
+    storage_free_space_floor: Annotated[
+        ByteSize, opt("Inputs with filesystem storage pause when less than this is free; 0 for no floor.")
+    ] = field(default=ByteSize(10_000_000), name="storage.free_space_floor")
     storage_trim_files: Annotated[bool, opt("Accepted; stored files have the length of their data.")] = field(
         default=False, name="storage.trim_files"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import msgspec
 from msgspec import field
@@ -60,6 +60,10 @@ class OutputOptions(Options):
     total_limit_size: Annotated[ByteSize, opt("Most bytes that may wait on disk for this output.", core=True)] = field(
         default=ByteSize(0), name="storage.total_limit_size"
     )
+    on_full: Annotated[
+        Literal["drop_oldest", "pause"],
+        opt("At storage.total_limit_size: drop the oldest records, or let the inputs wait.", core=True),
+    ] = field(default="drop_oldest", name="storage.on_full")
 
 
 class NetworkOptions(OutputOptions):
@@ -176,6 +180,15 @@ class Output(ABC):
         `delivery.progress`, and what is sent again is sent byte for byte. Records that the destination refuses
         alone are noted with `delivery.refuse` and the rest goes through.
         """
+
+    async def work(self) -> None:
+        """What the output does beside its deliveries, until cancelled; for outputs that keep them (`Delivery.keep`).
+
+        It may also return. A failure restarts it together with the delivering.
+        """
+
+    def flush(self) -> None:
+        """The service stops and nothing more is waiting: complete what is kept, at once; may be called again."""
 
     async def close(self) -> None:
         """Release everything."""

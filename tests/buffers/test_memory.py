@@ -220,7 +220,7 @@ async def test_pauses_in_quick_succession_are_told_once_and_one_that_lasts_is_to
 
     assert told_at_first == [
         "[input] test.0 paused (mem buf overlimit - event of size 33B exceeded limit 97B to 130B), "
-        "waits_for=out.0:1, remedy=see to that output, or raise Mem_Buf_Limit"
+        "waits_for=out.0:1, limit=Mem_Buf_Limit, remedy=see to that output, or raise Mem_Buf_Limit"
     ]
     assert len([m for m in caplog.messages if "paused" in m]) == 2
 
@@ -236,3 +236,49 @@ def test_an_output_that_cannot_name_a_lane_leaves_nothing_behind() -> None:
     with pytest.raises(ZeroDivisionError):
         buffer.put(batch_of("0123456789"), ["out.0", "broken"])
     assert (healthy.held(), buffer.weight, healthy.take(0.0)) == ((0, 0), 0, None)
+
+
+def test_what_is_kept_leaves_memory_and_its_lane_goes_on_while_the_receipt_stays_owed() -> None:
+    buffer = buffer_with()
+    reader = reader_of(buffer)
+    first, second = Receipt(), Receipt()
+    buffer.put(batch_of("0123456789", receipt=first), ["out.0"])
+    buffer.put(batch_of("abcdefghij", receipt=second), ["out.0"])
+    kept = reader.take(0.0)
+    assert kept is not None
+    reader.keep(kept)
+    weight, held = buffer.weight, reader.held()
+    following = reader.take(0.0)
+    assert following is not None
+    reader.commit(following)
+    settled_before = (first.is_settled, second.is_settled)
+    reader.commit(kept)
+
+    assert weight == weight_of(batch_of("abcdefghij"))
+    assert held == (2, 22)
+    assert kept.batches == ()
+    assert settled_before == (False, True)
+    assert first.is_settled
+    assert reader.held() == (0, 0)
+    assert buffer.statistics().batches == 0
+
+
+def test_what_one_reader_keeps_stays_in_memory_for_the_others() -> None:
+    buffer = buffer_with()
+    keeper, other = reader_of(buffer, "out.0"), reader_of(buffer, "out.1")
+    receipt = Receipt()
+    buffer.put(batch_of("0123456789", receipt=receipt), ["out.0", "out.1"])
+    kept = keeper.take(0.0)
+    assert kept is not None
+    keeper.keep(kept)
+    taken = other.take(0.0)
+    assert taken is not None
+    lines = lines_of(taken.batches[0])
+    keeper.commit(kept)
+    before = (receipt.is_settled, buffer.statistics().batches)
+    other.commit(taken)
+
+    assert lines == ["0123456789"]
+    assert before == (False, 1)
+    assert receipt.is_settled
+    assert buffer.statistics().batches == 0

@@ -6,6 +6,9 @@ A new buffer is one more entry of `KINDS`.
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Literal
@@ -17,11 +20,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from shipper.buffers.base import BatchLimits, Buffer, Delivery, Reader
+from shipper.buffers.filesystem import FilesystemBuffer, StorageSettings
 from shipper.buffers.memory import MemoryBuffer
 from shipper.clock import Clock, SystemClock
 from shipper.log import Log
+from shipper.metrics import Metrics
 from shipper.record import Receipt, RecordBatch
 from shipper.testing import ManualClock, batch_of, lines_of, settle
+from tests.buffers.filesystem.disks import ProcessDisk
 
 LIMITS = BatchLimits(size=12, records=4, seconds=1.0)
 OUTPUTS = ("one", "two")
@@ -39,7 +45,25 @@ def _memory(clock: Clock, limit: int) -> Buffer:
     return MemoryBuffer("in.0", limit, clock, Log(""))
 
 
-KINDS = [BufferKind("memory", _memory, "when delivered")]
+def _filesystem(clock: Clock, limit: int) -> Buffer:
+    folder = tempfile.mkdtemp(prefix="shipper-test-")
+    settings = StorageSettings(path=folder, memory=limit, segment_size=1000)
+    disk = ProcessDisk()
+    buffer = FilesystemBuffer("in.0", settings, clock, Log(""), disk, Metrics(), _nothing_is_skipped)
+    buffer.open()
+    weakref.finalize(buffer, disk.end)
+    weakref.finalize(buffer, shutil.rmtree, folder)
+    return buffer
+
+
+def _nothing_is_skipped(output: str, records: int, size: int, reason: str) -> None:
+    raise AssertionError(f"{records} records are lost for {output}: {reason}")
+
+
+KINDS = [
+    BufferKind("memory", _memory, "when delivered"),
+    BufferKind("filesystem", _filesystem, "when stored"),
+]
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
@@ -304,7 +328,11 @@ class MemoryBufferModel(BufferModel):
     kind = KINDS[0]
 
 
-MODELS = [MemoryBufferModel]
+class FilesystemBufferModel(BufferModel):
+    kind = KINDS[1]
+
+
+MODELS = [MemoryBufferModel, FilesystemBufferModel]
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -59,8 +59,9 @@ def kill_at_random(world: World, kills: int, rng: random.Random, down_s: float =
         world.start_shipper()
 
 
-def test_nothing_is_lost_when_it_is_killed_while_files_rotate(tmp_path: Path, seed: int) -> None:
-    with World(tmp_path) as world:
+@pytest.mark.parametrize("storage", ["memory", "filesystem"])
+def test_nothing_is_lost_when_it_is_killed_while_files_rotate(tmp_path: Path, seed: int, storage: str) -> None:
+    with World(tmp_path, storage=storage) as world:
         world.start(*lines_at(8000, seed, rotate_bytes=400_000))
         kill_at_random(world, 2, random.Random(seed), down_s=1)
         world.finish()
@@ -86,9 +87,10 @@ def test_nothing_is_lost_when_files_rotate_while_it_is_down(tmp_path: Path, seed
         assert verdict.is_clean, str(verdict)
 
 
-def test_nothing_is_lost_or_repeated_when_it_is_restarted_with_sigterm(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("storage", ["memory", "filesystem"])
+def test_nothing_is_lost_or_repeated_when_it_is_restarted_with_sigterm(tmp_path: Path, seed: int, storage: str) -> None:
     rng = random.Random(seed)
-    with World(tmp_path) as world:
+    with World(tmp_path, storage=storage) as world:
         world.start(*lines_at(4000, seed))
         for _ in range(2):
             world.wait_for_a_put()
@@ -103,8 +105,11 @@ def test_nothing_is_lost_or_repeated_when_it_is_restarted_with_sigterm(tmp_path:
         assert verdict.duplicates == 0, str(verdict)
 
 
-def test_nothing_is_lost_or_unduly_repeated_when_the_destination_misbehaves(tmp_path: Path, seed: int) -> None:
-    with World(tmp_path, each_misbehaviour_once()) as world:
+@pytest.mark.parametrize("storage", ["memory", "filesystem"])
+def test_nothing_is_lost_or_unduly_repeated_when_the_destination_misbehaves(
+    tmp_path: Path, seed: int, storage: str
+) -> None:
+    with World(tmp_path, each_misbehaviour_once(), storage) as world:
         world.start(*lines_at(2000, seed))
         time.sleep(6.5)
         world.finish()
@@ -140,8 +145,11 @@ def test_nothing_is_lost_when_the_destination_is_away_for_a_minute(tmp_path: Pat
 @pytest.mark.soak
 @pytest.mark.parametrize("healthy", [True, False], ids=["healthy sink", "misbehaving sink"])
 @pytest.mark.parametrize("way", WAYS)
-def test_nothing_is_lost_when_it_is_killed_twenty_times(tmp_path: Path, seed: int, way: str, healthy: bool) -> None:
-    with World(tmp_path, () if healthy else random_windows(seed, 60)) as world:
+@pytest.mark.parametrize("storage", ["memory", "filesystem"])
+def test_nothing_is_lost_when_it_is_killed_twenty_times(
+    tmp_path: Path, seed: int, way: str, healthy: bool, storage: str
+) -> None:
+    with World(tmp_path, () if healthy else random_windows(seed, 60), storage) as world:
         world.start(*lines_at(4000, seed, way=way))
         kill_at_random(world, 20, random.Random(seed))
         world.finish()

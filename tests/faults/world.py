@@ -31,10 +31,10 @@ class World:
     """Starts, kills and ends the processes; a context manager that leaves none behind.
 
     The order of a test: `start`, any number of `kill` or `terminate` with `start_shipper` after them, `finish`,
-    `verdict`.
+    `verdict`. With `storage` filesystem the input stores what it reads.
     """
 
-    def __init__(self, folder: Path, windows: Sequence[Window] = ()) -> None:
+    def __init__(self, folder: Path, windows: Sequence[Window] = (), storage: str = "memory") -> None:
         self.folder = folder
         self.kills: list[float] = []
         self._logs = folder / "logs"
@@ -44,9 +44,9 @@ class World:
         self._windows = windows
         self._puts_at_start = 0
         variables = {"LOGS": str(self._logs), "STATE": str(self._state), "SINK_PORT": str(self._port)}
-        self._shipper = ShipperProcess(
-            Path(__file__).with_name("shipper.conf"), folder / "shipper.log", {**_CREDENTIALS, **variables}
-        )
+        configuration = folder / "shipper.conf"
+        configuration.write_text(_configuration(storage))
+        self._shipper = ShipperProcess(configuration, folder / "shipper.log", {**_CREDENTIALS, **variables})
         # The other processes, while they run.
         self._sink: subprocess.Popen[bytes] | None = None
         self._generator: subprocess.Popen[bytes] | None = None
@@ -140,3 +140,11 @@ class World:
 
     def _python(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-m", module, *arguments], cwd=REPOSITORY, stdin=subprocess.DEVNULL)
+
+
+def _configuration(storage: str) -> str:
+    text = Path(__file__).with_name("shipper.conf").read_text()
+    if storage == "memory":
+        return text
+    text = text.replace("[SERVICE]\n", "[SERVICE]\n    storage.path     ${STATE}/storage\n")
+    return text.replace("    name             tail\n", f"    name             tail\n    storage.type     {storage}\n")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from ...aws.settings import Answer, AwsError, NoAnswer, NoCredentials
+from ...aws.settings import Answer, AwsError, NoAnswer, NoCredentials, is_denied
 from ...clock import Clock
 from ...errors import RetryLater
 from ...log import Log
-from .verdicts import is_denied
 
 _FORGET_CREDENTIALS_S = 60.0
 _DISPENSABLE = ("CreateLogStream", "PutRetentionPolicy")

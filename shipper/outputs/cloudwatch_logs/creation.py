@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
+from collections.abc import Mapping
 
 import msgspec
 
@@ -22,11 +23,13 @@ _RETENTION_RETRY_S = 60.0
 
 
 class GroupOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the configuration says about groups."""
+    """What the configuration says about groups, and whether their streams are created."""
 
     create: bool = False
+    create_streams: bool = True
     storage_class: str | None = None
     retention_days: int = 0
+    tags: Mapping[str, str] = {}
 
 
 class _GroupState:
@@ -59,6 +62,8 @@ class Creator:
 
         Raises `StreamBlocked` if the group is missing, `RetryLater` for any other trouble.
         """
+        if not self._options.create_streams:
+            return  # sending to it will tell whether it is there
         self._log.info(f"Creating log stream {stream.name} in log group {stream.group}")
         try:
             is_there = await self._create_stream(stream)
@@ -123,6 +128,8 @@ class Creator:
         self._log.info(f"Creating log group {group}")
         # The blank is Fluent Bit's, so that both write the same bytes.
         chosen = b', "logGroupClass":%b' % _text(storage_class) if storage_class else b""
+        if self._options.tags:
+            chosen += b',"tags":%b' % json.dumps(dict(self._options.tags)).encode()
         try:
             await self._calls.make("CreateLogGroup", b'{"logGroupName":%b%b}' % (_text(group), chosen), group)
         except AwsError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from ...aws.settings import Answer, AwsError
 from ...buffers.base import Delivery
@@ -16,6 +17,7 @@ from ...errors import RetryLater
 from ...log import Log
 from .calls import Calls, StreamBlocked
 from .creation import Creator
+from .refused import Finder
 from .requests import EVENT_LIMIT, EVENT_OVERHEAD, Cut, Request, Stream, halves, remade
 from .verdicts import Verdict, event_limit_in, verdict_on
 
@@ -42,11 +44,12 @@ class _StreamState:
 class Destination:
     """All streams of one output. `event_limit` is the most an event may weigh here, as far as is known."""
 
-    def __init__(self, calls: Calls, creator: Creator, log: Log, headers: Mapping[str, str]) -> None:
+    def __init__(self, calls: Calls, creator: Creator, log: Log, headers: Mapping[str, str], find: Finder) -> None:
         self._calls = calls
         self._creator = creator
         self._log = log
         self._headers = headers
+        self._find = find
         self._streams: dict[Stream, _StreamState] = {}
         self.event_limit = EVENT_LIMIT
 
@@ -168,13 +171,18 @@ class Destination:
         if state.takes_token:
             state.token = answer.body.get("nextSequenceToken")
         rejected = rejections(answer, request.events)
-        for reason, events in rejected.items():
-            delivery.refuse(events, request.size * events // request.events, reason)
+        for reason, picked in rejected.items():
+            events = len(picked)
+            which = partial(self._find, delivery.batches, request, picked)
+            size = request.size * events // request.events
+            delivery.refuse(events, size, reason, which, status="200", message="rejectedLogEventsInfo: " + reason)
             self._log.error("log events rejected", group=stream.group, stream=stream.name, events=events, reason=reason)
-        delivery.accepted += request.events - sum(rejected.values())
+        delivery.accepted += request.events - sum(map(len, rejected.values()))
 
     def _refuse(self, delivery: Delivery, request: Request, stream: Stream, error: AwsError) -> None:
-        delivery.refuse(request.events, request.size, "refused_by_destination")
+        which = partial(self._find, delivery.batches, request, range(request.events))
+        reason = "refused_by_destination"
+        delivery.refuse(request.events, request.size, reason, which, status=str(error.status), message=str(error))
         self._log.error("log event refused", group=stream.group, stream=stream.name, reason=error)
 
     def _state(self, stream: Stream) -> _StreamState:
@@ -187,16 +195,15 @@ class Destination:
         return state
 
 
-def rejections(answer: Answer, events: int) -> dict[str, int]:
-    """How many events of an accepted request were rejected, by reason.
+def rejections(answer: Answer, events: int) -> dict[str, range]:
+    """Which events of an accepted request were rejected, by reason.
 
     The head of the request up to an exclusive index is too old or expired, the tail from an index on is too new.
     """
     info = answer.body.get("rejectedLogEventsInfo") or {}
     expired = min(info.get("expiredLogEventEndIndex") or 0, events)
-    too_old = max(min(info.get("tooOldLogEventEndIndex") or 0, events) - expired, 0)
+    head = max(min(info.get("tooOldLogEventEndIndex") or 0, events), expired)
     too_new_start = info.get("tooNewLogEventStartIndex")
-    head = expired + too_old
-    too_new = events - max(too_new_start, head) if too_new_start is not None and too_new_start < events else 0
-    found = {"expired": expired, "too_old": too_old, "too_new": max(too_new, 0)}
-    return {reason: count for reason, count in found.items() if count}
+    tail = max(too_new_start, head) if too_new_start is not None else events
+    found = {"expired": range(expired), "too_old": range(expired, head), "too_new": range(min(tail, events), events)}
+    return {reason: picked for reason, picked in found.items() if picked}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from ...aws.settings import AwsSettings, url_of
-from ...buffers.base import BatchLimits, Delivery
+from ...buffers.base import BatchLimits, Delivery, Which
 from ...codecs.json_lines import JsonEncoder
 from ...codecs.template import Template
 from ...config.options import opt
@@ -21,6 +22,7 @@ from .creation import Creator, GroupOptions
 from .destination import Destination, Progress
 from .emf import MetricFormat, parse_dimensions
 from .events import EventMaker, StreamNames, is_group_name, stream_name
+from .refused import find_refused, find_without_event
 from .requests import Cut, requests_of
 
 if TYPE_CHECKING:
@@ -135,6 +137,14 @@ class CloudwatchLogsOptions(NetworkOptions, kw_only=True):
         """Where to send to instead of the region's own endpoint."""
         return url_of(self.endpoint, self.port, tls=self.tls) if self.endpoint else None
 
+    def group_options(self) -> GroupOptions:
+        """The part of the options that says what may be created."""
+        return GroupOptions(
+            create=self.auto_create_group,
+            storage_class=self.log_group_class,
+            retention_days=self.log_retention_days,
+        )
+
     def aws_settings(self) -> AwsSettings:
         """The part of the options that the AWS client is made with."""
         return AwsSettings(
@@ -200,13 +210,10 @@ class CloudwatchLogsOutput(Output):
         self._client = AwsClient("logs", options.aws_settings())
         await self._client.open()
         calls = Calls(self._client, self._clock, self._log, resend_at_once=options.auto_retry_requests.is_on)
-        groups = GroupOptions(
-            create=options.auto_create_group,
-            storage_class=options.log_group_class,
-            retention_days=options.log_retention_days,
-        )
+        groups = options.group_options()
         headers = {"x-amzn-logs-format": options.log_format} if options.log_format else {}
-        self._destination = Destination(calls, Creator(calls, groups, self._clock, self._log), self._log, headers)
+        creator = Creator(calls, groups, self._clock, self._log)
+        self._destination = Destination(calls, creator, self._log, headers, partial(find_refused, self._events))
 
     async def send(self, delivery: Delivery) -> None:
         """Deliver and wait for all answers; after a `RetryLater` what was not accepted goes out again, unchanged."""
@@ -224,9 +231,12 @@ class CloudwatchLogsOutput(Output):
         prepared = self._events.prepare(delivery.batches)
         if missing := prepared.missing_log_key:
             self._log.error(f"Could not find log_key '{self._options.log_key}' in record", every=60, records=missing)
+        # Which of the two it was is not told apart record by record; that matters to nobody who looks at them.
+        which: Which | None = partial(find_without_event, self._events, delivery.batches)
         for records, reason in ((prepared.missing_log_key, "missing_log_key"), (prepared.empty, "empty_message")):
             if records:
-                delivery.refuse(records, delivery.size * records // delivery.records, reason)
+                delivery.refuse(records, delivery.size * records // delivery.records, reason, which)
+                which = None
         cut = Cut()
         limit = destination.event_limit
         progress = {s: deque(requests_of(s, e, limit, cut)) for s, e in prepared.streams.items()}

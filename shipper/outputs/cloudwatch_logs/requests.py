@@ -188,6 +188,12 @@ def halves(request: Request) -> list[Request]:
     return [_request(head, events, 0, middle), _request(head, events, middle, len(events))]
 
 
+def events_in(request: Request) -> tuple[list[int], list[str]]:
+    """The times and messages of a request, in its order."""
+    _, events = _taken_apart(request)
+    return events.times, events.messages
+
+
 def _taken_apart(request: Request) -> tuple[Stream, Events]:
     # Requests are taken apart only after a refusal; keeping the columns of all of them would cost their memory twice.
     body = msgspec.json.decode(request.body, type=_SentBody)

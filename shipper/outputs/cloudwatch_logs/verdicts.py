@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
-from ...aws.settings import AwsError
+from ...aws.settings import AwsError, is_denied
 from .requests import OLD_EVENT_LIMIT
 
 
@@ -37,12 +37,6 @@ class Verdict(Enum):
     """The credentials are wrong or not enough; hold everything until they are mended."""
 
 
-_DENIED = re.compile(
-    "InvalidClientTokenId|AccessDenied|Expired|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|InvalidSecurity"
-    "|TokenRefreshRequired|InvalidSignature|IncompleteSignature|MissingAuthenticationToken|UnrecognizedClientException"
-    "|RequestTimeTooSkewed",
-    re.IGNORECASE,
-)
 _BY_CODE = {
     "ResourceNotFoundException": Verdict.NO_STREAM,
     "InvalidSequenceTokenException": Verdict.NEW_TOKEN,
@@ -66,13 +60,6 @@ def verdict_on(error: AwsError) -> Verdict:
         # A name that is refused would be refused for every event: that is no matter of single events.
         return Verdict.LATER if _NAMES.search(error.message) else Verdict.REFUSED
     return Verdict.DENIED if is_denied(error) else Verdict.LATER
-
-
-def is_denied(error: AwsError) -> bool:
-    """Whether the credentials are at fault."""
-    if not 400 <= error.status < 500 or error.status == 429:
-        return False
-    return bool(_DENIED.search(error.code) or _DENIED.search(error.message))
 
 
 def event_limit_in(message: str) -> int:

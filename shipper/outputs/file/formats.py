@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Literal
-
-import msgspec
+from typing import Literal
 
 from ...codecs import msgpack_text
 from ...codecs.json_lines import JsonEncoder, as_json_lines
+from ...codecs.msgpack_events import encode_events
 from ...record import Body, Content, Record
 
 FileFormat = Literal["out_file", "plain", "csv", "ltsv", "template", "msgpack"]
@@ -85,14 +84,7 @@ def template_encoder(template: str) -> LineEncoder:
 
 def msgpack_encoder() -> LineEncoder:
     """The events as Fluent Bit passes them on: `[[time, metadata], body]` in MessagePack."""
-    encode_event = msgspec.msgpack.Encoder().encode
-
-    def encode(tag: str, content: Content) -> bytes:
-        return b"".join(
-            [encode_event([[_event_time(r.time_ns), r.metadata or {}], _unspliced(r.body)]) for r in content.records()]
-        )
-
-    return encode
+    return lambda tag, content: b"".join(encode_events(content))
 
 
 def _by_line(line: Callable[[Record], str]) -> LineEncoder:
@@ -107,24 +99,6 @@ def _filled(place: re.Match[str], body: Body, time_ns: int) -> str:
         return place[0]
     value = body[key]
     return value if isinstance(value, str) else msgpack_text.render(value)
-
-
-def _event_time(time_ns: int) -> msgspec.msgpack.Ext:
-    seconds, rest = divmod(time_ns, _SECOND)
-    return msgspec.msgpack.Ext(0, (seconds & 0xFFFFFFFF).to_bytes(4) + rest.to_bytes(4))
-
-
-def _unspliced(value: Any) -> Any:
-    """The value without JSON that was encoded ahead, and without text that is no Unicode."""
-    if isinstance(value, msgspec.Raw):
-        return msgspec.json.decode(value)
-    if isinstance(value, str):
-        return value if value.isascii() else msgpack_text.encode(value).decode("utf-8", "replace")
-    if isinstance(value, dict):
-        return {_unspliced(k): _unspliced(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_unspliced(v) for v in value]
-    return value
 
 
 __all__ = [

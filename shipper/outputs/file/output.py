@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -139,7 +140,9 @@ class FileOutput(Output):
                 yield target.path, content
                 continue
             self._context.log.error("records have no file to go to", every=60, reason=target.refusal)
-            delivery.refuse(len(content), batch.size * len(content) // len(batch), target.refusal)
+            records = [(batch.tag, record) for record in content.records()]
+            size = batch.size * len(content) // len(batch)
+            delivery.refuse(len(content), size, target.refusal, partial(list, records))
 
     async def _make_room(self, piece: _Piece) -> None:
         """Set the file aside if it is full; not between two parts of a piece, which may be parts of a line."""

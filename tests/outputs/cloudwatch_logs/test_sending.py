@@ -52,6 +52,11 @@ def three_days() -> Delivery:
     return delivery_of(timed((T, "a"), (T + DAY_S, "b"), (T + 2 * DAY_S, "c")))
 
 
+def refusals_of(delivery: Delivery) -> list[tuple[str, list[Any]]]:
+    """Status and texts of what was refused."""
+    return [(r.status, [record.body["log"] for _, record in r.which()]) for r in delivery.refusals]
+
+
 async def test_stream_is_created_before_the_first_events(scripted_aws: ScriptedAws) -> None:
     delivery = delivery_of(timed((T, "a"), (T, "b")))
     async with opened(scripted_aws.url, log_format="json/emf", extra_user_agent="container-insights") as output:
@@ -331,6 +336,8 @@ async def test_a_refused_event_is_found_by_halving_and_dropped_alone(scripted_aw
     assert asked == ["01234567", "0123", "4567", "45", "4", "5", "67"]
     assert delivery.accepted == 7
     assert delivery.refused == {"refused_by_destination": [1, 1]}
+    assert refusals_of(delivery) == [("400", ["5"])]
+    assert "Log event is bad" in delivery.refusals[0].message
 
 
 async def test_events_too_large_for_the_destination_are_cut_to_its_limit(scripted_aws: ScriptedAws) -> None:
@@ -377,6 +384,7 @@ async def test_rejected_events_of_an_accepted_request_are_counted_by_kind(
 
     assert {reason: records for reason, (records, _) in delivery.refused.items()} == refused_records
     assert delivery.accepted + delivery.refused_records == 5
+    assert [len(texts) for _, texts in refusals_of(delivery)] == list(refused_records.values())
     assert caplog.text.count("log events rejected, group=/my/group, stream=s") == len(refused_records)
 
 
@@ -421,6 +429,7 @@ async def test_records_that_make_no_event_are_counted_once(scripted_aws: Scripte
 
     assert delivery.refused == {"missing_log_key": [1, 100], "empty_message": [1, 100]}
     assert delivery.accepted == 1
+    assert [record.body for _, record in delivery.refusals[0].which()] == [{"other": 1}, {"log": ""}]
 
 
 async def test_cancelled_request_is_still_owed(scripted_aws: ScriptedAws) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shipper.aws.settings import AwsError
-from shipper.outputs.cloudwatch_logs.verdicts import Verdict, event_limit_in, is_denied, verdict_on
+from shipper.aws.settings import AwsError, is_denied
+from shipper.outputs.cloudwatch_logs.verdicts import Verdict, event_limit_in, verdict_on
 
 
 @pytest.mark.parametrize(

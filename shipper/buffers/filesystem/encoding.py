@@ -1,0 +1,265 @@
+"""The records of a batch as bytes, and back, without a step of Python per record where that can be done.
+
+Times are an array of 64-bit integers. Bodies are JSON lines if the content has a short way to them, because outputs
+want just that and take the bytes as they were stored, and if they have encoded JSON in them, which is spliced in as it
+is. Otherwise they are MessagePack, which keeps every type. What MessagePack
+has no form for stands in extension types of our own: text that is no Unicode, large integers, maps with such keys, and
+foreign extensions that have one of our codes. Metadata, where there is any, is one more MessagePack list.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Sequence
+from enum import IntEnum
+from itertools import chain
+from struct import Struct
+from typing import Any
+
+import msgspec
+from msgspec.msgpack import Ext
+
+from ...record import Body, Content, Record
+
+
+class Form(IntEnum):
+    """How a payload is to be read."""
+
+    JSON_LINES = 1
+    MSGPACK = 2
+    MSGPACK_WITH_METADATA = 3
+    JSON = 4
+    """JSON lines as they are here; outputs may spell some numbers in another way and do not get them as they are."""
+    SEAL = 255
+    """Not records, but the sums of a segment."""
+
+
+_NO_TEXT, _LARGE_INTEGER, _FOREIGN, _PAIRS = 96, 97, 98, 99
+_OWN_CODES = (_NO_TEXT, _LARGE_INTEGER, _FOREIGN, _PAIRS)
+_DEEPEST = 200
+_TIMES = "q"
+_LENGTH = Struct("<I")
+
+_PLAIN = frozenset({str, int, float, bool, type(None), bytes})
+_CONTAINERS = frozenset({dict, list})
+_JSON = frozenset({str, int, bool, type(None), msgspec.Raw}) | _CONTAINERS
+"""What JSON has one spelling for."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
+_decode_lines = msgspec.json.Decoder().decode_lines
+_decode_raw = msgspec.json.decode
+
+
+class Payload(msgspec.Struct):
+    """A batch as it is stored: the parts one after the other, and the same records as content for reading."""
+
+    form: Form
+    parts: tuple[bytes, ...]
+    content: Content
+
+
+class StoredLines:
+    """Content that was stored as JSON lines; with `is_for_outputs` they are what outputs write."""
+
+    __slots__ = ("_is_for_outputs", "_lines", "_times")
+
+    has_metadata = False
+
+    def __init__(self, times: Sequence[int], lines: bytes, *, is_for_outputs: bool = True) -> None:
+        self._times = times
+        self._lines = lines
+        self._is_for_outputs = is_for_outputs
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def records(self) -> list[Record]:
+        return [Record(t, body) for t, body in zip(self._times, self.bodies(), strict=True)]
+
+    def times_ns(self) -> Sequence[int]:
+        return self._times
+
+    def bodies(self) -> list[Body]:
+        return _decode_lines(self._lines)
+
+    def json_lines(self) -> bytes | None:
+        return self._lines if self._is_for_outputs else None
+
+
+class StoredBodies:
+    """Content that was stored as MessagePack; it is decoded when somebody looks."""
+
+    __slots__ = ("_bodies", "_metadata", "_times")
+
+    def __init__(self, times: Sequence[int], bodies: bytes, metadata: bytes | None) -> None:
+        self._times = times
+        self._bodies = bodies
+        self._metadata = metadata
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    @property
+    def has_metadata(self) -> bool:
+        return self._metadata is not None
+
+    def records(self) -> list[Record]:
+        if self._metadata is None:
+            return [Record(t, body) for t, body in zip(self._times, self.bodies(), strict=True)]
+        metadata = _decode(self._metadata)
+        return [Record(t, b, m) for t, b, m in zip(self._times, self.bodies(), metadata, strict=True)]
+
+    def times_ns(self) -> Sequence[int]:
+        return self._times
+
+    def bodies(self) -> list[Body]:
+        found: list[Body] = _decode(self._bodies)
+        return found
+
+    def json_lines(self) -> None:
+        return None
+
+
+def encode_content(content: Content) -> Payload:
+    """The bytes of a batch's records; never refuses a record, whatever is in it."""
+    if content.has_metadata:
+        records = content.records()
+        bodies = _encode_values([r.body for r in records])
+        metadata = _encode_values([r.metadata for r in records])
+        times = _pack_times(content.times_ns())
+        return Payload(Form.MSGPACK_WITH_METADATA, (times, _LENGTH.pack(len(bodies)), bodies, metadata), content)
+    lines = content.json_lines()
+    if lines is not None:
+        return _as_lines(content, lines)
+    values = content.bodies()
+    kinds = _kinds_in(values)
+    if msgspec.Raw in kinds and kinds <= _JSON | {float} and (lines := _lines_of(values)) is not None:
+        if kinds <= _JSON:
+            return _as_lines(content, lines)
+        return Payload(Form.JSON, (_pack_times(content.times_ns()), lines), content)
+    return Payload(Form.MSGPACK, (_pack_times(content.times_ns()), _encode_values(values, kinds)), content)
+
+
+def decode_content(form: int, records: int, payload: bytes) -> Content:
+    """The content of a payload whose checksum was right; raises `ValueError` if it still cannot be one."""
+    end = records * 8
+    times = _unpack_times(payload[:end])
+    if len(times) != records:
+        raise ValueError("the payload is shorter than its times")
+    if form in (Form.JSON_LINES, Form.JSON):
+        return StoredLines(times, payload[end:], is_for_outputs=form == Form.JSON_LINES)
+    if form == Form.MSGPACK:
+        return StoredBodies(times, payload[end:], None)
+    if form == Form.MSGPACK_WITH_METADATA:
+        (length,) = _LENGTH.unpack_from(payload, end)
+        start = end + _LENGTH.size
+        return StoredBodies(times, payload[start : start + length], payload[start + length :])
+    raise ValueError(f"form {form} of a payload is unknown")
+
+
+def _as_lines(content: Content, lines: bytes) -> Payload:
+    # Bytes instead of the rows of the input: less memory, and the output need not encode them again.
+    times = content.times_ns()
+    return Payload(Form.JSON_LINES, (_pack_times(times), lines), StoredLines(times, lines))
+
+
+def _lines_of(values: Sequence[Any]) -> bytes | None:
+    """The values as JSON lines, if that is possible."""
+    try:
+        lines = _encode_lines(values)
+    except (OverflowError, TypeError, UnicodeEncodeError, RecursionError):
+        return None
+    # JSON that is spliced in may have line feeds of its own.
+    return lines if lines.count(b"\n") == len(values) else None
+
+
+def _encode_values(values: Sequence[Any], kinds: frozenset[type] | None = None) -> bytes:
+    if (kinds or _kinds_in(values)) <= _PLAIN | _CONTAINERS:
+        try:
+            return _encode(values)
+        except (OverflowError, TypeError, UnicodeEncodeError, RecursionError):
+            pass
+    return _encode([_mended(value) for value in values])
+
+
+def _kinds_in(values: Sequence[Any]) -> frozenset[type]:
+    """The types of all values at any depth; `object` is one of them if they are nested too deeply to know."""
+    found = kinds = set(map(type, values))
+    for _ in range(_DEEPEST):
+        if not kinds & _CONTAINERS:
+            return frozenset(found)
+        nested = [v for v in values if type(v) in _CONTAINERS]
+        once = dict(zip(map(id, nested), nested, strict=True)).values()  # maps that records share are looked at once
+        values = list(chain.from_iterable([v.values() if type(v) is dict else v for v in once]))
+        kinds = set(map(type, values))
+        found = found | kinds
+    return frozenset(found | {object})
+
+
+def _mended(value: Any, depth: int = 0) -> Any:
+    """A copy in types that MessagePack has."""
+    if isinstance(value, str):
+        return value if _is_unicode(value) else Ext(_NO_TEXT, value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return Ext(_LARGE_INTEGER, str(value).encode())
+    if isinstance(value, msgspec.Raw):
+        return _mended(_decode_raw(value), depth)
+    if isinstance(value, Ext) and value.code in _OWN_CODES:
+        return Ext(_FOREIGN, bytes([value.code]) + bytes(value.data))
+    if isinstance(value, (dict, list, tuple)):
+        if depth >= _DEEPEST:
+            return "(nested too deeply)"
+        if isinstance(value, dict):
+            return _mended_map(value, depth + 1)
+        return [_mended(v, depth + 1) for v in value]
+    if isinstance(value, (int, float, bytes, bytearray, memoryview, Ext, type(None))):
+        return value
+    return _mended(msgspec.to_builtins(value, enc_hook=str), depth + 1)
+
+
+def _mended_map(value: dict[Any, Any], depth: int) -> dict[Any, Any] | Ext:
+    keys = [_mended(key, depth) for key in value]
+    values = [_mended(v, depth) for v in value.values()]
+    if any(isinstance(key, (Ext, list)) for key in keys):
+        return Ext(_PAIRS, _encode([keys, values]))
+    return dict(zip(keys, values, strict=True))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _restore(code: int, data: memoryview) -> Any:
+    if code == _NO_TEXT:
+        return str(data, "utf-8", "surrogatepass")
+    if code == _LARGE_INTEGER:
+        return int(bytes(data))
+    if code == _PAIRS:
+        keys, values = _decode(bytes(data))
+        return dict(zip([tuple(k) if isinstance(k, list) else k for k in keys], values, strict=True))
+    if code == _FOREIGN:
+        return Ext(data[0], bytes(data[1:]))
+    return Ext(code, bytes(data))
+
+
+_decode = msgspec.msgpack.Decoder(ext_hook=_restore).decode
+
+
+def _pack_times(times: Sequence[int]) -> bytes:
+    packed = array(_TIMES, times)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def _unpack_times(data: bytes) -> list[int]:
+    packed = array(_TIMES, data)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tolist()

@@ -1,0 +1,134 @@
+"""A reader over something stored: takes deliveries from lanes and fills the lanes from the disk as it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ...record import RecordBatch
+from ..base import Delivery, Reader
+from ..lanes import Lanes
+from .entry import Entry
+from .segment import Sums
+
+FILL_BYTES = 8 << 20
+"""Bytes as read that a reader lets wait, and that it reads at a time."""
+
+LOOK_FURTHER_S = 1.0
+"""Wait between looks beyond that, for other lanes, while all lanes with something waiting are out."""
+
+READ_RETRY_S = 1.0
+"""Wait after the disk refused to read."""
+
+
+class Source(Protocol):
+    """Where the entries of one output come from."""
+
+    lanes: Lanes[Entry]
+    held: Sums
+    has_failed: bool
+    """Whether the last attempt to read failed."""
+
+    @property
+    def is_level(self) -> bool:
+        """Whether everything there is was looked at."""
+
+    def can_read(self) -> bool:
+        """Whether there is something on the disk that may be looked at now."""
+
+    def read_on(self) -> int:
+        """Look at what comes next on the disk, and let it wait if it is for this output; gives the bytes it has."""
+
+    def load(self, entry: Entry) -> RecordBatch | None:
+        """The batch of an entry; None if it cannot be read any more, which is counted then."""
+
+    def release(self, entries: list[Entry]) -> None:
+        """Take note that the batches of these entries are not needed any more."""
+
+    def finish(self, entries: list[Entry], *, are_released: bool = False) -> None:
+        """Take note that these entries are committed, and released if they were not before."""
+
+
+class StoredReader(Reader):
+    """The cursor of one output; see `Reader`."""
+
+    def __init__(self, source: Source, notify: Callable[[], None]) -> None:
+        self.source = source
+        self._lanes = source.lanes
+        self._notify = notify
+        self._out: dict[Delivery, list[Entry]] = {}
+        self._kept: dict[Delivery, list[Entry]] = {}
+        self._read_at = 0.0
+        """When the disk may be read again after it failed, or after a look further than usual."""
+
+    def take(self, now: float, *, flush: bool = False) -> Delivery | None:
+        self._fill(now)
+        while (taken := self._lanes.take(now, flush=flush)) is not None:
+            lane, entries = taken
+            loaded, batches = list[Entry](), list[RecordBatch]()
+            for entry in entries:
+                batch = self.source.load(entry)
+                if batch is not None:
+                    loaded.append(entry)
+                    batches.append(batch)
+            if loaded:
+                delivery = Delivery(lane, batches, now)
+                self._out[delivery] = loaded
+                return delivery
+            self._lanes.back(lane)
+        return None
+
+    def due_in(self, now: float) -> float | None:
+        due = self._lanes.due_in(now)
+        if due == 0.0 or not self.source.can_read():
+            return due
+        wait_s = max(0.0, self._read_at - now) if self._may_only_look_later() else 0.0
+        return wait_s if due is None else min(due, wait_s)
+
+    def commit(self, delivery: Delivery) -> None:
+        entries = self._kept.pop(delivery, None)
+        if entries is not None:
+            self.source.finish(entries, are_released=True)
+            return
+        entries = self._out.pop(delivery)
+        self._lanes.back(delivery.lane)
+        self.source.finish(entries)
+        self._notify()
+
+    def keep(self, delivery: Delivery) -> None:
+        entries = self._kept[delivery] = self._out.pop(delivery)
+        delivery.batches = ()
+        self._lanes.back(delivery.lane)
+        self.source.release(entries)
+        self._notify()
+
+    def give_back(self, delivery: Delivery) -> None:
+        self._lanes.back(delivery.lane, self._out.pop(delivery))
+        self._notify()
+
+    def held(self) -> tuple[int, int]:
+        return self.source.held.records, self.source.held.size
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits, here or on the disk, and nothing is on its way."""
+        return not self._out and self._lanes.is_empty and self.source.is_level
+
+    def _may_only_look_later(self) -> bool:
+        return self.source.has_failed or self._lanes.waiting >= FILL_BYTES
+
+    def _fill(self, now: float) -> None:
+        """Read until a full delivery can be taken, but not without end."""
+        source, lanes, budget = self.source, self._lanes, FILL_BYTES
+        if self._may_only_look_later():
+            if now < self._read_at or lanes.due_in(now) is not None:
+                return
+            self._read_at = now + LOOK_FURTHER_S
+        while budget > 0 and source.can_read() and not lanes.has_full():
+            budget -= source.read_on()
+            if source.has_failed:
+                self._read_at = now + READ_RETRY_S
+                return
+
+    def __repr__(self) -> str:
+        return f"StoredReader({self.source!r}, {len(self._out)} out)"

@@ -1,0 +1,48 @@
+"""From events that the service has refused back to the records they were made of.
+
+Requests hold finished texts and no records, because that is all the service wants. Refusals are rare, so the records of
+the delivery are looked through again: those with the time of a refused event are made into an event once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ...record import Record, RecordBatch
+from .events import EventMaker
+from .requests import Request, events_in
+
+Found = list[tuple[str, Record]]
+"""Records with their tags."""
+
+Finder = Callable[[Sequence[RecordBatch], Request, range], Found]
+"""Finds the records of some events of a request among the batches it was made from."""
+
+
+def find_refused(maker: EventMaker, batches: Sequence[RecordBatch], request: Request, picked: range) -> Found:
+    """The records of these events of a request; an event that was shortened is known by its beginning."""
+    times, messages = events_in(request)
+    wanted: dict[int, list[str]] = {}
+    for index in picked:
+        wanted.setdefault(times[index], []).append(messages[index])
+    found: Found = []
+    for batch in batches:
+        records = batch.content.records()
+        for record in [r for r in records if max(r.time_ns // 1_000_000, 0) in wanted]:
+            texts = wanted[max(record.time_ns // 1_000_000, 0)]
+            message = _message(maker, batch.tag, record)
+            refused = next((text for text in texts if message is not None and message.startswith(text)), None)
+            if refused is not None:
+                texts.remove(refused)
+                found.append((batch.tag, record))
+    return found
+
+
+def find_without_event(maker: EventMaker, batches: Sequence[RecordBatch]) -> Found:
+    """The records that made no event."""
+    return [(b.tag, r) for b in batches for r in b.content.records() if _message(maker, b.tag, r) is None]
+
+
+def _message(maker: EventMaker, tag: str, record: Record) -> str | None:
+    alone = maker.prepare([RecordBatch(tag, [record], 0)])
+    return next((events.messages[0] for events in alone.streams.values() if events.messages), None)

@@ -1,0 +1,138 @@
+"""What is stored comes back as it was, whatever is in a record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.msgpack import Ext
+
+from shipper.buffers.filesystem.encoding import Form, decode_content, encode_content
+from shipper.codecs.json_lines import JsonEncoder
+from shipper.inputs.tail.cri_block import read_cri_block
+from shipper.record import Content, Record, RecordList
+from shipper.testing import BlockContent
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters())
+    | st.text(st.characters(codec="utf-8"))
+    | st.binary()
+    | st.builds(Ext, st.integers(-128, 127).filter(lambda code: code != -1), st.binary(max_size=5)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+BODIES = st.dictionaries(st.text(), VALUES, max_size=4)
+TIMES = st.integers(-(2**63), 2**63 - 1)
+RECORDS = st.lists(st.builds(Record, TIMES, BODIES, st.none() | BODIES), max_size=4)
+
+
+def stored(content: Content) -> Content:
+    payload = encode_content(content)
+    return decode_content(payload.form, len(content), b"".join(payload.parts))
+
+
+def plain(records: list[Record]) -> list[tuple[int, Any, Any]]:
+    return [(r.time_ns, r.body, r.metadata or None) for r in records]
+
+
+@given(RECORDS)
+@settings(max_examples=300, deadline=None)
+def test_any_records_come_back_as_they_were(records: list[Record]) -> None:
+    content = stored(RecordList(records))
+
+    assert plain(content.records()) == plain(records)
+    assert (len(content), list(content.times_ns())) == (len(records), [r.time_ns for r in records])
+    assert content.has_metadata == any(r.metadata for r in records)
+
+
+@pytest.mark.parametrize(
+    ("value", "comes_back"),
+    [
+        ((1, (2, 3)), [1, [2, 3]]),
+        (bytearray(b"ab"), b"ab"),
+        (msgspec.Raw(b'{"a":[1,\n2]}'), {"a": [1, 2]}),
+        ({"deep": msgspec.Raw(b'"x"')}, {"deep": "x"}),
+        ("\udcff", "\udcff"),
+        ({"\udc80": "\ud800"}, {"\udc80": "\ud800"}),
+        (2**64, 2**64),
+        (-(2**70), -(2**70)),
+        (float("inf"), float("inf")),
+        ({1: "a", None: "b"}, {1: "a", None: "b"}),
+    ],
+)
+def test_values_that_messagepack_has_no_form_for_come_back(value: Any, comes_back: Any) -> None:
+    content = stored(RecordList([Record(1, {"key": value, "text": "beside it"})]))
+
+    assert content.records()[0].body == {"key": comes_back, "text": "beside it"}
+
+
+def test_a_record_that_is_nested_without_end_is_cut_and_not_refused() -> None:
+    body: dict[str, Any] = {}
+    body["self"] = body
+
+    found: Any = stored(RecordList([Record(1, body)])).records()[0].body
+    for _ in range(198):
+        found = found["self"]
+
+    assert "(nested too deeply)" in repr(found)
+
+
+def test_a_block_of_an_input_is_stored_as_the_lines_that_outputs_want() -> None:
+    data = (
+        b'2024-05-01T10:00:00.123456789Z stdout F one "quoted"\n2024-05-01T10:00:01.000000001Z stderr F zwei \xc3\xa4\n'
+    )
+    block = read_cri_block(data, 0)
+    assert block is not None
+    payload = encode_content(block)
+    content = stored(block)
+
+    assert payload.form == Form.JSON_LINES
+    assert content.json_lines() == block.json_lines()
+    assert plain(content.records()) == plain(block.records())
+    assert list(content.bodies()) == block.bodies()
+
+
+def test_a_block_without_a_short_way_is_stored_too() -> None:
+    block = BlockContent([{"a": {"b": 1}}, {"c": 2.0}])
+
+    assert plain(stored(block).records()) == plain(block.records())
+    assert stored(block).json_lines() is None
+
+
+@pytest.mark.parametrize(("form", "data"), [(Form.MSGPACK, b"1234567"), (7, b"12345678"), (Form.SEAL, b"12345678")])
+def test_bytes_that_can_be_no_content_are_refused(form: int, data: bytes) -> None:
+    with pytest.raises(ValueError):
+        decode_content(form, 1, data)
+
+
+KUBERNETES = msgspec.Raw(b'{"pod_name":"web","labels":{"a":"b"}}')
+
+
+@pytest.mark.parametrize(
+    ("body", "form"),
+    [
+        ({"log": "a", "n": 1, "kubernetes": KUBERNETES}, Form.JSON_LINES),
+        ({"log": "a", "deep": {"list": [KUBERNETES]}}, Form.JSON_LINES),
+        ({"log": "a", "took": 1.0, "kubernetes": KUBERNETES}, Form.JSON),
+        ({"log": "a", "kubernetes": msgspec.Raw(b'{"a":\n1}')}, Form.MSGPACK),
+        ({"log": b"a", "kubernetes": KUBERNETES}, Form.MSGPACK),
+        ({"log": "\udcff", "kubernetes": KUBERNETES}, Form.MSGPACK),
+        ({"log": "a", "kubernetes": {"pod_name": "web"}}, Form.MSGPACK),
+    ],
+)
+def test_encoded_json_in_records_is_spliced_in_where_that_says_the_same(body: dict[str, Any], form: Form) -> None:
+    records = RecordList([Record(1, body), Record(2, body)])
+    payload, content = encode_content(records), stored(records)
+    encoder = JsonEncoder()
+
+    assert payload.form == form
+    assert encoder.encode_lines(content).replace(b" ", b"") == encoder.encode_lines(records).replace(b" ", b"")
+    assert (content.json_lines() is None) == (form != Form.JSON_LINES)
+    assert list(content.times_ns()) == [1, 2]

@@ -1,0 +1,140 @@
+"""What an output does not take goes to the disk, so that the others go on; nothing is lost and the order stays."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from shipper.buffers.base import BatchLimits, Delivery, Reader
+from shipper.buffers.filesystem import FilesystemBuffer, StorageSettings
+from shipper.buffers.spilling import SpillingBuffer
+from shipper.disk import SystemDisk
+from shipper.log import Log
+from shipper.metrics import Metrics
+from shipper.record import Receipt, RecordBatch
+from shipper.testing import ManualClock, batch_of, lines_of, settle
+
+LIMIT = 30_000
+
+
+class Spilling:
+    """A buffer for `one` and `two`, and the receipts of what was put."""
+
+    def __init__(self, folder: Path, *, keeps_source: bool = True) -> None:
+        self.clock = ManualClock()
+        settings = StorageSettings(path=str(folder), floor=0)
+        self.files = FilesystemBuffer(
+            "in.0", settings, self.clock, Log(""), SystemDisk(), Metrics(), lambda *what: None
+        )
+        self.buffer = SpillingBuffer("in.0", LIMIT, self.files, self.clock, Log(""), 2, keeps_source=keeps_source)
+        limits = BatchLimits(2000, 100, 1.0)
+        self.readers = {name: self.buffer.reader(name, self._tag, limits, lambda: None) for name in ("one", "two")}
+        self.files.open()
+        self.receipts: list[Receipt] = []
+
+    @staticmethod
+    def _tag(batch: RecordBatch) -> str:
+        return batch.tag
+
+    async def put(self, *numbers: int) -> None:
+        for number in numbers:
+            batch = batch_of(f"{number:04d} {'x' * 500}", tag=f"t{number % 2}")
+            await self.buffer.room(batch.size)
+            self.receipts.append(batch.receipt)
+            self.buffer.put(batch, ["one", "two"])
+
+    def take(self, name: str) -> Delivery | None:
+        return self.readers[name].take(self.clock.monotonic(), flush=True)
+
+    def deliver(self, name: str) -> list[int]:
+        found: list[int] = []
+        reader: Reader = self.readers[name]
+        while (delivery := self.take(name)) is not None:
+            found += [int(line[:4]) for batch in delivery.batches for line in lines_of(batch)]
+            reader.commit(delivery)
+        return found
+
+    async def put_beside(self, count: int, taking: str, seconds: float) -> tuple[list[int], int]:
+        """Put so many while one output takes all there is; gives what it got and how many could be put."""
+        putting = asyncio.ensure_future(self.put(*range(count)))
+        found: list[int] = []
+        for _ in range(int(seconds * 10)):
+            await self.clock.advance(0.1)
+            found += self.deliver(taking)
+        is_done = putting.done()
+        putting.cancel()
+        await asyncio.gather(putting, return_exceptions=True)
+        return found, count if is_done else len(self.receipts)
+
+
+async def test_an_output_that_takes_nothing_holds_up_no_other_one(tmp_path: Path) -> None:
+    spilling = Spilling(tmp_path)
+    found, put = await spilling.put_beside(200, "one", 30)
+
+    assert put == 200
+    assert sorted(found) == list(range(200))
+    assert spilling.readers["two"].held()[0] == 200
+    assert spilling.buffer.memory.weight <= LIMIT
+    assert all(receipt.is_settled for receipt in spilling.receipts[-100:])
+
+
+async def test_what_went_to_the_disk_comes_after_what_was_on_its_way_and_in_order(tmp_path: Path) -> None:
+    spilling = Spilling(tmp_path)
+    await spilling.put(0, 1, 2, 3)
+    out = spilling.take("two")
+    assert out is not None
+    await spilling.put_beside(100, "one", 20)
+    others_meanwhile = spilling.take("two")
+    spilling.readers["two"].give_back(out)
+    found = spilling.deliver("two")
+
+    assert others_meanwhile is None or others_meanwhile.lane != out.lane
+    assert found[:2] == [0, 2]
+    assert [n for n in found[4:] if n % 2 == 0] == [n for n in range(100) if n % 2 == 0]
+
+
+async def test_an_output_that_has_caught_up_is_served_from_memory_again(tmp_path: Path) -> None:
+    spilling = Spilling(tmp_path)
+    await spilling.put_beside(100, "one", 20)
+    caught_up = spilling.deliver("two")
+    stored = spilling.files.statistics().batches
+    await spilling.put(500, 501)
+    from_memory = spilling.files.statistics().batches
+
+    assert caught_up == sorted(caught_up, key=lambda n: caught_up.index(n))
+    assert sorted(caught_up) == list(range(100))
+    assert (stored, from_memory) == (0, 0)
+    assert sorted(spilling.deliver("two")) == [500, 501]
+
+
+@pytest.mark.parametrize(("keeps_source", "put_all"), [(True, False), (False, True)])
+async def test_when_all_outputs_are_away_only_a_source_that_does_not_keep_its_records_is_spilled(
+    keeps_source: bool, put_all: bool, tmp_path: Path
+) -> None:
+    spilling = Spilling(tmp_path, keeps_source=keeps_source)
+    putting = asyncio.ensure_future(spilling.put(*range(100)))
+    for _ in range(300):
+        await spilling.clock.advance(0.1)
+    is_done = putting.done()
+    putting.cancel()
+    await asyncio.gather(putting, return_exceptions=True)
+
+    assert is_done == put_all
+    assert (spilling.files.statistics().batches > 0) == put_all
+
+
+async def test_a_slow_output_is_waited_for(tmp_path: Path) -> None:
+    spilling = Spilling(tmp_path)
+    putting = asyncio.ensure_future(spilling.put(*range(100)))
+    for _ in range(200):
+        await spilling.clock.advance(0.1)
+        spilling.deliver("one")
+        slow = spilling.take("two")
+        if slow is not None:
+            spilling.readers["two"].commit(slow)
+    putting.cancel()
+    await settle()
+
+    assert spilling.files.statistics().batches == 0

@@ -1,0 +1,183 @@
+"""Users' rows S1 to S7: what a stop, a kill and a restart leave undone, they do not lose.
+
+S6 asks for a warning about a pod's terminationGracePeriodSeconds, which is a matter of checking manifests and not of a
+running process; here only what is told about the time there is.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.ledger import assert_balanced, read_ledger
+
+from .cloudwatch import CREDENTIALS, OK, Answer, CloudWatch
+from .harness import assert_complete, write_steadily
+from .storing import Station
+
+
+@pytest.mark.parametrize("storage", ["memory", "filesystem"])
+def test_s1_a_long_back_off_is_cut_short_by_sigterm(tmp_path: Path, storage: str) -> None:
+    service = "grace 20; scheduler.base 100; scheduler.cap 100"
+    with Station(tmp_path, service=service, tail=f"storage.type {storage}") as station:
+        log = station.log()
+        station.start()
+        station.close()
+        log.write(1000)
+        station.until_told("retry in 101 seconds")
+        station.open()
+        began = time.monotonic()
+        ledger = station.stop()
+
+        assert_complete(station.verdict())
+        assert time.monotonic() - began < 5
+        assert ledger["a"]["held"] == 0
+
+
+def test_s2_what_an_application_writes_while_it_stops_is_delivered(tmp_path: Path) -> None:
+    """It writes for 5 seconds after SIGTERM; half of Grace is 6."""
+    with Station(tmp_path, service="grace 12", tail="storage.type memory") as station:
+        log = station.log()
+        station.start()
+        log.write(10)
+        station.until_arrived()
+        process = station.shipper.check()
+        process.terminate()
+        began = time.monotonic()
+        for _ in write_steadily(log, 200, 5):
+            pass
+        code = process.wait(timeout=15)
+
+        assert code == 0
+        assert time.monotonic() - began < 12
+        assert_complete(station.verdict())
+        assert log.written > 900
+
+
+def test_s2_a_quiet_shipper_does_not_wait(tmp_path: Path) -> None:
+    with Station(tmp_path, service="grace 30") as station:
+        log = station.log()
+        station.start()
+        log.write(10)
+        station.until_arrived()
+        time.sleep(0.6)
+        began = time.monotonic()
+        station.stop()
+
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("storage", ["memory", "filesystem"])
+def test_s3_killed_at_random_moments_it_loses_nothing_for_any_output(tmp_path: Path, storage: str) -> None:
+    """Scale 1 to 25: 8 kills instead of 200; three outputs, one of which is away until the end."""
+    rng = random.Random(os.environ.get("FAULT_SEED") or "s3")
+    with Station(tmp_path, ["a", "b", "c"], tail=f"storage.type {storage}; mem_buf_limit 1M") as station:
+        log = station.log()
+        station.start()
+        station.close("c")
+        for _ in range(8):
+            for _ in write_steadily(log, 4000, rng.uniform(0.1, 0.8)):
+                pass
+            if rng.random() < 0.3:
+                log.rotate()
+            station.shipper.kill()
+            station.start(until_watching=False)
+        station.until_arrived("a")
+        station.until_arrived("b")
+        station.open("c")
+        station.until_arrived("c")
+        station.stop()
+
+        for name in "abc":
+            verdict = station.verdict(name)
+            assert (verdict.lost, verdict.broken) == (0, 0), f"{name}: {verdict}"
+
+
+def test_s4_credentials_that_do_not_work_move_no_position(tmp_path: Path) -> None:
+    """Scale 1 to 200: refused for 3 seconds instead of 10 minutes, across a restart."""
+    denied = Answer(400, "ExpiredTokenException", "The security token included in the request is expired")
+    with CloudWatch(lambda operation, body: denied) as service:
+        lines = {"tail": "storage.type memory", "sections": service.output(), "variables": CREDENTIALS}
+        with Station(tmp_path, (), **lines) as station:  # type: ignore[arg-type]
+            log = station.log()
+            station.start()
+            log.write(3000)
+            station.until(lambda: len(service.puts()) >= 1)
+            time.sleep(3)
+            positions = station.saved_positions()
+            station.stop()
+            service.decide = lambda operation, body: OK
+            station.start(until_watching=False)
+            station.until(lambda: len(service.all_messages()) >= 3000)
+            station.stop()
+
+            assert sum(positions) == 0
+            assert service.all_messages() == log.path.read_text().splitlines()
+
+
+def test_s6_the_start_tells_how_long_a_stop_may_take(tmp_path: Path) -> None:
+    with Station(tmp_path, service="grace 25") as station:
+        station.start()
+        station.stop()
+
+        assert station.told(r"Shutdown Grace Period=25, Shutdown Input Grace Period=12")
+
+
+@pytest.mark.parametrize("storage", ["memory", "filesystem"])
+def test_s7_an_output_that_hangs_does_not_keep_it_from_stopping(tmp_path: Path, storage: str) -> None:
+    hanging = threading.Event()
+    with CloudWatch(lambda operation, body: Answer(delay_s=60)) as service:
+        lines = {"sections": service.output(), "variables": CREDENTIALS, "service": "grace 2"}
+        with Station(tmp_path, (), tail=f"storage.type {storage}", **lines) as station:  # type: ignore[arg-type]
+            log = station.log()
+            station.start()
+            log.write(500)
+            station.until(lambda: len(service.attempts) > 0)
+            if storage == "filesystem":
+                station.until_read()
+            began = time.monotonic()
+            ledger = station.stop()
+            took = time.monotonic() - began
+            hanging.set()
+
+            assert took < 3
+            assert ledger["cw"]["held"] == 500
+            on_disk = ", 500 of them on disk" if storage == "filesystem" else ""
+            assert station.told(re.escape(f"service has stopped (500 pending records{on_disk}, 0 delivered)"))
+
+
+@pytest.mark.parametrize("storage", ["memory", "filesystem"])
+def test_s7_a_second_sigterm_ends_it_at_once_with_the_state_saved(tmp_path: Path, storage: str) -> None:
+    with Station(tmp_path, service="grace 60", tail=f"storage.type {storage}") as station:
+        log = station.log()
+        station.start()
+        log.write(1000)
+        station.until_arrived()
+        station.close()
+        log.write(1000)
+        station.until_told("retry in")
+        process = station.shipper.check()
+        process.send_signal(signal.SIGTERM)
+        station.until_told("service will shutdown")
+        time.sleep(1)
+        was_running = process.poll() is None
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(timeout=10)
+        took = time.monotonic() - began
+        ledger = read_ledger(station.shipper.log().decode())
+        station.open()
+        station.start(until_watching=False)
+        station.until_arrived()
+        station.stop()
+
+        assert (was_running, code, took < 2) == (True, 0, True)
+        assert_balanced(ledger)
+        assert_complete(station.verdict())
