@@ -1,0 +1,158 @@
+"""Records become the lines of an object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import compress
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+from ...codecs.dates import DateFormat
+from ...codecs.json_lines import JsonEncoder
+from ...record import Content, RecordBatch
+
+PRECISE_DATES = frozenset({"double", "iso8601", "java_sql_timestamp"})
+"""Formats that show at least microseconds."""
+
+_MISSING: Any = object()
+_decode_text = msgspec.json.Decoder(str).decode
+
+
+@runtime_checkable
+class DatedContent(Protocol):
+    """Content that has a shorter way to lines with dates than to encode lines and to put dates into them."""
+
+    def dated_json_lines(self, key: str) -> bytes | None:
+        """`json_lines` with the time of each record in front under this key, in ISO 8601 with microseconds and Z.
+
+        None if that cannot be had in this way.
+        """
+
+
+class Lines(msgspec.Struct):
+    """The lines of a delivery as one text, each with its line feed.
+
+    If the lines do not show the times of their records, `parts` has them one by one, with their times. `missing` is how
+    many records made no line.
+    """
+
+    text: bytes = b""
+    records: int = 0
+    parts: list[tuple[bytes, int]] | None = None
+    missing: int = 0
+
+    def identities(self) -> list[int]:
+        """By what each record is known again."""
+        if self.parts is None:
+            return identities(self._split())
+        from xxhash import xxh3_64_intdigest as digest
+
+        return [digest(line, time_ns & 0xFFFF_FFFF_FFFF_FFFF) for line, time_ns in self.parts]
+
+    def stored_identities(self) -> list[tuple[int, int]]:
+        """The identity of each record and the length of its line, where that cannot be found out from the lines."""
+        if self.parts is None:
+            return []
+        return [(one, len(line) + 1) for one, (line, _) in zip(self.identities(), self.parts, strict=True)]
+
+    def keep(self, wanted: list[bool]) -> None:
+        """Keep the lines that are wanted."""
+        if self.parts is None:
+            lines = list(compress(self._split(), wanted))
+        else:
+            self.parts = list(compress(self.parts, wanted))
+            lines = [line for line, _ in self.parts]
+        self.text, self.records = _joined(lines), len(lines)
+
+    def _split(self) -> list[bytes]:
+        lines = self.text.split(b"\n")
+        lines.pop()
+        return lines
+
+
+class LineMaker:
+    """Makes a line of each record: its JSON with the date in front, or the value of one key alone.
+
+    `is_dated` says that every line shows its record's time, so that a line read again can be told from any other.
+    """
+
+    def __init__(self, json: JsonEncoder, date_key: str | None, date_format: DateFormat, log_key: str | None) -> None:
+        self._json = json
+        self._date_key = date_key
+        self._date_format = date_format
+        self._log_key = log_key
+        self.is_dated = log_key is None and date_key is not None and date_format in PRECISE_DATES
+
+    def make(self, batches: Sequence[RecordBatch]) -> Lines:
+        """The lines of all batches, in order."""
+        if self.is_dated:
+            text = b"".join([self._dated(batch.content) for batch in batches])
+            return Lines(text, sum(map(len, batches)))
+        made = Lines(parts=[])
+        for batch in batches:
+            self._add_parts(batch.content, made)
+        lines = [line for line, _ in made.parts or ()]
+        made.text, made.records = _joined(lines), len(lines)
+        return made
+
+    def _dated(self, content: Content) -> bytes:
+        if self._date_key is not None and self._date_format == "iso8601" and isinstance(content, DatedContent):
+            short = content.dated_json_lines(self._date_key)
+            if short is not None:
+                return self._json.encode_lines(_Encoded(len(content), short))
+        return _joined(self._json.encode_dated(content, self._date_key, self._date_format))
+
+    def _add_parts(self, content: Content, made: Lines) -> None:
+        if self._log_key is None:
+            lines = self._json.encode_dated(content, self._date_key, self._date_format)
+            made.parts = [*(made.parts or ()), *zip(lines, content.times_ns(), strict=True)]
+            return
+        key, parts = self._log_key, made.parts if made.parts is not None else []
+        for record in content.records():
+            value = record.body.get(key, _MISSING)
+            if value is _MISSING:
+                made.missing += 1
+            else:
+                parts.append((self._text(value), record.time_ns))
+
+    def _text(self, value: Any) -> bytes:
+        """A text as it is, and the JSON of anything else."""
+        encoded = self._json.encode(value)
+        return _decode_text(encoded).encode("utf-8", "replace") if encoded[:1] == b'"' else encoded
+
+
+class _Encoded:
+    """Lines that are JSON already, for the encoder to give them its finish."""
+
+    has_metadata = False
+
+    def __init__(self, count: int, lines: bytes) -> None:
+        self._count = count
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return self._count
+
+    def records(self) -> list[Any]:
+        return []
+
+    def times_ns(self) -> Sequence[int]:
+        return ()
+
+    def bodies(self) -> Sequence[Any]:
+        return ()
+
+    def json_lines(self) -> bytes:
+        return self._lines
+
+
+def identities(lines: Sequence[bytes]) -> list[int]:
+    """A number for each line by which it is known again."""
+    from xxhash import xxh3_64_intdigest
+
+    return list(map(xxh3_64_intdigest, lines))
+
+
+def _joined(lines: list[bytes]) -> bytes:
+    return b"\n".join([*lines, b""])

@@ -1,0 +1,194 @@
+"""What a configuration may say about the output `s3`, and which of it cannot be."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, cast
+
+from ...aws.settings import AwsSettings, url_of
+from ...codecs.compression import Compression
+from ...codecs.dates import DateFormat
+from ...config.options import opt
+from ...config.units import ByteSize, Seconds
+from ...errors import OptionError
+from ..base import NetworkOptions
+
+PART_LEAST = 5_242_880
+PUT_MOST = 1_000_000_000
+_TOTAL_LEAST, _TOTAL_MOST = 1_000_000, 50_000_000_000
+_CHUNK_MOST, _CHUNK_MOST_COMPRESSED = 50_000_000, 5_000_000_000
+_PUT_BELOW = 10_485_760
+_IO_TIMEOUT_S = 60.0
+_LINES = ("json_lines", "json")
+_COLUMNAR = ("parquet", "arrow")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+_SUFFIXES = (
+    ("cn-", "amazonaws.com.cn"),
+    ("us-iso-", "c2s.ic.gov"),
+    ("us-isob-", "sc2s.sgov.gov"),
+    ("us-isof-", "csp.hci.ic.gov"),
+    ("eu-isoe-", "cloud.adc-e.uk"),
+    ("eusc-", "amazonaws.eu"),
+)
+
+
+class S3Options(NetworkOptions, kw_only=True):
+    """Options of the output `s3`."""
+
+    bucket: Annotated[str, opt("Bucket to put objects into.", example="my-bucket")]
+    region: Annotated[str, opt("AWS region.", example="eu-west-1")] = "us-east-1"
+    endpoint: Annotated[
+        str | None, opt("Host, host:port or URL to use instead of the region's.", example="http://localhost:9000")
+    ] = None
+    tls: Annotated[bool, opt("With 'off', an endpoint without scheme is spoken to in plain HTTP.", core=True)] = True
+    total_file_size: Annotated[ByteSize, opt("Size of an object before compression.", example="50M")] = ByteSize(
+        100_000_000
+    )
+    upload_chunk_size: Annotated[
+        ByteSize, opt("Size of a part of a multipart upload.", example="6M", aliases=("part_size",))
+    ] = ByteSize(PART_LEAST)
+    upload_timeout: Annotated[Seconds, opt("Longest time that an object may grow.", example="1m")] = Seconds(600)
+    use_put_object: Annotated[bool, opt("Put each object in one go; always so below 10 MiB.")] = False
+    store_dir: Annotated[str, opt("Folder for what is not in S3 yet.", example="/var/lib/shipper/s3")] = (
+        "/tmp/fluent-bit/s3"
+    )
+    store_dir_limit_size: Annotated[ByteSize, opt("Most bytes in store_dir; 0 for no limit.", example="10G")] = (
+        ByteSize(0)
+    )
+    quarantine_dir_limit_size: Annotated[ByteSize, opt("Most bytes of objects put aside; 0 for no limit.")] = ByteSize(
+        0
+    )
+    retry_exhausted_action: Annotated[
+        Literal["quarantine", "delete"], opt("What becomes of an object whose retries are used up.")
+    ] = "quarantine"
+    s3_key_format: Annotated[
+        str, opt("Key of an object: $TAG, $TAG[n], $UUID, $INDEX and strftime.", example="/logs/$TAG/%Y/%m/%d/$UUID.gz")
+    ] = "/fluent-bit-logs/$TAG/%Y/%m/%d/%H/%M/%S"
+    s3_key_format_tag_delimiters: Annotated[str, opt("Characters at which $TAG[n] splits the tag.", example=".-")] = "."
+    static_file_path: Annotated[bool, opt("Add no random characters to keys.")] = False
+    format: Annotated[
+        str, opt("json_lines, json (the same), or parquet and arrow with the extra 'parquet'.", example="parquet")
+    ] = "json_lines"
+    json_date_key: Annotated[str, opt("Key of the date; false for no date.")] = "date"
+    json_date_format: Annotated[DateFormat, opt("Form of the date.", example="iso8601")] = "iso8601"
+    log_key: Annotated[str | None, opt("Write the value of this key alone.", example="log")] = None
+    compression: Annotated[str, opt("none, gzip, zstd or snappy.", example="gzip")] = "none"
+    content_type: Annotated[str | None, opt("Content-Type of the object.", example="application/json")] = None
+    canned_acl: Annotated[str | None, opt("Access policy of the object.", example="private")] = None
+    storage_class: Annotated[str | None, opt("Storage class of the object.", example="STANDARD_IA")] = None
+    server_side_encryption: Annotated[
+        str | None, opt("AES256 or aws:kms; without it the bucket's default.", aliases=("sse",))
+    ] = None
+    sse_kms_key_id: Annotated[str | None, opt("Key of KMS to encrypt with.")] = None
+    send_content_md5: Annotated[bool, opt("Send a Content-MD5 with data.")] = False
+    preserve_data_ordering: Annotated[
+        bool, opt("Objects of a tag in their order; off lets newer ones pass one that failed.")
+    ] = True
+    auto_retry_requests: Annotated[bool, opt("Send once more, at once, when no answer came.")] = True
+    profile: Annotated[str | None, opt("Profile of the shared AWS configuration.")] = None
+    role_arn: Annotated[str | None, opt("Role to assume with the credentials found.")] = None
+    external_id: Annotated[str | None, opt("External id for assuming the role.")] = None
+    sts_endpoint: Annotated[str | None, opt("Host or URL of STS to use instead of the region's.")] = None
+    blob_database_file: Annotated[str | None, opt("Accepted; for inputs of whole files.")] = None
+
+    def __post_init__(self) -> None:
+        if not _BUCKET.fullmatch(self.bucket):
+            raise OptionError("bucket", f"{self.bucket!r} is not the name of a bucket", "letters, digits and . - _")
+        if not self.s3_key_format.startswith("/"):
+            raise OptionError("s3_key_format", "'s3_key_format' must start with a '/'")
+        for option, endpoint in (("endpoint", self.endpoint), ("sts_endpoint", self.sts_endpoint)):
+            try:
+                url_of(endpoint or "host", self.port)
+            except ValueError as error:
+                raise OptionError(option, str(error), "write host, host:port, http://host or https://host") from error
+        self._check_format()
+        self._check_sizes()
+
+    def _check_format(self) -> None:
+        if self.format not in (*_LINES, *_COLUMNAR):
+            raise OptionError("format", f"{self.format!r} is not possible", "write json_lines, parquet or arrow")
+        inner = ("gzip", "zstd", "snappy")
+        known = ("none", *inner, *_COLUMNAR)
+        if self.compression not in known:
+            raise OptionError("compression", f"{self.compression!r} is not possible", f"write {', '.join(known[:4])}")
+        if self.columnar == "arrow" and self.compression not in ("none", "zstd", "arrow"):
+            raise OptionError("compression", f"arrow cannot hold {self.compression}", "write zstd or none")
+        if self.columnar and self.log_key is not None:
+            raise OptionError("log_key", f"log_key is not possible with the format {self.columnar}")
+
+    def _check_sizes(self) -> None:
+        total, chunk = self.total_file_size, self.upload_chunk_size
+        if total < _TOTAL_LEAST:
+            raise OptionError("total_file_size", f"the least is {_TOTAL_LEAST}", "for example: total_file_size 50M")
+        if total > _TOTAL_MOST:
+            raise OptionError("total_file_size", f"the most is {_TOTAL_MOST}")
+        if self.puts_whole:
+            if total > PUT_MOST:
+                raise OptionError("total_file_size", f"the most for an object put in one go is {PUT_MOST}")
+            return
+        most = _CHUNK_MOST if self.compression == "none" else _CHUNK_MOST_COMPRESSED
+        if not PART_LEAST <= chunk <= most:
+            raise OptionError("upload_chunk_size", f"a part has at least {PART_LEAST} and at most {most} bytes")
+        if chunk > total:
+            raise OptionError("upload_chunk_size", "a part cannot be larger than total_file_size")
+        if chunk != PART_LEAST and 2 * chunk > total:
+            raise OptionError("total_file_size", "must be at least twice upload_chunk_size")
+
+    @property
+    def columnar(self) -> str:
+        """`parquet` or `arrow` if objects are such files, else nothing."""
+        found = [word for word in (self.format, self.compression) if word in _COLUMNAR]
+        return found[0] if found else ""
+
+    @property
+    def codec(self) -> Compression:
+        """How bytes are compressed: those of the object, or those inside a columnar file."""
+        return "none" if self.compression in _COLUMNAR else cast(Compression, self.compression)
+
+    @property
+    def puts_whole(self) -> bool:
+        """Whether no multipart upload is made."""
+        return self.use_put_object or bool(self.columnar) or self.total_file_size < _PUT_BELOW
+
+    @property
+    def date_key(self) -> str | None:
+        return None if self.json_date_key.strip().lower() in ("false", "off", "no") else self.json_date_key
+
+    @property
+    def base_url(self) -> str:
+        """The URL of the bucket: its path at an endpoint, its own host in AWS."""
+        if self.endpoint:
+            return f"{url_of(self.endpoint, self.port, tls=self.tls)}/{self.bucket}"
+        suffix = next((s for prefix, s in _SUFFIXES if self.region.startswith(prefix)), "amazonaws.com")
+        host = f"s3.{self.region}.{suffix}"
+        has_own_host = re.fullmatch(r"[a-z0-9-]{3,63}", self.bucket) is not None
+        return f"https://{self.bucket}.{host}" if has_own_host else f"https://{host}/{self.bucket}"
+
+    def object_headers(self) -> dict[str, str]:
+        """Headers of every object."""
+        wanted = {
+            "Content-Type": self.content_type,
+            "x-amz-acl": self.canned_acl,
+            "x-amz-storage-class": self.storage_class,
+            "x-amz-server-side-encryption": self.server_side_encryption,
+            "x-amz-server-side-encryption-aws-kms-key-id": self.sse_kms_key_id,
+        }
+        return {name: value for name, value in wanted.items() if value}
+
+    def aws_settings(self) -> AwsSettings:
+        """The part of the options that the client is made with."""
+        return AwsSettings(
+            region=self.region,
+            endpoint_url=self.base_url,
+            verify=(self.tls_ca_file or True) if self.tls_verify else False,
+            connect_timeout=float(self.connect_timeout),
+            io_timeout=float(self.io_timeout) or _IO_TIMEOUT_S,
+            idle_timeout=float(self.keepalive_idle_timeout),
+            connections=self.max_worker_connections or 16,
+            use_proxy=not self.proxy_env_ignore,
+            user_agent="aws-fluent-bit-plugin",
+            profile=self.profile,
+            role_arn=self.role_arn,
+            external_id=self.external_id,
+            sts_endpoint=self.sts_endpoint,
+        )

@@ -1,0 +1,347 @@
+"""Deliver to Amazon S3: records are collected in files on disk, which become objects.
+
+A delivery ends in a spool on disk (`spool`) and leaves memory; what it owes its input is paid when the object is in S3.
+So nothing depends on the disk: if the store is lost, the input reads again what was in it. And if it is not lost, what
+is found in it after a kill is sent under the key it had, and what the input reads again is recognised (`recovery`).
+
+Records are told from each other by their line and their time. Those of inputs that take the time of reading for the
+time of a record look new when they are read again, so after a kill such records are in the bucket twice, never not at
+all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec
+
+import msgspec
+
+from ...aws.messages import FilePart
+from ...buffers.base import BatchLimits, Delivery
+from ...codecs.json_lines import JsonEncoder
+from ...context import Context
+from ...errors import OptionError, RetryLater
+from ...record import RecordBatch
+from ...retry import Backoff
+from ..base import Output
+from .bucket import Bucket
+from .content import LineMaker
+from .debts import Debts
+from .keys import KeyFormat
+from .known import KnownRecords
+from .options import PART_LEAST, S3Options
+from .sending import Sender
+from .spool import Sheet, Spool, new_name
+from .store import Store, StoreInUse
+from .uploads import Uploads
+
+if TYPE_CHECKING:
+    from ...aws.rest import RestClient
+
+P = ParamSpec("P")
+
+_MOST_PIECES = 9_999
+_STORE_WARNING = 0.95
+_TELL_EVERY_S = 60.0
+_DISK_RETRY_S = 1.0
+
+
+class _Open(msgspec.Struct, eq=False):
+    """A spool that records are added to, until `due` at the latest."""
+
+    spool: Spool
+    due: float
+
+
+class _Taken(msgspec.Struct):
+    """A delivery that a spool has taken, whether or not the disk has; `others` already held some of its records."""
+
+    open: _Open | None
+    records: int
+    others: list[tuple[Spool, int]]
+
+    def owners(self) -> list[tuple[Spool, int]]:
+        """The spools that must get to S3 before the delivery is done."""
+        all_of_them = [*self.others, *([(self.open.spool, self.records)] if self.open else [])]
+        return [(spool, records) for spool, records in all_of_them if spool.owes]
+
+
+class S3Output(Output):
+    """Collects records by tag and puts them into a bucket as objects."""
+
+    Options = S3Options
+
+    limits = BatchLimits(size=1_000_000, records=20_000, seconds=1.0)
+    concurrency = 8
+
+    def __init__(self, options: S3Options, context: Context) -> None:
+        self._options = options
+        self._context = context
+        self._log = context.log
+        self._clock = context.clock
+        self._lines = LineMaker(
+            JsonEncoder(context.service.escape_unicode), options.date_key, options.json_date_format, options.log_key
+        )
+        self._keys = KeyFormat(
+            text=options.s3_key_format,
+            delimiters=options.s3_key_format_tag_delimiters,
+            is_static=options.static_file_path,
+        )
+        self._store = Store(
+            Path(options.store_dir), options.bucket, context.alias, options.base_url, context.disk, context.log
+        )
+        self._known = KnownRecords(context.clock, context.log)
+        self._debts = Debts()
+        self._client: RestClient | None = None
+        self._uploads: Uploads | None = None
+        self._open: dict[str, _Open] = {}
+        self._close_all = False
+
+    def lane(self, batch: RecordBatch) -> Hashable:
+        """The tag: each tag has objects of its own."""
+        return batch.tag
+
+    async def open(self) -> None:
+        options = self._options
+        if options.tls_ca_file and not Path(options.tls_ca_file).is_file():
+            raise OptionError("tls.ca_file", f"{options.tls_ca_file} is not a file")
+        if options.columnar and find_spec("pyarrow") is None:
+            raise OptionError("format", f"{options.columnar} needs pyarrow", "pip install 'shipper[parquet]'")
+        # Only now: the libraries are large, and a process without this output must not carry them.
+        from ...aws.rest import RestClient
+
+        self._client = RestClient("s3", options.base_url, options.aws_settings())
+        await self._client.open()
+        try:
+            left = self._store.open()
+        except (OSError, StoreInUse) as error:
+            raise OptionError("store_dir", f"{options.store_dir} cannot be used: {error}") from error
+        self._known.learn(left)
+        self._uploads = self._new_uploads(self._client)
+        for spool in left:
+            self._uploads.add(spool)
+        if left:
+            self._log.info("objects of an earlier process are sent", objects=len(left))
+        if options.puts_whole and not (options.use_put_object or options.columnar):
+            self._log.info("total_file_size is less than 10 MB, will use PutObject API")
+
+    async def send(self, delivery: Delivery) -> None:
+        """Add the records to the spool of their tag.
+
+        It compresses and writes without giving way to others: that is a millisecond for a full delivery, and a thread
+        for it costs a quarter more CPU and is slower besides.
+        """
+        uploads = self._running()
+        taken = delivery.progress
+        if taken is None:
+            self._demand_room(delivery, uploads)
+            taken = self._take(delivery, uploads)
+        elif taken.open is not None:
+            self._written(taken.open.spool.write_out)
+        owners = taken.owners()
+        if owners:
+            owed = self._debts.add(delivery, len(owners))
+            for spool, records in owners:
+                spool.owed.append((owed, records))
+        for spool, _ in taken.others:
+            uploads.recognised(spool)
+
+    async def work(self) -> None:
+        """Close spools in time and send them."""
+        uploads = self._running()
+        for spool in self._store.take_over():
+            self._log.info("an object of an output that is gone is sent", key=spool.sheet.key)
+            uploads.add(spool)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                uploads.wake.clear()
+                self._close_due()
+                waits = [uploads.start_ready(tasks), self._known.forget_in()]
+                now = self._clock.monotonic()
+                waits += [max(0.0, one.due - now) for one in self._open.values()]
+                await self._clock.wait(uploads.wake, min((w for w in waits if w is not None), default=None))
+
+    def flush(self) -> None:
+        if self._uploads is not None:
+            self._close_all = True
+            self._uploads.try_all_now()
+
+    async def close(self) -> None:
+        if self._uploads is not None:
+            self._uploads.close()
+        self._store.close()
+        if self._client is not None:
+            await self._client.close()
+
+    # -- records into spools -----------------------------------------------------------------------------------------
+
+    def _take(self, delivery: Delivery, uploads: Uploads) -> _Taken:
+        tag = delivery.batches[0].tag
+        made = self._lines.make(delivery.batches)
+        if made.missing:
+            self._log.error(f"Could not find log_key '{self._options.log_key}' in record", every=_TELL_EVERY_S)
+            size = delivery.size * made.missing // delivery.records
+            delivery.refuse(made.missing, size, "missing_log_key")
+        others = self._known.take_out(tag, made)
+        if not made.records:
+            taken = delivery.progress = _Taken(None, 0, others)
+            return taken
+        one = self._open_for(delivery, uploads)
+        # From here on the spool has the lines, even if the disk has not: a retry must not add them again.
+        taken = delivery.progress = _Taken(one, made.records, others)
+        self._written(one.spool.append, made.text, made.stored_identities())
+        self._end_if_full(one, uploads)
+        return taken
+
+    def _open_for(self, delivery: Delivery, uploads: Uploads) -> _Open:
+        first = delivery.batches[0]
+        tag = first.tag
+        found = self._open.get(tag)
+        if found is not None:
+            return found
+        first_ns = first.content.times_ns()[0]
+        keys, options = self._keys, self._options
+        name = new_name(self._clock.time_ns())
+        try:
+            counter = self._store.next_counter(keys.prefix(tag, first_ns)) if keys.uses_counter else 0
+            sheet = Sheet(
+                key=keys.key(tag, first_ns, counter),
+                tag=tag,
+                first_ns=first_ns,
+                compression="none" if options.columnar else options.codec,
+                is_unique=keys.is_unique,
+                columnar=options.columnar,
+            )
+            spool = Spool(self._store.folder, name, sheet, self._context.disk, has_identities=not self._lines.is_dated)
+            spool.save()
+        except OSError as error:
+            raise self._disk_trouble(error) from error
+        due = self._clock.monotonic() + float(options.upload_timeout)
+        one = self._open[tag] = _Open(spool, due)
+        uploads.add(spool)
+        return one
+
+    def _written(self, write: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
+        try:
+            write(*arguments, **named)
+        except OSError as error:
+            raise self._disk_trouble(error) from error
+
+    def _disk_trouble(self, error: OSError) -> RetryLater:
+        told = f"cannot write to store_dir: {error}"
+        self._log.error(f"{told}; records are held", every=_TELL_EVERY_S)
+        return RetryLater(told)
+
+    def _demand_room(self, delivery: Delivery, uploads: Uploads) -> None:
+        limit = self._options.store_dir_limit_size
+        if not limit:
+            return
+        if uploads.weight + delivery.size > limit:
+            uploads.make_room()
+        held = uploads.weight
+        weight = held + delivery.size
+        if weight > limit and held:  # an empty store takes a delivery of any size, or nothing would ever go on
+            self._close_all = True
+            uploads.wake.set()
+            raise RetryLater(f"Buffer is full: store_dir holds {weight} bytes, store_dir_limit_size is {int(limit)}")
+        if weight > limit * _STORE_WARNING:
+            self._log.warning("store_dir is almost full", every=_TELL_EVERY_S, bytes=weight, limit=int(limit))
+
+    # -- spools into objects -----------------------------------------------------------------------------------------
+
+    def _end_if_full(self, one: _Open, uploads: Uploads) -> None:
+        """End the piece or the object where it is large enough."""
+        options, spool = self._options, one.spool
+        is_full = spool.content_size > options.total_file_size or len(spool.sheet.pieces) >= _MOST_PIECES
+        is_part = (
+            not options.puts_whole
+            and spool.open_content_size > options.upload_chunk_size
+            and spool.open_size >= PART_LEAST
+        )
+        try:
+            if is_full:
+                self._end(one)
+            elif is_part:
+                spool.finish_piece()
+                uploads.wake.set()
+        except OSError as error:
+            self._put_off(one, error)
+
+    def _close_due(self) -> None:
+        close_all, self._close_all = self._close_all, False
+        now = self._clock.monotonic()
+        for one in list(self._open.values()):
+            if close_all or one.due <= now:
+                try:
+                    self._end(one)
+                except OSError as error:
+                    self._put_off(one, error)
+
+    def _end(self, one: _Open) -> None:
+        one.spool.close()
+        del self._open[one.spool.sheet.tag]
+        self._running().wake.set()
+
+    def _put_off(self, one: _Open, error: OSError) -> None:
+        self._disk_trouble(error)
+        one.due = self._clock.monotonic() + _DISK_RETRY_S
+
+    def _give_up(self, spool: Spool, reason: str) -> None:
+        options = self._options
+        try:
+            if options.retry_exhausted_action == "quarantine":
+                spool.is_aside = self._store.quarantine(spool, int(options.quarantine_dir_limit_size))
+            else:
+                spool.remove()
+        except OSError as error:
+            self._log.error("cannot move or remove an object that is given up", reason=error)
+        spool.is_deleted = not spool.is_aside
+        for owed, records in spool.owed:
+            owed.dropped(records, "quarantined" if spool.is_aside else reason)
+        spool.owed.clear()
+
+    # -- making ------------------------------------------------------------------------------------------------------
+
+    def _running(self) -> Uploads:
+        if self._uploads is None:
+            raise RuntimeError("the output is not open")
+        return self._uploads
+
+    def _new_uploads(self, client: RestClient) -> Uploads:
+        options, context = self._options, self._context
+        bucket = Bucket(
+            options.bucket,
+            client,
+            self._clock,
+            self._log,
+            options.object_headers(),
+            send_md5=options.send_content_md5,
+        )
+        sender = Sender(
+            bucket,
+            self._log,
+            self._made,
+            context.counter("in_doubt_objects_total").add,
+            resend_at_once=options.auto_retry_requests,
+        )
+        service = context.service
+        return Uploads(
+            sender,
+            self._clock,
+            self._log,
+            Backoff(service.scheduler_base, service.scheduler_cap),
+            options.retry_limit.retries if options.retry_limit else None,
+            self._give_up,
+            context.counter("upload_failures_total").add,
+            self._debts,
+            in_order=options.preserve_data_ordering,
+        )
+
+    def _made(self, spool: Spool) -> FilePart:
+        """The Parquet or Arrow file of a spool."""
+        from .columnar import make_object
+
+        return make_object(spool, self._options.codec)

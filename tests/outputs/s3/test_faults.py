@@ -1,0 +1,152 @@
+"""A bucket that does not answer, does not allow, does not exist; a disk that is full."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from shipper.record import RecordBatch
+from shipper.testing import FaultyDisk
+
+from .making import batch_of, options_of, running
+from .server import Fault, SmallS3
+from .test_multipart import numbers
+
+pytestmark = pytest.mark.usefixtures("aws_keys")
+
+PUT = "total_file_size 1M\nupload_timeout 0.05\n"
+DENIED = Fault(403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
+MISSING = Fault(404, b"<Error><Code>NoSuchBucket</Code><Message>no</Message></Error>")
+
+
+def wide(number: int) -> RecordBatch:
+    batch = batch_of({"n": number, "pad": "x" * 300_000})
+    batch.size = 300_000
+    return batch
+
+
+async def test_twenty_failures_end_in_one_object(s3: SmallS3, tmp_path: Path) -> None:
+    s3.fail("PutObject", *[Fault()] * 20)
+    async with running(options_of(s3.url, tmp_path, PUT)) as one:
+        one.retry_after(0.001)
+        one.put(batch_of({"n": 1}))
+        await one.until(lambda: one.count("proc_records_total") == 1)
+
+        assert one.count("upload_failures_total") == 20
+    assert len(s3.objects) == 1
+    assert len({call.key for call in s3.calls}) == 1
+    assert not list(tmp_path.rglob("quarantine/*"))
+
+
+@pytest.mark.parametrize("fault", [DENIED, MISSING])
+async def test_a_bucket_that_does_not_take_it_is_asked_again_and_holds_what_is_owed(
+    s3: SmallS3, tmp_path: Path, fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    s3.fail("PutObject", *[fault] * 3)
+    batch = batch_of({"n": 1})
+    async with running(options_of(s3.url, tmp_path, PUT)) as one:
+        one.retry_after(0.05)
+        one.put(batch)
+        await one.until(lambda: one.count("upload_failures_total") == 3)
+        held = (one.dispatcher.held()[0], batch.receipt.is_settled)
+        await one.until(lambda: one.count("proc_records_total") == 1)
+
+    assert held == (1, False)
+    told = "s3:PutObject on bucket b" if fault is DENIED else "NoSuchBucket"
+    assert told in caplog.text
+
+
+async def test_an_object_whose_retries_are_used_up_is_put_aside_and_sent_after_the_next_start(
+    s3: SmallS3, tmp_path: Path
+) -> None:
+    s3.fail("PutObject", Fault())
+    batch = batch_of({"n": 1})
+    options = options_of(s3.url, tmp_path, f"{PUT}retry_limit no_retries\n")
+    async with running(options) as one:
+        one.put(batch)
+        await one.until(lambda: batch.receipt.is_settled)
+
+        assert one.context.metrics.by_label("output_dropped_records_total", "reason", name="s3.0") == {"quarantined": 1}
+        assert one.count("proc_records_total") == 0
+    aside = list(tmp_path.rglob("quarantine/*.data"))
+    async with running(options) as one:
+        await one.until(lambda: bool(s3.objects))
+
+    assert len(aside) == 1
+    assert numbers(s3) == [1]
+
+
+async def test_deleting_instead_is_counted_by_its_reason(s3: SmallS3, tmp_path: Path) -> None:
+    s3.fail("PutObject", Fault())
+    lines = f"{PUT}retry_limit no_retries\nretry_exhausted_action delete\n"
+    async with running(options_of(s3.url, tmp_path, lines)) as one:
+        one.put(batch_of({"n": 1}))
+        await one.until(lambda: one.dispatcher.held() == (0, 0))
+
+        assert one.context.metrics.by_label("output_dropped_records_total", "reason", name="s3.0") == {"no_retries": 1}
+    assert not list(tmp_path.rglob("*.data"))
+
+
+async def test_a_full_store_holds_records_back_and_sends_what_it_has(s3: SmallS3, tmp_path: Path) -> None:
+    lines = "total_file_size 50M\nupload_timeout 1m\nuse_put_object on\nstore_dir_limit_size 500K\n"
+    async with running(options_of(s3.url, tmp_path, lines)) as one:
+        for number in range(4):
+            one.put(wide(number))
+            await one.until(lambda: one.buffer.statistics().records <= 1)
+        await one.until(lambda: one.count("proc_records_total") >= 1)
+        weight = one.output._uploads.weight if one.output._uploads else 0
+        await one.drain()
+
+    assert weight < 1_000_000
+    assert numbers(s3) == list(range(4))
+
+
+@pytest.mark.parametrize("order", ["on", "off"])
+async def test_order_of_objects_of_a_tag(s3: SmallS3, tmp_path: Path, order: str) -> None:
+    s3.fail("PutObject", Fault())
+    lines = f"total_file_size 1M\npreserve_data_ordering {order}\ns3_key_format /$INDEX\n"
+    async with running(options_of(s3.url, tmp_path, lines)) as one:
+        one.retry_after(0.3)
+        for number in range(8):
+            one.put(batch_of({"n": number, "pad": "x" * 600_000}))
+            await one.until(lambda: one.buffer.statistics().records == 0)
+        await one.until(lambda: len(s3.objects) == 4)
+
+    assert (next(iter(s3.objects)) == "0") == (order == "on")
+    assert len(s3.objects) == 4
+
+
+@pytest.mark.parametrize("call", ["write", "open", "rename"])
+async def test_a_disk_that_fails_at_any_step_loses_and_repeats_nothing(s3: SmallS3, tmp_path: Path, call: str) -> None:
+    for step in range(1, 30):
+        disk = FaultyDisk(0, (call,), errno.ENOSPC)
+        folder = tmp_path / str(step)
+        async with running(options_of(s3.url, folder, "total_file_size 1M\n"), disk=disk) as one:
+            disk.fail_after(step - 1)
+            one.put(batch_of({"n": 1, "step": step}))
+            await one.until(lambda: one.dispatcher.held()[0] == 1)
+            await one.drain()
+            held = one.dispatcher.held()
+        lines = [line for line in s3.lines() if f'"step":{step}}}' in line]
+
+        assert held == (0, 0)
+        assert len(lines) == 1
+        if not disk.failed:
+            break
+    else:
+        pytest.fail("the disk failed at every step")
+
+
+async def test_a_service_without_conditions_is_asked_whether_the_key_is_free(s3: SmallS3, tmp_path: Path) -> None:
+    options = options_of(s3.url, tmp_path, "total_file_size 1M\ns3_key_format /fixed\nstatic_file_path on\n")
+    for number in range(2):
+        s3.fail("PutObject", Fault(501, b"<Error><Code>NotImplemented</Code></Error>"))
+        async with running(options) as one:
+            one.put(batch_of({"n": number}))
+            await one.drain()
+
+    assert s3.operations().count("HeadObject") == 2
+    assert '"n":0' in s3.objects["fixed"].text
+    assert numbers(s3) == [0, 1]

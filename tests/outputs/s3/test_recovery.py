@@ -1,0 +1,261 @@
+"""A process dies, another one begins: nothing is missing, nothing is there twice, nothing is written over."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shipper.disk import SystemDisk
+from shipper.outputs.s3.content import identities
+from shipper.outputs.s3.known import Recognised
+from shipper.outputs.s3.recovery import adopt
+from shipper.outputs.s3.spool import Sheet, Spool, new_name
+from shipper.record import RecordBatch
+
+from .making import T0, batch_of, options_of, running
+from .server import Fault, SmallS3
+from .test_multipart import large, numbers
+
+pytestmark = pytest.mark.usefixtures("aws_keys")
+
+PUT = "total_file_size 1M\nupload_timeout 1m\n"
+FIXED = f"{PUT}s3_key_format /%Y/%m/%d\nstatic_file_path on\n"
+GONE = Fault(cut=True)
+
+
+def batches(begin: int, end: int) -> list[RecordBatch]:
+    return [batch_of({"n": n}, {"n": n, "second": True}, time_ns=T0 + n * 1_000_000_000) for n in range(begin, end)]
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd", "snappy"])
+@pytest.mark.parametrize("more", ["", "json_date_key false\n", "log_key n\n"])
+async def test_what_is_read_again_after_a_kill_is_there_once(
+    s3: SmallS3, tmp_path: Path, compression: str, more: str
+) -> None:
+    options = options_of(s3.url, tmp_path, f"{FIXED}{more}compression {compression}")
+    async with running(options) as one:
+        one.put(*batches(0, 5))
+        await one.until(lambda: one.buffer.statistics().records == 0)
+    again = batches(0, 7)
+    async with running(options) as one:
+        one.put(*again)
+        await one.drain()
+
+        assert one.count("proc_records_total") == 14
+    assert all(batch.receipt.is_settled for batch in again)
+    assert sorted(s3.objects)[0] == "2023/11/14"
+    found = s3.lines()
+    assert len(found) == 14
+    assert len(set(found)) == (14 if not more.startswith("log_key") else 7)
+
+
+async def test_what_is_not_read_again_is_there_once_under_its_own_key(s3: SmallS3, tmp_path: Path) -> None:
+    options = options_of(s3.url, tmp_path, FIXED)
+    async with running(options) as one:
+        one.put(batch_of({"n": 1}))
+        await one.until(lambda: one.buffer.statistics().records == 0)
+    async with running(options) as one:
+        await one.until(lambda: bool(s3.objects))
+
+    assert list(s3.objects) == ["2023/11/14"]
+    assert len(s3.lines()) == 1
+
+
+async def test_an_object_whose_answer_was_lost_is_there_once(s3: SmallS3, tmp_path: Path) -> None:
+    options = options_of(s3.url, tmp_path, f"{FIXED}auto_retry_requests off\n")
+    s3.fail("PutObject", Fault(done=True, cut=True))
+    async with running(options) as one:
+        one.put(*batches(0, 3))
+        await one.until(lambda: one.buffer.statistics().records == 0)
+        one.output.flush()
+        await one.until(lambda: bool(s3.objects))
+    async with running(options) as one:
+        one.put(*batches(0, 3))
+        await one.drain()
+
+    assert list(s3.objects) == ["2023/11/14"]
+    assert len(s3.lines()) == 6
+
+
+async def test_a_kill_between_the_object_and_the_position_repeats_nothing(s3: SmallS3, tmp_path: Path) -> None:
+    options = options_of(s3.url, tmp_path, PUT)
+    async with running(options) as one:
+        one.put(*batches(0, 3))
+        await one.until(lambda: one.buffer.statistics().records == 0)
+        one.output.flush()
+        await one.until(lambda: one.count("proc_records_total") == 6)
+    assert list(tmp_path.rglob("*.data"))
+    async with running(options) as one:
+        one.put(*batches(0, 3))
+        await one.until(lambda: one.count("proc_records_total") == 6)
+        await one.until(lambda: not list(tmp_path.rglob("*.data")))
+
+    assert len(s3.objects) == 1
+
+
+async def test_a_second_kill_before_all_was_read_again_repeats_nothing(s3: SmallS3, tmp_path: Path) -> None:
+    options = options_of(s3.url, tmp_path, PUT)
+    async with running(options) as one:
+        one.put(*batches(0, 5))
+        await one.until(lambda: one.buffer.statistics().records == 0)
+    async with running(options) as one:
+        one.put(*batches(0, 2))
+        await one.until(lambda: one.count("proc_records_total") == 4)
+        await one.drain()
+    async with running(options) as one:
+        one.put(*batches(2, 7))
+        await one.drain()
+
+    assert numbers(s3) == [n for n in range(7) for _ in range(2)]
+
+
+async def test_a_kill_before_the_first_byte_leaves_nothing(s3: SmallS3, tmp_path: Path) -> None:
+    options = options_of(s3.url, tmp_path, PUT)
+    async with running(options) as one:
+        one.put(batch_of({"n": 1}))
+        await one.until(lambda: one.buffer.statistics().records == 0)
+    [data] = tmp_path.rglob("*.data")
+    data.unlink()
+    async with running(options) as one:
+        one.put(batch_of({"n": 1}))
+        await one.drain()
+
+    assert numbers(s3) == [1]
+    assert not list(tmp_path.rglob("*.json"))
+
+
+async def test_an_upload_goes_on_behind_its_parts(s3: SmallS3, tmp_path: Path) -> None:
+    options = options_of(s3.url, tmp_path, "total_file_size 50M\nupload_timeout 1m\n")
+    async with running(options) as one:
+        for number in range(8):
+            one.put(large(number))
+            await one.until(lambda: one.buffer.statistics().records == 0)
+        await one.until(lambda: s3.operations().count("UploadPart") == 2)
+    sent = s3.operations()
+    async with running(options) as one:
+        one.put(*(large(number) for number in range(8)))
+        await one.drain()
+
+    assert "CompleteMultipartUpload" not in sent
+    assert s3.operations()[len(sent) :] == ["UploadPart", "CompleteMultipartUpload"]
+    [stored] = s3.objects.values()
+    assert stored.parts == 3
+    assert numbers(s3) == list(range(8))
+    assert s3.uploads == {}
+
+
+async def test_an_upload_without_its_data_is_aborted(s3: SmallS3, tmp_path: Path) -> None:
+    options = options_of(s3.url, tmp_path, "total_file_size 50M\nupload_timeout 1m\n")
+    async with running(options) as one:
+        for number in range(3):
+            one.put(large(number))
+            await one.until(lambda: one.buffer.statistics().records == 0)
+        await one.until(lambda: s3.operations().count("UploadPart") == 1)
+    [data] = tmp_path.rglob("*.data")
+    data.write_bytes(data.read_bytes()[:3_000_000])
+    async with running(options) as one:
+        one.put(*(large(number) for number in range(3)))
+        await one.drain()
+
+    assert s3.uploads == {}
+    assert numbers(s3) == [0, 1, 2]
+
+
+async def test_damaged_files_are_put_aside_and_the_others_go_on(s3: SmallS3, tmp_path: Path) -> None:
+    options = options_of(s3.url, tmp_path, PUT)
+    async with running(options) as one:
+        one.put(batch_of({"n": 1}, tag="a"), batch_of({"n": 2}, tag="b"))
+        await one.until(lambda: one.buffer.statistics().records == 0)
+    first, _ = sorted(tmp_path.rglob("*.json"))
+    first.write_bytes(b"{broken")
+    async with running(options) as one:
+        await one.until(lambda: len(s3.objects) == 1)
+        one.put(batch_of({"n": 3}, tag="c"))
+        await one.drain()
+
+    assert numbers(s3) == [2, 3]
+    assert [path.name for path in tmp_path.rglob("damaged-*.json")] == [f"damaged-{first.name}"]
+
+
+async def test_an_output_that_has_another_name_now_leaves_nothing_behind(s3: SmallS3, tmp_path: Path) -> None:
+    options = options_of(s3.url, tmp_path, PUT)
+    async with running(options) as one:
+        one.put(batch_of({"n": 1}))
+        await one.until(lambda: one.buffer.statistics().records == 0)
+    [folder] = [path.parent for path in tmp_path.rglob("*.json")]
+    folder.rename(folder.with_name(folder.name.replace("s3_0", "other")))
+    async with running(options) as one:
+        await one.until(lambda: bool(s3.objects))
+
+    assert numbers(s3) == [1]
+
+
+async def test_two_processes_do_not_share_a_folder(s3: SmallS3, tmp_path: Path) -> None:
+    options = options_of(s3.url, tmp_path, PUT)
+    async with running(options) as one, running(options) as other:
+        one.put(batch_of({"n": 1}))
+        other.put(batch_of({"n": 2}))
+        await one.drain()
+        await other.drain()
+
+    assert numbers(s3) == [1, 2]
+
+
+def spool_with(folder: Path, compression: str, lines: list[bytes]) -> Spool:
+    sheet = msgspec.convert({"key": "k", "tag": "t", "first_ns": 0, "compression": compression}, Sheet)
+    spool = Spool(folder, new_name(0), sheet, SystemDisk())
+    spool.save()
+    for line in lines:
+        spool.append(line)
+    return spool
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd", "snappy"])
+def test_a_file_that_was_cut_anywhere_becomes_whole_lines(tmp_path: Path, compression: str) -> None:
+    lines = [b"%d first\n%d second\n" % (n, n) for n in range(20)]
+    spool = spool_with(tmp_path, compression, lines)
+    whole = spool.path(".data").read_bytes()
+    sheet = spool.path(".json").read_bytes()
+    best = b""
+
+    for end in range(len(whole) + 1):
+        spool.path(".data").write_bytes(whole[:end])
+        spool.path(".json").write_bytes(sheet)
+        found = adopt(tmp_path, spool.name, SystemDisk())
+        text = b"".join(found.contents())
+        assert b"".join(lines).startswith(text)
+        assert text == b"" or text.endswith(b"\n")
+        assert len(text) >= len(best)
+        assert found.sheet.state == "closed"
+        assert found.size == (found.sheet.pieces[-1].end if found.sheet.pieces else 0)
+        best = text
+
+    assert best == b"".join(lines)
+
+
+def test_what_was_cut_is_a_whole_gzip_file_again(tmp_path: Path) -> None:
+    spool = spool_with(tmp_path, "gzip", [b"a\n", b"b\n"])
+    found = adopt(tmp_path, spool.name, SystemDisk())
+
+    assert gzip.decompress(found.path(".data").read_bytes()) == b"a\nb\n"
+
+
+def test_a_line_that_occurs_twice_is_recognised_twice(tmp_path: Path) -> None:
+    spool = spool_with(tmp_path, "none", [b"same\nother\nsame\n"])
+    known = Recognised(adopt(tmp_path, spool.name, SystemDisk()))
+    same, other, new = identities([b"same", b"other", b"new"])
+    found = [known.take(one) for one in (same, new, same, same, other, other)]
+
+    assert found == [True, False, True, False, True, False]
+    assert known.left == 0
+
+
+def test_names_of_spools_sort_by_time_and_come_from_no_tag() -> None:
+    names = [new_name(time_ns) for time_ns in (0, 10**18, 2 * 10**18)]
+
+    assert names == sorted(names)
+    assert all(re.fullmatch("[0-9a-f]{24}", name) for name in names)
