@@ -1,0 +1,209 @@
+"""What is sent in place of a request that was refused in part; pure, as what is left is all that matters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from .guard import Labels, Shape
+from .requests import LINES_LIMIT, Part, Request, halves, packed
+from .streams import Entries, LineEncoder, Metadata, Stream
+from .verdicts import Selector, Verdict
+
+MARKER = " [cut]"
+_ADDED_BY_LOKI = frozenset({"service_name", "detected_level"})
+_DEFAULT_LINE_LIMIT = 262_144
+_METADATA_BYTES, _METADATA_PAIRS = 65_536, 128
+
+
+class Mended(msgspec.Struct):
+    """What becomes of a refused request: requests to send in its place, and what is refused for good.
+
+    What is in neither was accepted.
+    """
+
+    again: list[Request] = []
+    refused: int = 0
+    refused_size: int = 0
+
+
+class Lines(msgspec.Struct, frozen=True):
+    """How the lines of entries are read and written; with `may_cut` those that are too long are cut."""
+
+    plain: Callable[[bytes], str]
+    encode: LineEncoder
+    may_cut: bool = True
+
+
+def without_refused(request: Request, verdict: Verdict) -> Mended:
+    """Entries were refused because of their times; which ones need not be known, as the others are stored."""
+    entries = request.records
+    if verdict.refused is not None:
+        refused = verdict.refused
+    elif (oldest := verdict.oldest_ns) is not None:
+        refused = sum([sum([t < oldest for t in part.entries.times]) for part in request.parts])
+    else:
+        refused = 1
+    refused = min(max(refused, 1), entries)
+    return Mended([], refused, request.size * refused // entries)
+
+
+def with_shorter_lines(request: Request, verdict: Verdict, lines: Lines) -> Mended:
+    """The lines above the limit alone, cut to it; refused if they may not be cut or were cut before."""
+    limit = verdict.limit or _DEFAULT_LINE_LIMIT
+    mended = Mended()
+    for part in request.parts:
+        # A line is never longer than it is encoded, so most need not be looked at.
+        texts = {row: lines.plain(line) for row, line in enumerate(part.entries.lines) if len(line) > limit}
+        rows = [row for row, text in texts.items() if len(text.encode("utf-8", "replace")) > limit]
+        if not rows:
+            continue
+        found = part.entries.rows(rows)
+        if request.is_mended or not lines.may_cut:
+            mended.refused += len(rows)
+            mended.refused_size += found.size
+        else:
+            cut = lines.encode.texts([shortened(texts[row], limit) for row in rows])
+            shorter = Entries(found.times, cut, found.metadata, sum(map(len, cut)))
+            mended.again.append(Request(request.tenant, (Part(part.stream, shorter),), is_mended=True))
+    if not mended.again and not mended.refused:
+        return without_refused(request, verdict)
+    return mended
+
+
+def shortened(text: str, limit: int) -> str:
+    """The beginning of a text that has, with a marker behind it, at most so many bytes."""
+    room = max(0, limit - len(MARKER))
+    return text.encode("utf-8", "replace")[:room].decode("utf-8", "ignore") + MARKER[:limit]
+
+
+def with_other_labels(request: Request, verdict: Verdict, shape: Shape) -> Mended | None:
+    """The streams whose labels are above a limit, with labels that keep to it; else the named stream is refused.
+
+    A server names one stream only, but refuses all that break the same rule. None if it cannot be told which is meant.
+    """
+    learn_limit(verdict, shape)
+    again = []
+    for part in request.parts:
+        labels, moved = shape.fitted(part.stream.labels)
+        if moved or labels != part.stream.labels:
+            again.append(_relabelled(part, labels, moved))
+    if again:
+        return Mended(packed(again, LINES_LIMIT, is_mended=True))
+    named = _named(request.parts, verdict.streams)
+    return Mended([], len(named.entries), named.entries.size) if named is not None else None
+
+
+def learn_limit(verdict: Verdict, shape: Shape) -> None:
+    """Let labels keep from now on to the limit that the server has told."""
+    if verdict.reason == "too_many_labels":
+        shape.most_labels = verdict.limit or 15
+    elif verdict.reason == "label_value_too_long":
+        shape.longest_value = verdict.limit or 2048
+    elif verdict.reason == "label_name_too_long":
+        shape.longest_name = verdict.limit or 1024
+
+
+def with_fewer_streams(request: Request, verdict: Verdict, shape: Shape) -> Mended | None:
+    """The named stream alone, as part of another one; None if nothing can be taken from its labels."""
+    part = _named(request.parts, verdict.streams)
+    if part is None:
+        return None
+    shape.forget(*part.stream)
+    shape.tighten()
+    labels, moved = shape.admit(*part.stream)
+    if labels == part.stream.labels:
+        return None
+    return Mended([Request(request.tenant, (_relabelled(part, labels, moved),), is_mended=True)])
+
+
+def only_named(request: Request, streams: Sequence[Selector]) -> Request:
+    """The streams of the request that are named; all if none of them can be found."""
+    parts = tuple(p for p in request.parts if any(_is_named(p.stream, s) for s in streams))
+    return msgspec.structs.replace(request, parts=parts) if parts else request
+
+
+def without_metadata(request: Request) -> Mended:
+    """The entries that have structured metadata, without them."""
+    mended = Mended()
+    for part in request.parts:
+        entries = part.entries
+        if rows := [row for row, m in enumerate(entries.metadata or ()) if m]:
+            bare = entries.rows(rows)
+            bare.metadata = None
+            mended.again.append(Request(request.tenant, (Part(part.stream, bare),), is_mended=True))
+    return mended
+
+
+def with_less_metadata(request: Request, verdict: Verdict) -> Mended:
+    """The entries whose structured metadata are above the limit, with as many of them as it allows."""
+    most_pairs, most_bytes = _METADATA_PAIRS, _METADATA_BYTES
+    if verdict.reason == "too_many_metadata":
+        most_pairs = verdict.limit or most_pairs
+    else:
+        most_bytes = verdict.limit or most_bytes
+    mended = Mended()
+    for part in request.parts:
+        fewer = {
+            r: m
+            for r, old in enumerate(part.entries.metadata or ())
+            if (m := _fewer(old, most_pairs, most_bytes)) != old
+        }
+        if not fewer:
+            continue
+        entries = part.entries.rows(list(fewer))
+        if request.is_mended:
+            mended.refused += len(fewer)
+            mended.refused_size += entries.size
+        else:
+            entries.metadata = list(fewer.values())
+            mended.again.append(Request(request.tenant, (Part(part.stream, entries),), is_mended=True))
+    return mended if mended.again or mended.refused else without_refused(request, verdict)
+
+
+def smaller(request: Request, lines: Lines) -> Mended:
+    """Two halves, or one entry with half of its line; refused if there is nothing left to halve."""
+    if request.records > 1:
+        return Mended(halves(request))
+    part = request.parts[0]
+    text = lines.plain(part.entries.lines[0])
+    if len(text) < 1024 or not lines.may_cut:
+        return Mended([], 1, request.size)
+    cut = lines.encode.texts([shortened(text, len(text.encode("utf-8", "replace")) // 2)])
+    entries = Entries(part.entries.times, cut, part.entries.metadata, len(cut[0]))
+    return Mended([Request(request.tenant, (Part(part.stream, entries),), request.is_mended)])
+
+
+def _relabelled(part: Part, labels: Labels, moved: Labels) -> Part:
+    entries = part.entries
+    extra = dict(moved)
+    metadata = entries.metadata
+    if extra:
+        metadata = [{**extra, **m} for m in metadata] if metadata is not None else [extra] * len(entries)
+    changed = Entries(entries.times, entries.lines, metadata, entries.size)
+    return Part(Stream(part.stream.tenant, labels), changed)
+
+
+def _named(parts: Sequence[Part], streams: Sequence[Selector]) -> Part | None:
+    """The part that is meant; one that is alone needs no name."""
+    if len(parts) == 1:
+        return parts[0]
+    found = [p for p in parts if any(_is_named(p.stream, s) for s in streams)]
+    return found[0] if found else None
+
+
+def _is_named(stream: Stream, selector: Selector) -> bool:
+    labels = dict(stream.labels)
+    return labels == {k: v for k, v in selector.items() if k in labels or k not in _ADDED_BY_LOKI}
+
+
+def _fewer(metadata: Metadata, most_pairs: int, most_bytes: int) -> Metadata:
+    kept: Metadata = {}
+    size = 0
+    for name, value in metadata.items():
+        size += len(name.encode()) + len(value.encode())
+        if len(kept) == most_pairs or size > most_bytes:
+            break
+        kept[name] = value
+    return kept

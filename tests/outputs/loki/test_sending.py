@@ -1,0 +1,259 @@
+"""What answers of Loki cost: no more than the entries they name."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from shipper.buffers.base import Delivery
+from shipper.errors import RetryLater
+from shipper.net.settings import NoAnswer
+from shipper.record import Record, RecordBatch
+from shipper.testing import ManualClock
+
+from .making import MS, R1, R2, R3, T0, ScriptedHttp, Sending, batch, logs, says
+
+BEHIND = (
+    "entry with timestamp 2023-11-14 22:13:20 +0000 UTC ignored, reason: 'entry too far behind, entry timestamp is: x,"
+    " oldest acceptable timestamp is: y',\nuser 't', total ignored: 1 out of 3 for stream: {job=\"x\"}"
+)
+RATE = "ingestion rate limit exceeded for user t (limit: 1000000 bytes/sec) while attempting to ingest '1' lines"
+
+
+async def test_entries_refused_for_their_time_are_counted_and_the_others_are_done() -> None:
+    sending = Sending(ScriptedHttp(says(400, BEHIND)))
+    delivery = await sending.send(logs("a", "b", "c"))
+
+    assert len(sending.http.sent) == 1
+    assert (delivery.accepted, delivery.refused_records) == (2, 1)
+    assert list(delivery.refused) == ["too_far_behind"]
+
+
+async def test_entries_older_than_the_server_accepts_are_all_counted() -> None:
+    text = (
+        "entry for stream '{job=\"x\"}' has timestamp too old: x, oldest acceptable timestamp is: 2023-11-14T22:13:21Z"
+    )
+    sending = Sending(ScriptedHttp(says(400, text)))
+    delivery = await sending.send(logs("a", "b"), logs("c", first_ns=T0 + 5000 * MS))
+
+    assert (delivery.accepted, delivery.refused) == (1, {"too_old": [2, pytest.approx(24, abs=10)]})
+
+
+async def test_a_tenant_over_its_rate_waits_and_no_retry_is_counted() -> None:
+    clock = ManualClock()
+    sending = Sending(ScriptedHttp(says(429, RATE), says(429, RATE)), clock=clock)
+    task = asyncio.create_task(sending.send(logs("a", "b", "c", "d")))
+    await clock.advance(0.001)
+    sent_at_once = len(sending.http.sent)
+    await clock.advance(1.0)
+    delivery = await task
+
+    assert sent_at_once == 1
+    assert (delivery.accepted, delivery.attempts, delivery.refused_records) == (4, 0, 0)
+    assert [line for lines in sending.http.lines[2:] for line in lines] == [f'{{"log":"{c}"}}' for c in "abcd"]
+
+
+async def test_a_rate_limit_rests_as_long_as_the_server_wishes() -> None:
+    clock = ManualClock()
+    sending = Sending(ScriptedHttp(says(429, "slow down", retry_after="5")), clock=clock)
+    task = asyncio.create_task(sending.send(logs("a")))
+    await clock.advance(4.9)
+    sent_before = len(sending.http.sent)
+    await clock.advance(0.2)
+    await task
+
+    assert (sent_before, len(sending.http.sent)) == (1, 2)
+
+
+async def test_a_rest_that_is_too_long_gives_the_delivery_back() -> None:
+    sending = Sending(ScriptedHttp(says(429, "slow down", retry_after="600")), clock=ManualClock())
+    with pytest.raises(RetryLater) as failure:
+        await sending.send(logs("a"))
+
+    assert failure.value.after == 600
+
+
+async def test_of_streams_only_the_one_over_its_rate_is_sent_again() -> None:
+    clock = ManualClock()
+    text = "Per stream rate limit exceeded (limit: 3MB/sec) while attempting to ingest for stream '{s=\"b\"}' totaling"
+    sending = Sending(ScriptedHttp(says(429, text)), "labels s=$s", clock)
+    task = asyncio.create_task(sending.send(batch({"s": "a", "log": "1"}, {"s": "b", "log": "2"}, {"s": "c"})))
+    await clock.advance(2.0)
+    delivery = await task
+
+    assert [s["stream"] for s in sending.http.sent[1][1]["streams"]] == [{"s": "b"}]
+    assert delivery.accepted == 3
+
+
+async def test_only_the_tenant_that_failed_is_sent_again() -> None:
+    class SecondFails(ScriptedHttp):
+        async def request(self, method: str, target: str, headers: Any, body: bytes = b"") -> Any:
+            answer = await super().request(method, target, headers, body)
+            return says(500, "no") if headers["X-Scope-OrgID"] == "t2" and len(self.sent) <= 2 else answer
+
+    sending = Sending(SecondFails(), "labels job=x\ntenant_id_key tenant")
+    records = batch(R1, R2, R3)
+    delivery = Delivery("", [records])
+    with pytest.raises(RetryLater):
+        await sending.output.send(delivery)
+    await sending.output.send(delivery)
+
+    assert [tenant for tenant, _ in sending.http.sent] == ["t1", "t2", "t2"]
+    assert delivery.accepted == 3
+
+
+async def test_a_server_in_trouble_is_left_alone_for_as_long_as_it_wishes() -> None:
+    sending = Sending(ScriptedHttp(says(503, "later", retry_after="7")))
+    with pytest.raises(RetryLater) as failure:
+        await sending.send(logs("a"))
+
+    assert failure.value.after == 7
+
+
+async def test_blocked_ingestion_is_tried_again_after_a_minute() -> None:
+    sending = Sending(ScriptedHttp(says(260, "ingestion blocked for user t until x")))
+    with pytest.raises(RetryLater) as failure:
+        await sending.send(logs("a"))
+
+    assert failure.value.after == 60
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 405])
+async def test_what_a_setting_must_mend_is_held(status: int) -> None:
+    sending = Sending(ScriptedHttp(says(status, "no org id")))
+    with pytest.raises(RetryLater, match=f"status {status}: no org id"):
+        await sending.send(logs("a"))
+
+
+async def test_a_page_of_a_proxy_costs_no_records() -> None:
+    sending = Sending(ScriptedHttp(says(400, "<html>The plain HTTP request was sent to HTTPS port</html>")))
+    with pytest.raises(RetryLater):
+        await sending.send(logs("a"))
+
+
+async def test_no_answer_is_counted_by_how_far_the_request_came() -> None:
+    sending = Sending(ScriptedHttp(NoAnswer("dns", "cannot look up loki")))
+    with pytest.raises(RetryLater, match="cannot look up loki"):
+        await sending.send(logs("a"))
+
+    assert sending.context.metrics.value("output_no_answer_total", name="loki.0", phase="dns") == 1
+
+
+async def test_answers_are_counted_by_status() -> None:
+    sending = Sending(ScriptedHttp(says(503), says(204)))
+    with pytest.raises(RetryLater):
+        await sending.send(logs("a"))
+    await sending.send(logs("a"))
+
+    assert sending.context.metrics.by_label("output_answers_total", "status") == {"503": 1, "204": 1}
+
+
+async def test_a_line_that_is_too_long_is_cut_and_sent_alone() -> None:
+    text = "Max entry size '40' bytes exceeded for stream '{job=\"x\"}' while adding an entry with length '99' bytes"
+    sending = Sending(ScriptedHttp(says(400, text)), "labels job=x\ndrop_single_key raw")
+    delivery = await sending.send(logs("a", "é" * 50, "b"))
+
+    assert sending.http.lines[1:] == [["é" * 17 + " [cut]"]]
+    assert (delivery.accepted, delivery.refused_records) == (3, 0)
+
+
+async def test_a_line_that_is_too_long_is_dropped_if_asked_for() -> None:
+    text = "Max entry size '40' bytes exceeded for stream '{job=\"x\"}' while adding an entry with length '99' bytes"
+    sending = Sending(ScriptedHttp(says(400, text)), "labels job=x\nline_too_long drop")
+    delivery = await sending.send(logs("a", "b" * 50, "c"))
+
+    assert len(sending.http.sent) == 1
+    assert (delivery.accepted, {k: v[0] for k, v in delivery.refused.items()}) == (2, {"line_too_long": 1})
+
+
+async def test_labels_that_are_too_many_become_structured_metadata() -> None:
+    text = 'entry for stream \'{a="1", b="2", c="3", service_name="x"}\' has 3 label names; limit 2'
+    sending = Sending(ScriptedHttp(says(400, text)), "labels a=1, b=2, c=$c")
+    delivery = await sending.send(batch({"c": "3", "log": "x"}))
+    await sending.send(batch({"c": "3", "log": "y"}))
+
+    (stream,) = sending.http.sent[1][1]["streams"]
+    assert (stream["stream"], stream["values"][0][2]) == ({"a": "1", "b": "2"}, {"c": "3"})
+    assert sending.http.sent[2][1]["streams"][0]["stream"] == {"a": "1", "b": "2"}
+    assert (delivery.accepted, delivery.refused_records) == (1, 0)
+
+
+async def test_a_stream_whose_labels_are_refused_costs_that_stream_only() -> None:
+    text = "error parsing labels '{s=\"b\"}' with error: parse error"
+    sending = Sending(ScriptedHttp(says(400, text)), "labels s=$s")
+    delivery = await sending.send(batch({"s": "a", "log": "1"}, {"s": "b", "log": "2"}))
+
+    assert (delivery.accepted, {k: v[0] for k, v in delivery.refused.items()}) == (1, {"bad_labels": 1})
+
+
+async def test_what_is_unreadable_is_found_by_sending_halves() -> None:
+    class RefusesBad(ScriptedHttp):
+        async def request(self, method: str, target: str, headers: Any, body: bytes = b"") -> Any:
+            answer = await super().request(method, target, headers, body)
+            return says(400, "couldn't parse") if b"bad" in body else answer
+
+    sending = Sending(RefusesBad())
+    delivery = await sending.send(logs(*[f"l{n}" for n in range(20)], "bad", *[f"m{n}" for n in range(20)]))
+
+    assert (delivery.accepted, delivery.refused_records) == (40, 1)
+    assert len(sending.http.sent) < 15
+
+
+async def test_a_request_that_is_too_large_goes_in_halves() -> None:
+    sending = Sending(ScriptedHttp(says(500, "rpc error: received message larger than max (5000000 vs. 4194304)")))
+    delivery = await sending.send(logs("a", "b", "c", "d"))
+
+    assert [len(lines) for lines in sending.http.lines] == [4, 2, 2]
+    assert delivery.accepted == 4
+
+
+async def test_metadata_that_are_not_taken_are_left_out() -> None:
+    text = "stream '{job=\"x\"}' includes structured metadata, but this feature is disallowed. Please see limits"
+    sending = Sending(ScriptedHttp(says(400, text)), "labels job=x\nstructured_metadata $m")
+    delivery = await sending.send(batch({"m": "1", "log": "a"}, {"log": "b"}))
+
+    assert sending.http.lines[1:] == [['{"log":"a"}']]
+    assert len(sending.http.sent[1][1]["streams"][0]["values"][0]) == 2
+    assert delivery.accepted == 2
+
+
+async def test_a_stream_that_is_one_too_many_goes_into_another() -> None:
+    text = 'Maximum active stream limit exceeded when trying to create stream {job="x", id="2"}, reduce the number'
+    sending = Sending(ScriptedHttp(says(204), says(429, text)), "labels job=x, id=$id")
+    await sending.send(batch({"id": "1", "log": "a"}))
+    delivery = await sending.send(batch({"id": "2", "log": "b"}))
+
+    (stream,) = sending.http.sent[2][1]["streams"]
+    assert stream["values"][0][1] == '{"log":"b"}'
+    assert (stream["stream"], stream["values"][0][2]["id"]) in [({"job": "x"}, "2"), ({"job": "fluent-bit"}, "2")]
+    assert delivery.accepted == 1
+
+
+async def test_what_is_sent_again_has_the_same_bytes() -> None:
+    sending = Sending(ScriptedHttp(NoAnswer("answer", "cut")), "labels job=x, s=$s")
+    records = batch({"s": "a", "log": "1"}, {"s": "b", "log": "2"})
+    delivery = Delivery("", [records])
+    with pytest.raises(RetryLater):
+        await sending.output.send(delivery)
+    await sending.output.send(delivery)
+
+    assert sending.http.sent[0] == sending.http.sent[1]
+
+
+async def test_entries_of_a_stream_are_sent_in_order_of_time() -> None:
+    sending = Sending(ScriptedHttp())
+    late = RecordBatch("a", [Record(T0 + 9, {"log": "9"}), Record(T0 + 3, {"log": "3"})], 10)
+    early = RecordBatch("a", [Record(T0 + 3, {"log": "3b"}), Record(T0 + 1, {"log": "1"})], 10)
+    await sending.send(late, early)
+
+    assert sending.http.lines == [['{"log":"1"}', '{"log":"3"}', '{"log":"3b"}', '{"log":"9"}']]
+
+
+async def test_requests_hold_about_a_mebibyte_of_lines() -> None:
+    sending = Sending(ScriptedHttp())
+    delivery = await sending.send(logs(*["x" * 10_000] * 250))
+
+    assert [sum(map(len, lines)) < 1_100_000 for lines in sending.http.lines] == [True] * 3
+    assert delivery.accepted == 250
