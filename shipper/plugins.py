@@ -2,11 +2,14 @@
 
 `Name loki` in an [OUTPUT] section is `outputs/loki.py` or `outputs/loki/output.py`, with the class `LokiOutput`. Only
 the plugin asked for is imported, so a process carries the libraries of the plugins it uses and of no others.
+
+A plugin that speaks the protocol of another one lives in that one's folder; a table names those.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +24,15 @@ KINDS: tuple[PluginKind, ...] = ("input", "filter", "output")
 
 _PACKAGE = Path(__file__).parent
 
+_IN_FOLDERS_OF_OTHERS: Mapping[tuple[PluginKind, str], str] = {
+    ("output", "cloudwatch"): "outputs.cloudwatch_logs.cloudwatch",
+    ("output", "grafana-loki"): "outputs.loki.grafana_loki",
+    ("output", "kinesis_firehose"): "outputs.kinesis.firehose",
+    ("output", "kinesis_streams"): "outputs.kinesis.streams",
+    ("output", "opensearch"): "outputs.es.opensearch",
+}
+"""The modules of plugins that are not found by their name alone."""
+
 
 def find_plugin(kind: PluginKind, name: str) -> Plugin | None:
     """The class of this plugin, imported now; None if there is none of this name. Case does not matter."""
@@ -33,17 +45,20 @@ def find_plugin(kind: PluginKind, name: str) -> Plugin | None:
 
 def plugin_names(kind: PluginKind) -> list[str]:
     """The names of all plugins of a kind in alphabetical order, found without importing any."""
-    names = sorted({path.stem for path in (_PACKAGE / f"{kind}s").iterdir()})
-    return [name for name in names if _defines_plugin(kind, name)]
+    names = {path.stem for path in (_PACKAGE / f"{kind}s").iterdir() if _defines_plugin(kind, path.stem)}
+    return sorted(names | {name for other, name in _IN_FOLDERS_OF_OTHERS if other == kind})
 
 
 def class_name(kind: PluginKind, name: str) -> str:
     """The name of the class of a plugin: `cloudwatch_logs` is `CloudwatchLogsOutput`."""
-    return "".join(word.capitalize() for word in name.lower().split("_")) + kind.capitalize()
+    words = name.lower().replace("-", "_").split("_")
+    return "".join(map(str.capitalize, words)) + kind.capitalize()
 
 
 def _module_of(kind: PluginKind, name: str) -> str | None:
     """The module that may hold the class of a plugin, relative to the package; None if there is no such file."""
+    if (elsewhere := _IN_FOLDERS_OF_OTHERS.get((kind, name))) is not None:
+        return elsewhere
     # The name comes from a configuration: it must not lead out of the folder.
     if not name.isidentifier() or name.startswith("_"):
         return None

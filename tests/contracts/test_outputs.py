@@ -5,12 +5,15 @@ A new output is one more entry of `KINDS`; a test fails for as long as it has no
 
 from __future__ import annotations
 
+import base64
 import copy
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,13 +21,27 @@ import pytest
 from shipper.buffers.base import Delivery
 from shipper.errors import RetryLater
 from shipper.outputs.base import Output
+from shipper.outputs.cloudwatch_logs.cloudwatch import CloudwatchOptions, CloudwatchOutput
+from shipper.outputs.es.opensearch import OpensearchOptions, OpensearchOutput
+from shipper.outputs.es.output import EsOptions, EsOutput
 from shipper.outputs.file import FileOptions, FileOutput
+from shipper.outputs.forward.output import ForwardOptions, ForwardOutput
+from shipper.outputs.http.output import HttpOptions, HttpOutput
+from shipper.outputs.kinesis.firehose import KinesisFirehoseOptions, KinesisFirehoseOutput
+from shipper.outputs.kinesis.streams import KinesisStreamsOptions, KinesisStreamsOutput
+from shipper.outputs.loki.grafana_loki import GrafanaLokiOptions, GrafanaLokiOutput
+from shipper.outputs.loki.output import LokiOptions, LokiOutput
 from shipper.outputs.null import NullOptions, NullOutput
+from shipper.outputs.s3.options import S3Options
+from shipper.outputs.s3.output import S3Output
 from shipper.outputs.stdout import StdoutOptions, StdoutOutput
 from shipper.plugins import plugin_names
 from shipper.record import Receipt, RecordBatch
 from shipper.testing import FaultyDisk, batch_of, context_of
 
+from ..components.forward_server import ForwardServer, forward_server
+from ..components.http_server import Got, HttpServer, Says, http_server
+from ..components.loki import decoded
 from ..components.moto_server import aws_keys
 from ..components.scripted_aws import ScriptedAws, error, scripted_aws
 from ..outputs.cloudwatch_logs.making import output_to
@@ -46,9 +63,28 @@ class Destination(msgspec.Struct):
 class Place:
     """Where the outputs under test may write."""
 
-    def __init__(self, folder: Path, aws: ScriptedAws) -> None:
+    def __init__(self, folder: Path, aws: ScriptedAws, http: HttpServer, forward: ForwardServer) -> None:
         self.folder = folder
         self.aws = aws
+        self.http = http
+        self.forward = forward
+
+
+def accept(got: Got) -> Says:
+    """What a server says that takes everything, whichever service it is."""
+    if "x-amz-target" in got.headers:
+        taken = [{"RecordId": "1"}] * len(got.json["Records"])
+        return Says(200, msgspec.json.encode({"Records": taken, "RequestResponses": taken}))
+    return Says(200, b'{"errors":false}') if got.target.endswith("_bulk") else Says(204)
+
+
+def text_of(got: Got) -> str:
+    """What a request holds, in a form that shows its lines."""
+    if "x-amz-target" in got.headers:
+        return "".join(base64.b64decode(record["Data"]).decode() for record in got.json["Records"])
+    if "protobuf" in got.headers["content-type"]:
+        return " ".join(entry.line for _, entries in decoded(got.headers, got.raw) for entry in entries)
+    return got.body.decode()
 
 
 @contextmanager
@@ -111,7 +147,7 @@ def _file(place: Place) -> Iterator[Destination]:
 
 
 @contextmanager
-def _cloudwatch_logs(place: Place) -> Iterator[Destination]:
+def _cloudwatch_logs(place: Place, *, is_go: bool = False) -> Iterator[Destination]:
     accepted: set[int] = set()
 
     def arrived() -> list[str]:
@@ -122,20 +158,86 @@ def _cloudwatch_logs(place: Place) -> Iterator[Destination]:
         accepted.add(len(place.aws.calls()))
         place.aws.script("PutLogEvents", error("ServiceUnavailableException", status=503))
 
-    yield Destination(output_to(place.aws.url), arrived, fail_once)
+    output: Output = output_to(place.aws.url)
+    if is_go:
+        lines = f"region r\nlog_group_name /g\nlog_stream_name $(tag)\nendpoint {place.aws.url}"
+        output = CloudwatchOutput(options_from(CloudwatchOptions, lines, "output"), context_of("output"))
+    yield Destination(output, arrived, fail_once)
 
 
+@contextmanager
+def _over_http(place: Place, kind: Any, options: Any, lines: str) -> Iterator[Destination]:
+    failed: set[int] = set()
+
+    def arrived() -> list[str]:
+        return LINE.findall(" ".join(text_of(got) for n, got in enumerate(place.http.got) if n not in failed))
+
+    def fail_once() -> None:
+        failed.add(len(place.http.got))
+        place.http.script = [Says(503)]
+
+    read = options_from(options, lines.replace("PORT", str(place.http.port)), "output")
+    yield Destination(kind(read, context_of("output")), arrived, fail_once)
+
+
+@contextmanager
+def _forward(place: Place) -> Iterator[Destination]:
+    def arrived() -> list[str]:
+        return [body["log"] for _, body in place.forward.records]
+
+    def fail_once() -> None:
+        place.forward.script = ["cut"]
+
+    lines = f"host 127.0.0.1\nport {place.forward.port}\nrequire_ack_response on"
+    yield Destination(
+        ForwardOutput(options_from(ForwardOptions, lines, "output"), context_of("output")), arrived, fail_once
+    )
+
+
+@contextmanager
+def _s3(place: Place) -> Iterator[Destination]:
+    """What it keeps on disk is what it has taken over; that it brings it to the bucket is shown by its own tests."""
+    disk = FaultyDisk(0, ("write",))
+
+    def arrived() -> list[str]:
+        return LINE.findall("".join(p.read_text() for p in sorted(place.folder.rglob("*.data"))))
+
+    def fail_once() -> None:
+        disk.fail_after(0)
+
+    lines = f"bucket b\nendpoint {place.aws.url}\nstore_dir {place.folder}"
+    yield Destination(
+        S3Output(options_from(S3Options, lines, "output"), context_of("output", disk=disk)), arrived, fail_once
+    )
+
+
+HTTP = "host 127.0.0.1\nport PORT"
+AWS = "region r\nendpoint http://127.0.0.1:PORT"
+OVER_HTTP: Mapping[str, tuple[Any, Any, str]] = {
+    "es": (EsOutput, EsOptions, HTTP),
+    "grafana-loki": (GrafanaLokiOutput, GrafanaLokiOptions, "url http://127.0.0.1:PORT/push"),
+    "http": (HttpOutput, HttpOptions, HTTP),
+    "kinesis_firehose": (KinesisFirehoseOutput, KinesisFirehoseOptions, f"delivery_stream s\n{AWS}"),
+    "kinesis_streams": (KinesisStreamsOutput, KinesisStreamsOptions, f"stream s\n{AWS}"),
+    "loki": (LokiOutput, LokiOptions, HTTP),
+    "opensearch": (OpensearchOutput, OpensearchOptions, HTTP),
+}
 KINDS: dict[str, Callable[[Place], AbstractContextManager[Destination]]] = {
     "null": _null,
     "stdout": _stdout,
     "file": _file,
+    "forward": _forward,
     "cloudwatch_logs": _cloudwatch_logs,
+    "cloudwatch": partial(_cloudwatch_logs, is_go=True),
+    "s3": _s3,
+    **{name: partial(_over_http, kind=k, options=o, lines=lines) for name, (k, o, lines) in OVER_HTTP.items()},
 }
 
 
 @pytest.fixture
-def place(tmp_path: Path, scripted_aws: ScriptedAws, aws_keys: None) -> Place:
-    return Place(tmp_path, scripted_aws)
+async def place(tmp_path: Path, scripted_aws: ScriptedAws, aws_keys: None) -> AsyncIterator[Place]:
+    async with http_server(accept) as http, forward_server() as forward:
+        yield Place(tmp_path, scripted_aws, http, forward)
 
 
 @asynccontextmanager

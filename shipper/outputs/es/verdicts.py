@@ -1,0 +1,71 @@
+"""What the answer to a bulk request means for each of its documents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+_NO_ERRORS = re.compile(rb'"errors"\s*:\s*false')
+_HEAD = 200
+_BLOCKED = ("cluster_block_exception", "es_rejected_execution_exception", "circuit_breaking_exception")
+
+
+class _Item(msgspec.Struct):
+    status: int = 0
+    error: Any = None
+
+
+class _Answer(msgspec.Struct):
+    items: list[dict[str, _Item]]
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
+
+
+class Items(msgspec.Struct):
+    """The documents of a request by what became of them; `refused` are reasons by place, `said` the first words."""
+
+    accepted: int = 0
+    again: list[int] = []
+    refused: Mapping[int, str] = {}
+    said: str = ""
+
+
+def items_of(body: bytes, count: int) -> Items | None:
+    """What an answer says about so many documents; None if it cannot be understood."""
+    if _NO_ERRORS.search(body, 0, _HEAD):
+        return Items(accepted=count)
+    try:
+        told = [next(iter(item.items())) for item in _decode(body).items]
+    except (msgspec.DecodeError, UnicodeDecodeError, StopIteration):
+        return None
+    if len(told) != count:
+        return None
+    # If nothing at all is allowed, the credentials are to blame, and they can be mended.
+    is_denied = all(item.status in (401, 403) for _, item in told)
+    accepted, again, refused, said = 0, list[int](), dict[int, str](), ""
+    for place, (verb, item) in enumerate(told):
+        # To create what is there already is a conflict: an earlier request arrived after all.
+        if 200 <= item.status < 300 or (item.status == 409 and verb == "create"):
+            accepted += 1
+            continue
+        said = said or _words(item.error)
+        if item.status in (409, 429) or item.status >= 500 or is_denied or _kind(item.error) in _BLOCKED:
+            again.append(place)
+        else:
+            refused[place] = _kind(item.error) or f"status_{item.status}"
+    return Items(accepted, again, refused, said)
+
+
+def _kind(error: Any) -> str:
+    """The name of an error, as far as it can be the label of a counter."""
+    kind = error.get("type") if isinstance(error, dict) else None
+    return kind[:60] if isinstance(kind, str) and kind.isidentifier() else ""
+
+
+def _words(error: Any) -> str:
+    told = error.get("reason", error) if isinstance(error, dict) else error or "no reason given"
+    return " ".join(str(told)[:300].split())

@@ -1,0 +1,174 @@
+"""Puts entries into a stream; of a request that was taken in part only the rest is sent again."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from ...aws.settings import Answer, AwsError, NoAnswer, NoCredentials, is_denied
+from ...buffers.base import BatchLimits, Delivery
+from ...codecs.json_lines import JsonEncoder
+from ...context import Context
+from ...errors import RetryLater
+from ...record import RecordBatch
+from ..base import Output
+from ..http_options import lane_of
+from .options import PutOptions
+from .records import EntryMaker, Limits, Request
+
+if TYPE_CHECKING:
+    from ...aws.client import AwsClient
+
+ROUNDS = 6
+"""How often a request that is taken in part is sent again in one attempt, for as long as some of it is taken."""
+
+_FIRST_PAUSE_S = 0.1
+_FORGET_CREDENTIALS_S = 60.0
+_REFUSALS = ("ValidationException", "SerializationException", "InvalidArgumentException")
+_NAMES = re.compile(r"streamName|deliveryStreamName|StreamARN", re.IGNORECASE)
+
+
+class Service(msgspec.Struct, frozen=True):
+    """What is different between the services: names, limits, and where an answer says what failed."""
+
+    name: str
+    operation: str
+    stream_member: str
+    answers_member: str
+    limits: Limits
+    has_partition_keys: bool = False
+
+
+class PutOutput(Output):
+    """Sends records as entries, those of one tag in order as far as the service keeps it."""
+
+    Options: ClassVar[type[PutOptions]]
+    service: ClassVar[Service]
+    limits = BatchLimits(size=2_000_000, records=10_000)
+    concurrency = 4
+
+    def __init__(self, options: PutOptions, context: Context) -> None:
+        self._options = options
+        self._context = context
+        self._log = context.log
+        self._clock = context.clock
+        json = JsonEncoder(context.service.escape_unicode)
+        # Of its own for each instance, as Fluent Bit has it; the bytes of an entry stay the same over its retries.
+        letters = string.ascii_letters + string.digits
+        prefix = "".join(secrets.choice(letters) for _ in range(10)) if self.service.has_partition_keys else None
+        self._entries = EntryMaker(options, json, self.service.limits, prefix)
+        self._head = json.encode(self.service.stream_member) + b":" + json.encode(self.stream_of(options))
+        self._client: AwsClient | None = None
+        self._forgotten_at = -_FORGET_CREDENTIALS_S
+
+    @abstractmethod
+    def stream_of(self, options: Any) -> str:
+        """The name of the stream."""
+
+    def lane(self, batch: RecordBatch) -> Hashable:
+        return lane_of(batch.tag)
+
+    async def open(self) -> None:
+        self._options.check_files()
+        # Only now: aiobotocore is large, and a process without this output must not carry it.
+        from ...aws.client import AwsClient
+
+        self._client = AwsClient(self.service.name, self._options.aws_settings())
+        await self._client.open()
+
+    async def send(self, delivery: Delivery) -> None:
+        """Put everything; waits for all answers, and between rounds if the stream is too slow."""
+        if delivery.progress is None:
+            delivery.progress = self._entries.requests(delivery)
+            if delivery.refused:
+                self._log.error("records make no entry", every=60, reasons=" ".join(delivery.refused))
+        requests: deque[Request] = delivery.progress
+        rounds = ROUNDS
+        while requests:
+            request = requests[0]
+            try:
+                answer = await self._call(request)
+            except AwsError as error:
+                self._correct(error, delivery, requests)
+                continue
+            failed, said = self._failed(answer, request)
+            taken = request.records - sum(request.entries[place].records for place in failed)
+            delivery.accepted += taken
+            if not failed:
+                requests.popleft()
+                rounds = ROUNDS
+                continue
+            requests[0] = Request([request.entries[place] for place in failed])
+            rounds -= 1
+            if not taken or not rounds:
+                raise RetryLater(f"{self.service.operation}: {len(failed)} entries were not taken: {said}")
+            await self._clock.sleep(_FIRST_PAUSE_S * 2 ** (ROUNDS - rounds - 1))
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    async def _call(self, request: Request) -> Answer:
+        body = request.body(self._head)
+        try:
+            return await self._call_once(body)
+        except NoAnswer as error:
+            if error.timed_out or not self._options.auto_retry_requests.is_on:
+                raise RetryLater(f"{self.service.operation}: {error.reason}") from error
+        try:
+            return await self._call_once(body)
+        except NoAnswer as error:
+            raise RetryLater(f"{self.service.operation}: {error.reason}") from error
+
+    async def _call_once(self, body: bytes) -> Answer:
+        if self._client is None:
+            raise RuntimeError("the output is not open")
+        operation = self.service.operation
+        try:
+            return await self._client.call(operation, body)
+        except NoCredentials as error:
+            self._client.forget_credentials()
+            self._log.error(f"no AWS credentials to sign {operation}: {error}; records are held", every=60)
+            raise RetryLater(f"no AWS credentials: {error}") from error
+
+    def _failed(self, answer: Answer, request: Request) -> tuple[list[int], str]:
+        """The places of the entries that were not taken, and the first reason."""
+        told = answer.body.get(self.service.answers_member)
+        if not isinstance(told, list) or len(told) != len(request.entries):
+            raise RetryLater(f"{self.service.operation}: the answer does not tell about all entries")
+        failed = [place for place, result in enumerate(told) if result.get("ErrorCode")]
+        first = told[failed[0]] if failed else {}
+        return failed, f"{first.get('ErrorCode')}: {first.get('ErrorMessage') or ''}"
+
+    def _correct(self, error: AwsError, delivery: Delivery, requests: deque[Request]) -> None:
+        """Part the first request, or refuse it if it is a single entry; raises `RetryLater` if only time helps."""
+        is_refusal = error.code in _REFUSALS and not _NAMES.search(error.message)
+        if not is_refusal and error.status != 413:
+            raise self._later(error)
+        entries = requests.popleft().entries
+        if len(entries) > 1:
+            middle = len(entries) // 2
+            requests.extendleft([Request(entries[middle:]), Request(entries[:middle])])
+            return
+        records = entries[0].records
+        delivery.refuse(records, delivery.size * records // delivery.records, "refused_by_destination")
+        self._log.error("an entry is refused", every=10, records=records, reason=error)
+
+    def _later(self, error: AwsError) -> RetryLater:
+        service = self.service
+        if is_denied(error) and self._client is not None:
+            now = self._clock.monotonic()
+            if now - self._forgotten_at >= _FORGET_CREDENTIALS_S:
+                self._forgotten_at = now
+                self._client.forget_credentials()
+            what = f"not allowed: {service.name}:{service.operation} on {self.stream_of(self._options)}"
+            self._log.error(f"{what}; records are held until it is allowed", every=60, reason=error)
+            return RetryLater(f"{what} ({error})", error.after)
+        return RetryLater(f"{service.operation}: {error}", error.after)
