@@ -16,17 +16,20 @@ import itertools
 from collections.abc import Hashable, Iterable
 from functools import partial
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from .buffers.base import BatchLimits, Buffer, Delivery, Reader
-from .buffers.filesystem.rejected import RejectedStore
 from .context import Context
 from .errors import Rejected, RetryLater
 from .outputs.base import Output
 from .record import Record, RecordBatch
 from .retry import Backoff
 from .supervisor import outcome
+
+if TYPE_CHECKING:
+    from .buffers.filesystem import RejectedStore
 
 OPENING_FAILURES = 3
 """Failures in a row, with no success between them, that open the circuit."""

@@ -30,7 +30,7 @@ from .outputs.base import Output
 from .pipeline import Instance, Pipeline
 from .retry import Backoff
 from .router import Route, Router, match_route
-from .storage import Storage, memory_limit
+from .storage import memory_limit, new_storage
 from .supervisor import keep_running, outcome
 
 QUIET_S = 0.5
@@ -79,7 +79,7 @@ class Engine:
         self._filters: list[ActiveFilter] = []
         self._processors: dict[str, list[ActiveFilter]] = {}
         self._dispatchers: list[Dispatcher] = []
-        self._storage = Storage(self._own_context())
+        self._storage = new_storage(self._own_context())
         self._stop_wanted = asyncio.Event()
         self._is_asked_by_signal = False
         self._end_now = asyncio.Event()

@@ -10,17 +10,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from .buffers.base import Buffer
-from .buffers.filesystem.rejected import RejectedStore
 from .context import Context
 from .filters.base import Filter, HoldingFilter
 from .metrics import Counter
 from .record import Content, RecordBatch, RecordList
 from .router import Router
 from .supervisor import outcome
+
+if TYPE_CHECKING:
+    from .buffers.filesystem import RejectedStore
 
 TAGS_REMEMBERED = 10_000
 
@@ -49,8 +52,11 @@ class ActiveFilter(msgspec.Struct):
             self.context.counter("add_records_total").add(after - records)
 
     def count_joined(self, records: int) -> None:
-        """Count records that live on as a part of others."""
-        self.context.dropped(records, 0, "joined", wanted=True)
+        """Count records that live on as a part of others, or, below zero, those that were made beside them."""
+        if records > 0:
+            self.context.dropped(records, 0, "joined", wanted=True)
+        else:
+            self.context.counter("add_records_total").add(-records)
 
 
 class _Holder:

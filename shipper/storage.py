@@ -1,31 +1,25 @@
-"""Where the records of a pipeline wait: makes the buffer of each input, and looks after what is below storage.path."""
+"""The buffers of an engine: made for every input, opened before records flow, closed after the last delivery.
+
+Here they are in memory. What works with a `storage.path` is in `disk_storage.py`, which is imported only then: a
+process that keeps everything in memory need not carry it.
+"""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .buffers.base import Buffer
-from .buffers.filesystem import (
-    ChunkBacklog,
-    ChunkBudget,
-    FilesystemBuffer,
-    RejectedStore,
-    StorageLimit,
-    StorageSettings,
-    stored_inputs,
-)
-from .buffers.filesystem.limits import PIECE
-from .buffers.filesystem.names import log_folder
 from .buffers.memory import MemoryBuffer, MemoryLimit
-from .buffers.spilling import SpillingBuffer
 from .context import Context
 from .dispatcher import Dispatcher
-from .errors import ConfigError, Problem
 from .log import Log
 from .router import Router
+
+if TYPE_CHECKING:
+    from .buffers.filesystem import FilesystemBuffer, RejectedStore
 
 DEFAULT_MEMORY_LIMIT = 64_000_000
 """Resident bytes that the records of an input may take when Mem_Buf_Limit is not set."""
@@ -33,14 +27,14 @@ DEFAULT_MEMORY_LIMIT = 64_000_000
 READ_AHEAD_LIMIT = 32_000_000
 """The same for an input whose source keeps what was not read; more would only grow the process, not the speed."""
 
-STORED_IN_MEMORY = 24_000_000
-"""Resident bytes of records that are in memory beside their file; readers that fall behind read the file."""
 
-BACKLOG = "storage_backlog"
-"""What chunk files of Fluent Bit are called where the name of an input is shown."""
+def new_storage(context: Context) -> Storage:
+    """The storage that the service section asks for."""
+    if context.service.storage_path is None:
+        return Storage(context)
+    from .disk_storage import DiskStorage
 
-CHUNKS_UP = 128
-"""What storage.max_chunks_up 0 stands for."""
+    return DiskStorage(context)
 
 
 def memory_limit(options: Any, *, keeps_source: bool) -> MemoryLimit:
@@ -59,19 +53,11 @@ def memory_limit(options: Any, *, keeps_source: bool) -> MemoryLimit:
     return MemoryLimit(limit, f"built-in {limit}B ({told})", "see to that output, or set Mem_Buf_Limit")
 
 
-class _Taker(msgspec.Struct, frozen=True):
+class Taker(msgspec.Struct, frozen=True):
     """An output as the storage knows it."""
 
     context: Context
     dispatcher: Dispatcher
-
-
-class _Stored(msgspec.Struct, frozen=True):
-    """A buffer on disk, and what its input is called in the counters; `is_left` if no input puts into it."""
-
-    name: str
-    buffer: FilesystemBuffer | ChunkBacklog
-    is_left: bool = False
 
 
 class Storage:
@@ -81,29 +67,17 @@ class Storage:
     records flow, and `close` is called when no delivery is on its way any more.
     """
 
+    rejected: RejectedStore | None = None
+    """Where records are kept that an output refused, if that is switched on."""
+
     def __init__(self, context: Context) -> None:
-        service = context.service
         self._context = context
-        self._service = service
-        self._outputs: dict[str, _Taker] = {}
-        self._path = service.storage_path
-        self._stored: list[_Stored] = []
-        chunks = service.storage_max_chunks_up or CHUNKS_UP
-        self._memory = min(int(service.storage_backlog_mem_limit), chunks * PIECE)
-        self._budget = ChunkBudget(chunks)
-        self._limits: dict[str, StorageLimit] = {}
-        self.rejected: RejectedStore | None = None
-        if self._path and service.storage_keep_rejected:
-            folder = f"{self._path}/{service.storage_rejected_path}"
-            limit = int(service.storage_rejected_limit)
-            self.rejected = RejectedStore(folder, limit, context.clock, context.log, context.disk, context.metrics)
+        self._service = context.service
+        self._outputs: dict[str, Taker] = {}
 
     def add_output(self, context: Context, options: Any, dispatcher: Dispatcher) -> None:
         """Let this output read all buffers that are made from now on."""
-        self._outputs[context.alias] = _Taker(context, dispatcher)
-        if options.total_limit_size:
-            limit, pauses = int(options.total_limit_size), options.on_full == "pause"
-            self._limits[context.alias] = StorageLimit(context.alias, limit, context.log, pauses=pauses)
+        self._outputs[context.alias] = Taker(context, dispatcher)
         ask, name = self._context.metrics.gauge, context.alias
         ask("output_held_records", lambda: dispatcher.held()[0], name=name)
         ask("output_held_bytes", lambda: dispatcher.held()[1], name=name)
@@ -118,67 +92,30 @@ class Storage:
         return buffer
 
     def _new_buffer(self, context: Context, options: Any, limit: MemoryLimit, keeps_source: bool) -> Buffer:
-        if options.storage_type == "filesystem":
-            budget = self._budget if options.pause_on_chunks_overlimit else None
-            stored = self._filesystem_buffer(context.name, context.alias, self._beside_file(limit), budget)
-            self._stored.append(_Stored(context.alias, stored))
-            return stored
         clock, outputs = self._context.clock, len(self._outputs)
-        if options.storage_type == "memrb":
-            dropped = partial(self._dropped_from_ring, context)
-            return MemoryBuffer(context.alias, limit, clock, Log(""), outputs, skipped=dropped)
-        if self._path is None:
-            return MemoryBuffer(context.alias, limit, clock, Log(""), outputs)
-        files = self._filesystem_buffer(context.name, context.alias, self._beside_file(limit), None)
-        self._stored.append(_Stored(context.alias, files))
-        return SpillingBuffer(context.alias, limit, files, clock, Log(""), outputs, keeps_source=keeps_source)
-
-    def _beside_file(self, limit: MemoryLimit) -> int:
-        return min(limit.size, self._memory, STORED_IN_MEMORY)
+        dropped = partial(self._dropped_from_ring, context) if options.storage_type == "memrb" else None
+        return MemoryBuffer(context.alias, limit, clock, Log(""), outputs, skipped=dropped)
 
     def open(self, router: Router) -> None:
         """Find what earlier runs have left, for inputs that are gone, too; raises `ConfigError` if that cannot be.
 
         No records are read by that.
         """
-        if self._path is None:
-            return
-        try:
-            self._add_what_is_left(router)
-            for stored in self._stored:
-                stored.buffer.open()
-                for output, records in stored.buffer.held().items():
-                    self._count_routed(stored.name, output, records)
-            if self.rejected is not None:
-                self.rejected.open()
-        except OSError as error:
-            message = f"storage.path {self._path} cannot be used: {error}"
-            remedy = "see that the folder exists and can be written, or name another one with storage.path"
-            raise ConfigError([Problem(message, None, remedy, 255)]) from error
 
     def running(self) -> list[tuple[str, FilesystemBuffer]]:
         """The buffers whose `run` is to run while records flow, by their names."""
-        return [(s.name, s.buffer) for s in self._stored if isinstance(s.buffer, FilesystemBuffer)]
+        return []
 
     def held_records(self) -> int:
         """Records on disk that some output has still to get, counted once for each."""
-        return sum(sum(stored.buffer.held().values()) for stored in self._stored)
+        return 0
 
     def told(self) -> str:
         """What the start tells about it."""
-        service = self._service
-        if self._path is None:
-            return "type=memory, positions are saved after delivery"
-        return (
-            f"type=memory+filesystem, sync={service.storage_sync}, path={self._path}, "
-            f"checksum={'on' if service.storage_checksum else 'off'}, "
-            f"max_chunks_up={service.storage_max_chunks_up or CHUNKS_UP}"
-        )
+        return "type=memory, positions are saved after delivery"
 
     def close(self) -> None:
         """Make durable what can be, and release everything."""
-        for _, buffer in self.running():
-            buffer.close()
 
     def _show(self, name: str, buffer: Buffer) -> None:
         """Let the numbers of a buffer be seen among the metrics."""
@@ -192,49 +129,6 @@ class Storage:
     def _attach(self, name: str, buffer: Buffer, *, is_left: bool = False) -> None:
         for output in self._outputs.values():
             output.dispatcher.attach(name, buffer, is_backlog=is_left)
-
-    def _filesystem_buffer(self, name: str, shown: str, memory: int, budget: ChunkBudget | None) -> FilesystemBuffer:
-        service, context = self._service, self._context
-        settings = StorageSettings(
-            path=self._path or "",
-            sync=service.storage_sync,
-            memory=memory,
-            floor=int(service.storage_free_space_floor),
-            limits=self._limits,
-            budget=budget,
-        )
-        return FilesystemBuffer(
-            name, settings, context.clock, Log(""), context.disk, context.metrics, self._skipped, shown=shown
-        )
-
-    def _add_what_is_left(self, router: Router) -> None:
-        """Buffers for what inputs have stored that this configuration does not have or lets store elsewhere."""
-        context, path = self._context, self._path or ""
-        used = {s.buffer.folder for s in self._stored if isinstance(s.buffer, FilesystemBuffer)}
-        for name in stored_inputs(context.disk, path):
-            if log_folder(path, name) not in used:
-                buffer = self._filesystem_buffer(name, name, min(self._memory, STORED_IN_MEMORY), None)
-                self._attach(name, buffer, is_left=True)
-                self._stored.append(_Stored(name, buffer, is_left=True))
-        chunks = ChunkBacklog(
-            path,
-            self._service.storage_rejected_path,
-            router.outputs_for,
-            context.clock,
-            context.log,
-            context.disk,
-            context.metrics,
-            lambda output, records: self._count_routed(BACKLOG, output, records),
-            self._skipped,
-            verify=self._service.storage_checksum,
-        )
-        self._attach(BACKLOG, chunks, is_left=True)
-        self._stored.append(_Stored(BACKLOG, chunks, is_left=True))
-
-    def _count_routed(self, name: str, output: str, records: int) -> None:
-        """Records of an earlier run begin to count as routed when they are found."""
-        if records:
-            self._context.metrics.counter("routing_records_total", input=name, output=output).add(records)
 
     def _dropped_from_ring(self, context: Context, output: str, records: int, size: int, reason: str) -> None:
         context.counter("memrb_dropped_chunks").add()

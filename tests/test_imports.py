@@ -24,7 +24,7 @@ ROWS = (
     ("parsers", "codecs", "net", "aws", "context"),
     ("inputs", "filters", "outputs", "buffers"),
     ("plugins", "router", "intake", "dispatcher", "supervisor", "pipeline", "ledger"),
-    ("engine", "storage", "config.reference", "support_report"),
+    ("engine", "storage", "disk_storage", "config.reference", "support_report"),
     ("cli", "command_line", "admin", "testing", "__main__"),
 )
 PLUGIN_KINDS = ("inputs", "filters", "outputs")
