@@ -7,7 +7,8 @@ For each stream (one std stream of one container) four things must be true:
 - every accepted text is, to the byte, one that was written (nothing broken or invented),
 - first arrivals come in the order of writing; ranges that are sent again may repeat what was there before,
 - a message that came twice came first in a put that the shipper could not know to be safe: one that was accepted
-  without an answer, or one that a kill followed so closely that its position was not yet saved.
+  without an answer, or one that a kill followed so closely that its position was not yet saved. Where the shipper
+  stores what it reads, the kill may have come between the storing and the put: it is read and stored again then.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ SAVED_WITHIN_S = 1.0
 
 SEEN_WITHIN_S = 1.0
 """A sink on a busy machine may see the request of a killed shipper so much later."""
+
+STORED_WITHIN_S = 10.0
+"""What was stored just before a kill is sent at latest so long after it."""
 
 _ADDRESS = re.compile(r"(?P<stream>[a-z0-9-]+:(?:stdout|stderr)):(?P<number>\d+) ")
 
@@ -79,12 +83,15 @@ class _Stream:
 class Audit:
     """Takes accepted events in order of arrival, then gives its verdict."""
 
-    def __init__(self, manifest: Manifest, puts: Iterable[Put], kills: Sequence[float]) -> None:
+    def __init__(
+        self, manifest: Manifest, puts: Iterable[Put], kills: Sequence[float], is_stored: bool = False
+    ) -> None:
         self._streams = {
             name: _Stream(count, manifest.at_risk.get(name, ())) for name, count in manifest.streams.items()
         }
         self._puts = {put.number: put for put in puts}
         self._kills = kills
+        self._before_put_s = STORED_WITHIN_S if is_stored else SEEN_WITHIN_S
         self._duplicates = self._unexplained = self._broken = self._disordered = 0
         self._culprits: list[str] = []
         # Numbers that came twice without a reason, by stream and the two puts.
@@ -142,7 +149,7 @@ class Audit:
         first, second = self._puts.get(before), self._puts.get(again)
         if first is None or second is None or first.outcome != "answered":
             return  # a put without a line of its own ended with the sink, so it is in doubt too
-        earliest, latest = first.begun - SEEN_WITHIN_S, min(first.ended + SAVED_WITHIN_S, second.ended)
+        earliest, latest = first.begun - self._before_put_s, min(first.ended + SAVED_WITHIN_S, second.ended)
         if any(earliest <= kill <= latest for kill in self._kills):
             return
         self._unexplained += 1
@@ -160,9 +167,12 @@ class Audit:
             self._culprits.append(text)
 
 
-def audit(manifest: Manifest, sink_folder: Path, kills: Sequence[float] = ()) -> Verdict:
-    """Judge what the sink of this folder accepted; `kills` are the wall times at which the shipper was killed."""
-    court = Audit(manifest, read_puts(sink_folder), kills)
+def audit(manifest: Manifest, sink_folder: Path, kills: Sequence[float] = (), is_stored: bool = False) -> Verdict:
+    """Judge what the sink of this folder accepted.
+
+    `kills` are the wall times at which the shipper was killed, `is_stored` says that it stores what it reads.
+    """
+    court = Audit(manifest, read_puts(sink_folder), kills, is_stored)
     for event in read_events(sink_folder):
         court.take(event)
     return court.verdict()

@@ -37,6 +37,7 @@ class World:
     def __init__(self, folder: Path, windows: Sequence[Window] = (), storage: str = "memory") -> None:
         self.folder = folder
         self.kills: list[float] = []
+        self._is_stored = storage == "filesystem"
         self._logs = folder / "logs"
         self._state = folder / "state"
         self._sink_folder = folder / "sink"
@@ -113,7 +114,7 @@ class World:
         return self.terminate()
 
     def verdict(self) -> Verdict:
-        return audit(read_manifest(self.folder / "manifest.json"), self._sink_folder, self.kills)
+        return audit(read_manifest(self.folder / "manifest.json"), self._sink_folder, self.kills, self._is_stored)
 
     def _end_generator(self) -> Manifest:
         if self._generator is None:

@@ -255,8 +255,7 @@ def test_i7_a_file_that_is_matched_by_its_link_too_is_read_once(tmp_path: Path) 
 def killed_under_rotation(folder: Path, kills: int, seed: int) -> None:
     rate = 4000
     with World(folder) as world:
-        world.start_generator(*lines_at(rate, seed, rotate_bytes=400_000))
-        world.start_shipper()
+        world.start(*lines_at(rate, seed, rotate_bytes=400_000))
         kill_at_random(world, kills, random.Random(seed))
         world.finish()
 
