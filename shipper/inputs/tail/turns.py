@@ -36,7 +36,8 @@ class Turns:
     def round(self) -> list[Follower]:
         """The files of one round, each with a quantum more to read."""
         for path in self._files:
-            self._credit[path] = min(self.quantum, self._credit.get(path, 0) + self.quantum)
+            # Up to half a quantum may be left over from the turn before, see `has_turn`.
+            self._credit[path] = min(3 * self.quantum // 2, self._credit.get(path, 0) + self.quantum)
         return list(self._files.values())
 
     def has_turn(self, path: str) -> bool:
