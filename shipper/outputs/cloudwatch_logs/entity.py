@@ -15,16 +15,22 @@ _PLATFORMS = {"eks": "AWS::EKS", "k8s": "K8s"}
 def without_entity(body: Body) -> Body:
     """The body without the keys that only tell about the entity; the given one is not changed."""
     kept = {k: v for k, v in body.items() if not k.startswith(_PREFIX)}
-    kubernetes = kept.get("kubernetes")
-    if isinstance(kubernetes, dict):
+    kubernetes = _map(kept.get("kubernetes"))
+    if kubernetes is not None:
         kept["kubernetes"] = {k: v for k, v in kubernetes.items() if not k.startswith(_PREFIX)}
     return kept
 
 
+def _map(value: Any) -> dict[str, Any] | None:
+    """A map, which a filter may have added as JSON text."""
+    if isinstance(value, msgspec.Raw):
+        value = msgspec.json.decode(value)
+    return value if isinstance(value, dict) else None
+
+
 def entity_of(body: Body) -> bytes:
     """The entity as JSON text; empty if its name or account is not known."""
-    kubernetes = body.get("kubernetes")
-    found: dict[str, Any] = {**body, **kubernetes} if isinstance(kubernetes, dict) else body
+    found: dict[str, Any] = {**body, **(_map(body.get("kubernetes")) or {})}
 
     def known(name: str) -> str:
         value = found.get(f"{_PREFIX}_{name}")

@@ -210,9 +210,11 @@ def test_metrics_stay_as_they_are_under_a_log_key() -> None:
     assert messages_of(batch_of({"Mem.total": 1, "Mem.used": 2}), log_key="Mem.used") == ["2"]
 
 
-def test_entity_is_sent_before_the_events_and_taken_out_of_the_records() -> None:
+@pytest.mark.parametrize("is_encoded", [False, True])
+def test_entity_is_sent_before_the_events_and_taken_out_of_the_records(is_encoded: bool) -> None:
     kubernetes = {"pod_name": "p", "aws_entity_service_name": "shop", "aws_entity_environment": "prod"}
-    batch = batch_of({"log": "x", "kubernetes": kubernetes, "aws_entity_account_id": "123"})
+    added = msgspec.Raw(msgspec.json.encode(kubernetes)) if is_encoded else kubernetes
+    batch = batch_of({"log": "x", "kubernetes": added, "aws_entity_account_id": "123"})
 
     [body] = bodies_of(batch, add_entity=True)
 

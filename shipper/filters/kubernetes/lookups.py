@@ -1,0 +1,162 @@
+"""What was asked for, remembered: found values for long, failures shortly, and nobody waits for long.
+
+A value is asked for when it is first needed, and that one time it is waited for. While nobody answers, nothing is
+waited for at all: lines go on without the value, and questions are repeated in the background.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from ...clock import Clock
+from ...log import Log
+from .api import NoMetadata
+
+PATIENCE_S = 5.0
+"""How long records wait for a value that is asked for the first time, or that is too old."""
+REPEAT_PATIENCE_S = 1.0
+"""How long they wait for one that could not be had before, if others can be had."""
+
+_MOST_VALUES = 10_000
+_MOST_QUESTIONS = 500
+_AWAY_FOR_S = 30.0
+_FIRST_REPEAT_S = 0.5
+_LAST_REPEAT_S = 4.0
+_FIRST_DOUBT_S = 5.0
+_LAST_DOUBT_S = 600.0
+_REMARK_EVERY_S = 60.0
+_NEVER = float("inf")
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Answer(msgspec.Struct, Generic[V]):
+    """A value, and whether it will stay so; one that may not is asked for again soon."""
+
+    value: V
+    is_certain: bool = True
+
+
+class _Entry(msgspec.Struct, Generic[V]):
+    """What is remembered: the last value, when to ask again, and how often that was without a certain answer.
+
+    `is_passing` says that the last failure should not last.
+    """
+
+    value: V | None = None
+    due: float = 0.0
+    failures: int = 0
+    doubts: int = 0
+    is_passing: bool = False
+
+
+class _Question:
+    """A question on its way."""
+
+    __slots__ = ("done", "task")
+
+    def __init__(self) -> None:
+        self.done = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+
+class Lookups(Generic[K, V]):
+    """The values of one kind. `ask` raises `NoMetadata`; a value is asked for again after `ttl` seconds, 0 is never."""
+
+    def __init__(self, what: str, ask: Callable[[K], Awaitable[Answer[V]]], ttl: float, clock: Clock, log: Log) -> None:
+        self._what = what
+        self._ask = ask
+        self._ttl = ttl or _NEVER
+        self._clock = clock
+        self._log = log
+        self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
+        self._questions: dict[K, _Question] = {}
+        self._away_until = float("-inf")
+
+    def get(self, key: K) -> V | None:
+        """The last value that was found, None if there is none."""
+        entry = self._entries.get(key)
+        return entry.value if entry is not None else None
+
+    def is_expected(self, key: K) -> bool:
+        """Whether there should be a value: nobody has answered yet, or has said that there is none."""
+        entry = self._entries.get(key)
+        return entry is None or entry.is_passing
+
+    async def ready(self, key: K) -> None:
+        """Have the value asked for if that is due; waits a few seconds for it at most."""
+        entry, now = self._entries.get(key), self._clock.monotonic()
+        if entry is not None:
+            self._entries.move_to_end(key)
+            if entry.due > now:
+                return
+        question = self._questions.get(key) or self._begin(key)
+        if question is None or now < self._away_until:
+            return
+        if entry is None:
+            await self._clock.wait(question.done, PATIENCE_S)
+        elif entry.failures:
+            await self._clock.wait(question.done, REPEAT_PATIENCE_S)
+        elif not entry.doubts:
+            await self._clock.wait(question.done, PATIENCE_S)
+        if not question.done.is_set() and (entry is None or not entry.doubts):
+            self._away_until = self._clock.monotonic() + _AWAY_FOR_S
+
+    async def close(self) -> None:
+        """End the questions that are on their way."""
+        tasks = [q.task for q in self._questions.values() if q.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, key: K) -> _Question | None:
+        """Ask in a task of its own, which `close` ends; None if too many are asking."""
+        if len(self._questions) >= _MOST_QUESTIONS:
+            return None
+        question = self._questions[key] = _Question()
+        question.task = asyncio.create_task(self._answered(key, question))
+        return question
+
+    async def _answered(self, key: K, question: _Question) -> None:
+        try:
+            answer = await self._ask(key)
+        except NoMetadata as error:
+            self._failed(key, error)
+        else:
+            self._found(key, answer)
+        finally:
+            del self._questions[key]
+            question.done.set()
+
+    def _found(self, key: K, answer: Answer[V]) -> None:
+        entry, now = self._entry(key), self._clock.monotonic()
+        entry.value, entry.failures = answer.value, 0
+        entry.doubts = 0 if answer.is_certain else entry.doubts + 1
+        doubt_s = min(_FIRST_DOUBT_S * 2.0 ** (min(entry.doubts, 20) - 1), _LAST_DOUBT_S) if entry.doubts else _NEVER
+        entry.due = now + min(self._ttl, doubt_s)
+        self._away_until = float("-inf")
+
+    def _failed(self, key: K, error: NoMetadata) -> None:
+        entry, now = self._entry(key), self._clock.monotonic()
+        entry.due = now + min(_FIRST_REPEAT_S * 2.0 ** min(entry.failures, 10), _LAST_REPEAT_S)
+        entry.failures += 1
+        entry.is_passing = error.is_passing
+        if error.is_away:
+            self._away_until = now + _AWAY_FOR_S
+        self._log.warning(f"no metadata of a {self._what}", every=_REMARK_EVERY_S, of=key, reason=error)
+
+    def _entry(self, key: K) -> _Entry[V]:
+        """The entry of this key, which is now the youngest; the oldest makes room for a new one."""
+        entry = self._entries.get(key)
+        if entry is None:
+            if len(self._entries) >= _MOST_VALUES:
+                self._entries.popitem(last=False)
+            entry = self._entries[key] = _Entry()
+        self._entries.move_to_end(key)
+        return entry

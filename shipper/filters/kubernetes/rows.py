@@ -1,0 +1,196 @@
+"""Records that are rows of CRI lines, with the same encoded maps at the end of each.
+
+Nothing is made for a record but its JSON, when an output asks for it. With Merge_Log the texts of a block are decoded
+in one call, and the fields go into the JSON with those of the row. That short way takes only what it can prove to be
+the same as `Merging.merge` makes of it, line by line; for anything else there is no short way, and the encoder asks for
+`bodies`. Only integers of more than 64 bits, which become floats there, keep their digits here.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any, Protocol, TypeGuard
+
+import msgspec
+
+from ...record import Body, Content, Record
+from .merging import Merging
+
+CRI_FIELDS = ("time", "stream", "_p", "log")
+_STREAM, _LOG = 1, 3
+
+CriRow = tuple[str, str, str, str]
+
+
+class CriRows(Content, Protocol):
+    """Content that is rows of the four fields of a CRI line."""
+
+    @property
+    def fields(self) -> tuple[str, ...]: ...
+
+    @property
+    def rows(self) -> Sequence[CriRow]: ...
+
+
+def is_cri_rows(content: Content) -> TypeGuard[CriRows]:
+    """Whether the content is rows of CRI lines."""
+    return getattr(content, "fields", None) == CRI_FIELDS
+
+
+def streams_of(content: CriRows) -> set[str]:
+    """The streams of which there are records."""
+    return {row[_STREAM] for row in content.rows}
+
+
+class _Row(msgspec.Struct, gc=False):
+    """A row and the first of the added maps; encoding it costs half of encoding a dict."""
+
+    time: str
+    stream: str
+    _p: str
+    log: str
+    kubernetes: msgspec.Raw
+
+
+# Numbers with many digits, or with zeros behind the point: some of those are written otherwise than msgspec does it.
+_UNUSUAL_NUMBER = re.compile(r"\.(?:\d{9}|(?<=\d{8}\.)\d|0000)")
+
+# Stands between texts that are decoded together. No text can hold it, so none can pretend to be two, or a part of one.
+_MARK = secrets.token_hex(8)
+_BETWEEN = f',"{_MARK}",'
+_decode_array = msgspec.json.Decoder(list[Any]).decode
+_encode_lines = msgspec.json.Encoder().encode_lines
+
+
+class EnrichedRows:
+    """Rows with the maps that were added, by their keys, and with what Merge_Log makes of `log`."""
+
+    __slots__ = ("_added", "_inner", "_merging")
+
+    has_metadata = False
+
+    def __init__(self, inner: CriRows, added: Mapping[str, msgspec.Raw], merging: Merging | None) -> None:
+        self._inner = inner
+        self._added = dict(added)
+        self._merging = merging
+
+    def __len__(self) -> int:
+        return len(self._inner)
+
+    def records(self) -> list[Record]:
+        return [Record(t, body) for t, body in zip(self.times_ns(), self.bodies(), strict=True)]
+
+    def times_ns(self) -> Sequence[int]:
+        return self._inner.times_ns()
+
+    def bodies(self) -> list[Body]:
+        added, merging = self._added, self._merging
+        bodies: list[Body] = [{"time": t, "stream": s, "_p": p, "log": log} for t, s, p, log in self._inner.rows]
+        for body in bodies:
+            if merging is not None:
+                merging.merge(body, None, 0)  # JSON never changes the time
+            put_last(body, added)
+        return bodies
+
+    def json_lines(self) -> bytes | None:
+        rows, added, merging = self._inner.rows, self._added, self._merging
+        objects = None if merging is None else _objects(rows, merging.trim)
+        if merging is None or objects == []:
+            return self._without_objects(rows)
+        if objects is None:
+            return None
+        try:
+            return _encode_lines(_joined(rows, objects, merging, added))
+        except (OverflowError, RecursionError, UnicodeEncodeError):
+            return None
+
+    def _without_objects(self, rows: Sequence[CriRow]) -> bytes | None:
+        if tuple(self._added) != ("kubernetes",):
+            added = self._added
+            return _encode_lines([{"time": t, "stream": s, "_p": p, "log": log, **added} for t, s, p, log in rows])
+        kubernetes = self._added["kubernetes"]
+        return _encode_lines([_Row(t, s, p, log, kubernetes) for t, s, p, log in rows])
+
+
+def put_last(body: Body, added: Mapping[str, msgspec.Raw]) -> None:
+    """Put the maps at the end of the body; they win over fields of their names."""
+    for key in added.keys() & body.keys():
+        del body[key]
+    body.update(added)
+
+
+def _objects(rows: Sequence[CriRow], trim: bool) -> list[Body | None] | None:
+    """The object in the log of each row, None where there is none; no list if that is not plain to see.
+
+    An empty list says that no row has one.
+    """
+    texts = [row[_LOG] for row in rows]
+    blob = "\n".join(texts)
+    if "{" not in blob:
+        return []
+    if trim and "\\" in blob and _may_end_in_line_ends(blob):
+        return None
+    if "." in blob and _UNUSUAL_NUMBER.search(blob):
+        return None
+    is_object = [text[:1] == "{" for text in texts]
+    if all(is_object):
+        return _decoded(texts)
+    if any(text[:1].isspace() for text in texts):
+        return None
+    texts = [text for text in texts if text[:1] == "{"]
+    found = _decoded(texts) if texts else []
+    if not found:
+        return found
+    objects = iter(found)
+    return [next(objects) if is_one else None for is_one in is_object]
+
+
+def _decoded(texts: Sequence[str]) -> list[Body | None] | None:
+    """The objects that these texts are, each one of them; None if any is something else."""
+    try:
+        found = _decode_array(f"[{_BETWEEN.join(texts)}]")
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
+    objects = found[::2]
+    # All marks are elements of the array itself, so that between two of them there is one text and one value.
+    is_each_apart = len(objects) == len(texts) and found[1::2] == [_MARK] * (len(texts) - 1)
+    return objects if is_each_apart else None
+
+
+def _may_end_in_line_ends(blob: str) -> bool:
+    r"""Whether a text may end in LF, `\n` or `\r`, which Merge_Log_Trim would cut."""
+    return '\\n"' in blob or '\\r"' in blob or "\\u00" in blob
+
+
+def _joined(
+    rows: Sequence[CriRow], objects: Sequence[Body | None], merging: Merging, added: Mapping[str, msgspec.Raw]
+) -> list[Body]:
+    """The rows with the fields of their objects and the added maps, as `Merging.merge` and `put_last` put them."""
+    pairs = zip(rows, objects, strict=True)
+    key = merging.key
+    if merging.keep_log and None not in objects and _are_apart(objects, key, added):
+        if key is None:
+            return [
+                {"time": t, "stream": s, "_p": p, "log": log, **found, **added}  # type: ignore[dict-item]
+                for (t, s, p, log), found in pairs
+            ]
+        return [{"time": t, "stream": s, "_p": p, "log": log, key: found, **added} for (t, s, p, log), found in pairs]
+    bodies: list[Body] = []
+    for (t, s, p, log), found in pairs:
+        body: Body = {"time": t, "stream": s, "_p": p, "log": log}
+        if found is not None:
+            merging.add(body, found)
+        put_last(body, added)
+        bodies.append(body)
+    return bodies
+
+
+def _are_apart(objects: Sequence[Body | None], key: str | None, added: Mapping[str, msgspec.Raw]) -> bool:
+    """Whether no field has the name of another, so that one after the other is all there is to it."""
+    if key is not None:
+        return key not in CRI_FIELDS and key not in added and all(objects)  # an empty map is not added
+    names: set[str] = set(chain.from_iterable([o for o in objects if o]))
+    return names.isdisjoint(CRI_FIELDS) and names.isdisjoint(added)

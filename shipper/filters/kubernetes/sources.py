@@ -1,0 +1,202 @@
+"""All that can be known of a container: from its names, the API, the kubelet, and the agent that knows services."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ...context import Context
+from .annotations import AnnotationReader, Wishes
+from .api import KubernetesApi, NoMetadata
+from .lookups import Answer, Lookups
+from .maps import MapMaker, is_container_of
+from .names import Names
+from .objects import Pod
+from .options import KubernetesOptions
+from .services import Service, ServiceMap, platform_of
+from .token import NoToken, Token
+
+_REMARK_EVERY_S = 60.0
+_MOST_NAMED = 10_000
+
+
+class _Container(msgspec.Struct):
+    """What is remembered of a container: its encoded map, made with this service, and what its annotations ask for.
+
+    The pod is kept only where a service may change the map.
+    """
+
+    map: msgspec.Raw
+    wishes: Wishes
+    service: Service | None
+    pod: Pod | None
+
+
+class Sources:
+    """Answers what is known of containers, without waiting; `ready` is where one waits."""
+
+    def __init__(self, options: KubernetesOptions, context: Context) -> None:
+        self._options = options
+        self._context = context
+        self._log = context.log
+        clock = context.clock
+        self._token = Token(
+            options.kube_token_file, options.kube_token_command, float(options.kube_token_ttl), clock, context.log
+        )
+        self._api = KubernetesApi(options, self._token, context)
+        self._maps = MapMaker(options)
+        self._annotations = AnnotationReader(
+            context.parsers,
+            may_parse=options.k8s_logging_parser,
+            may_exclude=options.k8s_logging_exclude,
+            remark=self._remark_annotation,
+        )
+        self._services = ServiceMap(options, context) if options.aws_use_pod_association else None
+        self._asks_nobody = options.use_tag_for_meta or options.dummy_meta
+        self._asks_for_pods = not options.namespace_metadata_only and not self._asks_nobody
+        self._asks_for_namespaces = (
+            options.namespace_labels or options.namespace_annotations
+        ) and not self._asks_nobody
+        self._containers: Lookups[Names, _Container] = Lookups(
+            "pod", self._container, float(options.kube_meta_cache_ttl), clock, context.log
+        )
+        self._namespaces: Lookups[str, msgspec.Raw] = Lookups(
+            "namespace", self._namespace, float(options.kube_meta_namespace_cache_ttl), clock, context.log
+        )
+        self._named: dict[Names, msgspec.Raw] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def open(self) -> None:
+        """Begin what goes on in the background until `close`."""
+        if self._options.dummy_meta:
+            self._log.warning("using Dummy Metadata")
+        elif self._options.use_tag_for_meta:
+            self._log.info("no network access required (OK)")
+        else:
+            self._begin(self._check())
+            if self._services is not None:
+                self._begin(self._services.run())
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._containers.close()
+        await self._namespaces.close()
+        await self._api.close()
+
+    async def ready(self, names: Names) -> None:
+        """Ask for what is needed and not known; waits a few seconds at most."""
+        if self._asks_for_pods and names.pod_name and names.namespace_name:
+            await self._containers.ready(names)
+        if self._asks_for_namespaces and names.namespace_name:
+            await self._namespaces.ready(names.namespace_name)
+
+    def known(self, names: Names) -> tuple[dict[str, msgspec.Raw], Wishes, bool]:
+        """The maps to add, what the annotations ask for, and whether that is all there should be."""
+        added: dict[str, msgspec.Raw] = {}
+        wishes, is_complete = Wishes(), True
+        if self._asks_nobody:
+            added["kubernetes"] = self._of_names(names)
+        elif self._asks_for_pods:
+            container = self._containers.get(names)
+            if container is not None:
+                added["kubernetes"], wishes = self._current(names, container).map, container.wishes
+            else:
+                is_complete = False
+                if self._containers.is_expected(names):
+                    added["kubernetes"] = self._of_names(names)
+        if self._asks_for_namespaces:
+            namespace = self._namespaces.get(names.namespace_name)
+            if namespace is not None:
+                added["kubernetes_namespace"] = namespace
+            else:
+                is_complete = False
+        return added, wishes, is_complete
+
+    def dummy(self, text: str) -> dict[str, msgspec.Raw]:
+        """What Dummy_Meta adds."""
+        return {"kubernetes": self._maps.dummy(text)}
+
+    def _of_names(self, names: Names) -> msgspec.Raw:
+        found = self._named.get(names)
+        if found is None:
+            if len(self._named) >= _MOST_NAMED:
+                self._named.clear()
+            found = self._named[names] = self._maps.of_names(names)
+        return found
+
+    def _current(self, names: Names, container: _Container) -> _Container:
+        """The container with its map made anew if its service is another one now."""
+        if self._services is not None and container.pod is not None:
+            service = self._services.of(names.pod_name)
+            if service != container.service:
+                container.service = service
+                container.map = self._maps.of_pod(names, container.pod, service)
+        return container
+
+    async def _container(self, names: Names) -> Answer[_Container]:
+        pod = await self._api.pod(names)
+        service = self._services.of(names.pod_name) if self._services is not None else None
+        annotations = (pod.metadata.annotations if pod.metadata is not None else None) or {}
+        found = _Container(
+            self._maps.of_pod(names, pod, service),
+            self._annotations.read(annotations, names.container_name),
+            service,
+            pod if service is not None else None,
+        )
+        return Answer(found, is_container_of(names, pod))
+
+    async def _namespace(self, name: str) -> Answer[msgspec.Raw]:
+        return Answer(self._maps.of_namespace(name, await self._api.namespace(name)))
+
+    async def _check(self) -> None:
+        """Ask for the own pod and namespace, and tell whether that works."""
+        options = self._options
+        try:
+            namespace = Path(options.kube_namespace_file).read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            self._log.warning(f"cannot open {options.kube_namespace_file}")
+            self._log.info("not running in a pod")
+            return
+        own = Names(pod_name=os.environ.get("HOSTNAME") or socket.gethostname(), namespace_name=namespace)
+        for attempt in range(max(1, options.dns_retries)):
+            if attempt:
+                await self._context.clock.sleep(float(options.dns_wait_time))
+            try:
+                await self._ask_once(own)
+            except NoMetadata as error:
+                self._log.warning(f"could not get meta for POD {own.pod_name}", reason=error)
+                if not error.is_away:
+                    return
+            else:
+                self._log.info("connectivity OK")
+                await self._detect_platform()
+                return
+
+    async def _ask_once(self, own: Names) -> None:
+        if self._options.use_kubelet:
+            await self._api.pods()
+        else:
+            await self._api.pod(own)
+        if self._asks_for_namespaces:
+            await self._api.namespace(own.namespace_name)
+
+    async def _detect_platform(self) -> None:
+        if self._services is not None and not self._services.platform:
+            try:
+                self._services.platform = platform_of(await self._token.text())
+            except NoToken:
+                self._services.platform = "k8s"
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    def _remark_annotation(self, message: str, annotation: str) -> None:
+        self._log.warning(message, every=_REMARK_EVERY_S, annotation=annotation)

@@ -1,0 +1,188 @@
+"""Merge_Log: every state of `log`, and the short way over rows beside the long one."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shipper.codecs.json_lines import JsonEncoder
+from shipper.filters.kubernetes.merging import Merging, without_line_ends
+from shipper.filters.kubernetes.rows import EnrichedRows, is_cri_rows
+from shipper.inputs.tail.cri_block import CriBlock
+from shipper.record import Body, RecordList
+
+ADDED = {"kubernetes": msgspec.Raw(b'{"pod_name":"web-1"}')}
+
+
+def merged(body: Body, **how: Any) -> list[tuple[str, Any]]:
+    Merging(**how).merge(body, None, 5)
+    return list(body.items())
+
+
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        ('{"a":1}', {"a": 1}),
+        (' {"a":1} ', {"a": 1}),
+        ('{"a":1} zzz', {"a": 1}),
+        ('{"a":1}}', {"a": 1}),
+        ('{"a":1},', {"a": 1}),
+        ('{"a":1} {"b"', {"a": 1}),
+        ('{"a":1}{"b":2}', {}),
+        ('{"a":1}\n{"b":2}', {}),
+        ("[1,2]", {}),
+        ('"x"', {}),
+        ("5", {}),
+        ('{"text":"Simple"]', {}),
+        ('{"a":"x\ty"}', {"a": "x\ty"}),
+        ('{"a":NaN}', {}),
+        ("{'a':1}", {}),
+        ('{"a":1,}', {}),
+        ('{"a":01}', {}),
+        ('{"a":"\\x"}', {}),
+        ("\ufeff" + '{"a":1}', {}),
+        ('{"a":18446744073709551615}', {"a": 18446744073709551615}),
+        ("{}", {}),
+        (5, {}),
+        (True, {}),
+        (None, {}),
+        ([1], {}),
+        ({"a": "x\n"}, {"a": "x\n"}),
+    ],
+)
+def test_only_one_whole_object_is_merged(log: Any, expected: Body) -> None:
+    assert merged({"log": log, "stream": "stdout"}) == [("log", log), ("stream", "stdout"), *expected.items()]
+
+
+@pytest.mark.parametrize(
+    ("body", "how", "expected"),
+    [
+        ({"log": '{"a":1}', "s": "x"}, {"keep_log": False}, {"s": "x", "a": 1}),
+        ({"log": "no", "s": "x"}, {"keep_log": False}, {"log": "no", "s": "x"}),
+        ({"log": 5, "s": "x"}, {"keep_log": False}, {"log": 5, "s": "x"}),
+        ({"log": {"a": 1}, "s": "x"}, {"keep_log": False}, {"s": "x", "a": 1}),
+        ({"log": "{}", "s": "x"}, {"keep_log": False, "key": "k"}, {"s": "x"}),
+        ({"log": '{"a":1}'}, {"key": "k"}, {"log": '{"a":1}', "k": {"a": 1}}),
+        ({"k": 0, "log": '{"a":1}'}, {"key": "k"}, {"log": '{"a":1}', "k": {"a": 1}}),
+        ({"log": '{"s":"m","b":1}', "s": "x"}, {}, {"log": '{"s":"m","b":1}', "s": "m", "b": 1}),
+        ({"log": '{"log":"in"}', "s": "x"}, {}, {"s": "x", "log": "in"}),
+        ({"Log": '{"a":1}'}, {}, {"Log": '{"a":1}'}),
+        ({"log": '{"t":"Simple\\n"}'}, {"trim": False}, {"log": '{"t":"Simple\\n"}', "t": "Simple\n"}),
+        ({"log": '{"t":"Simple\\n"}'}, {}, {"log": '{"t":"Simple\\n"}', "t": "Simple"}),
+    ],
+)
+def test_merged_fields_stand_behind_the_others(body: Body, how: dict[str, Any], expected: Body) -> None:
+    assert merged(body, **how) == list(expected.items())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x\n", "x"),
+        ("z\\n", "z"),
+        ("z\\r\\n\n", "z"),
+        ("x\n\\n\r", "x\n\\n\r"),
+        ("\n", "\n"),
+        ("\\n", "\\n"),
+        ("x\r", "x\r"),
+        ("in", "in"),
+        ("", ""),
+    ],
+)
+def test_line_ends_are_cut(text: str, expected: str) -> None:
+    assert without_line_ends(text) == expected
+
+
+def enriched(logs: list[str], merging: Merging | None) -> EnrichedRows:
+    rows = [(f"2024-05-06T07:08:09.{n:09d}Z", "stdout", "F", log) for n, log in enumerate(logs)]
+    return EnrichedRows(CriBlock(rows, 0, len(rows), 0), ADDED, merging)
+
+
+def both_ways(logs: list[str], merging: Merging | None) -> tuple[bytes | None, bytes]:
+    """What the short way gives, and what the encoder makes of the records."""
+    content = enriched(logs, merging)
+    return content.json_lines(), JsonEncoder(escape_unicode=False).encode_lines(RecordList(content.records()))
+
+
+LOG = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\x7f")),
+    st.dictionaries(
+        st.sampled_from(["a", "b", "time", "log", "kubernetes", "k"]),
+        st.one_of(
+            st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.text(max_size=5), st.floats(), st.just("x\n")
+        )
+        | st.lists(st.integers(), max_size=2),
+        max_size=3,
+    ).map(json.dumps),
+    st.sampled_from(
+        ['{"x":[1,', '{"d":2}]}', '{"a":1} z', '{"a":1}{"b":1}', ' {"a":1}', "{", "", '{"a":0.12345678901234567}']
+    ),
+).filter(lambda text: not re.search(r"\d{19}", text))
+
+
+@given(
+    st.lists(LOG, min_size=1, max_size=4),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([None, "k", "log", "kubernetes"]),
+)
+def test_the_short_way_gives_the_same_as_the_long_one(logs: list[str], keep: bool, trim: bool, key: str | None) -> None:
+    short, long = both_ways(logs, Merging(key, trim, keep))
+
+    assert short is None or [json.loads(x) for x in short.splitlines()] == [json.loads(x) for x in long.splitlines()]
+    assert short is None or [list(json.loads(x)) for x in short.splitlines()] == [
+        list(json.loads(x)) for x in long.splitlines()
+    ]
+
+
+@pytest.mark.parametrize(
+    "logs",
+    [
+        ["plain", "text"],
+        ['{"level":"info","n":1,"f":1.5}', '{"level":"warn","o":{"x":[1]}}'],
+        ['{"level":"info"}', "plain"],
+        ['{"time":"now"}', '{"log":"in","kubernetes":1}'],
+    ],
+)
+@pytest.mark.parametrize("merging", [None, Merging(), Merging("log_processed", keep_log=False)])
+def test_usual_logs_take_the_short_way_byte_for_byte(logs: list[str], merging: Merging | None) -> None:
+    short, long = both_ways(logs, merging)
+
+    assert short == long
+
+
+@pytest.mark.parametrize(
+    "logs",
+    [
+        ['{"x":[1,', '{"d":2}]}', '{"a":1},{"b":2}'],
+        ['{"x":[1', '{"d":2}]}', '{"a":1},null,{"b":2}'],
+        ['{"a":1}{"b":2}', '{"c":"', '{"d":"}"}'],
+        ['{"a":"x', '{y"}'],
+    ],
+)
+def test_a_line_cannot_put_its_fields_into_another(logs: list[str]) -> None:
+    short, _ = both_ways(logs, Merging())
+
+    assert short is None
+
+
+def test_rows_of_a_block_are_known_and_a_list_is_not() -> None:
+    assert is_cri_rows(CriBlock([], 0, 0, 0))
+    assert not is_cri_rows(RecordList([]))
+
+
+def test_every_view_of_enriched_rows_tells_the_same() -> None:
+    content = enriched(['{"a":1}', "x"], Merging())
+
+    assert len(content) == len(content.bodies()) == len(content.times_ns()) == 2
+    assert [r.body for r in content.records()] == content.bodies()
+    assert [list(body) for body in content.bodies()] == [
+        ["time", "stream", "_p", "log", "a", "kubernetes"],
+        ["time", "stream", "_p", "log", "kubernetes"],
+    ]

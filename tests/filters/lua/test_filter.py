@@ -1,0 +1,157 @@
+"""lua: codes, types, times and errors, each with a small function."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shipper.errors import ConfigError, OptionError
+from shipper.filters.lua import LuaFilter, LuaOptions
+from shipper.record import Body, Record, RecordBatch
+from shipper.testing import context_of
+
+from ...written_options import options_from
+
+pytest.importorskip("lupa")
+TIME_NS = 1_700_000_000_123_456_789
+
+
+async def through(body: str, *records: Record, more: str = "", head: str = "tag, ts, r") -> list[Record]:
+    """What a function with this body makes of the records."""
+    code = f"function f({head}) {body} end"
+    one = LuaFilter(options_from(LuaOptions, f"call f\ncode {code}\n{more}".strip()), context_of("filter"))
+    await one.open()
+    left = one.apply(RecordBatch("tag.a", list(records), 100))
+    return left.records if left else []
+
+
+async def bodies(body: str, *given: Body, more: str = "") -> list[Body]:
+    return [r.body for r in await through(body, *(Record(TIME_NS, dict(one)) for one in given), more=more)]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("return -1, ts, r", []),
+        ("r.a = 2 return 0, ts, r", [{"a": 1}]),
+        ("r.a = 2 return 1, ts, r", [{"a": 2}]),
+        ("r.a = 2 return 2, 0, r", [{"a": 2}]),
+        ("return 7, ts, r", [{"a": 1}]),
+        ("error('no')", [{"a": 1}]),
+        ("return 1, ts, 5", [{"a": 1}]),
+        ("return 1, ts, {f = print}", [{"a": 1}]),
+        ("return 1, 'soon', r", [{"a": 1}]),
+        ("return 1, ts, {{a = 1}, {a = 2}}", [{"a": 1}, {"a": 2}]),
+        ("return 1, ts, {t = tag}", [{"t": "tag.a"}]),
+        ("return", [{"a": 1}]),
+    ],
+)
+async def test_the_code_says_what_becomes_of_a_record(body: str, expected: list[Body]) -> None:
+    assert await bodies(body, {"a": 1}) == expected
+
+
+async def test_an_error_lets_the_whole_batch_pass_as_it_was() -> None:
+    body = "if r.bad then error('no') end r.m = 9 return 1, ts, r"
+
+    assert await bodies(body, {"m": 1}, {"bad": 1}) == [{"m": 1}, {"bad": 1}]
+
+
+VALUES: dict[str, Any] = {
+    "i": -7,
+    "f": 1.5,
+    "whole": 3.0,
+    "t": True,
+    "s": "ü",
+    "e": [],
+    "m": {},
+    "l": [1, [2], {"x": []}],
+}
+
+
+async def test_types_survive() -> None:
+    (found,) = await bodies("return 1, ts, r", VALUES)
+
+    assert found == {**VALUES, "whole": 3}
+    assert type(found["whole"]) is int and type(found["f"]) is float and type(found["t"]) is bool
+
+
+async def test_fields_keep_their_order_and_new_ones_follow_by_name() -> None:
+    given = {"z": 1, "m": {"y": 1, "b": 2}, "a": 3}
+    (found,) = await bodies("r.q = 1 r.c = 2 r.m.a = 3 return 1, ts, r", given)
+
+    assert [*found, *found["m"]] == ["z", "m", "a", "c", "q", "y", "b", "a"]
+
+
+async def test_maps_that_were_encoded_ahead_are_seen() -> None:
+    encoded = {"k": msgspec.Raw(b'{"pod":"web"}')}
+
+    assert await bodies("return 1, ts, {p = r.k.pod}", encoded) == [{"p": "web"}]
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"), [("", {"a": True}), ("enable_flb_null on", {"n": None, "a": False, "z": None})]
+)
+async def test_null_is_shown_on_request(more: str, expected: Body) -> None:
+    body = "r.a = r.n == nil if flb_null then r.z = flb_null end return 1, ts, r"
+
+    assert await bodies(body, {"n": None}, more=more) == [expected]
+
+
+async def test_types_can_be_forced() -> None:
+    more = "type_int_key n m\ntype_array_key s"
+
+    assert await bodies("return 1, ts, {n = 12.7, s = {}}", {}, more=more) == [{"n": 12, "s": []}]
+
+
+@pytest.mark.parametrize(
+    ("body", "more", "expected"),
+    [
+        ("return 1, ts, r", "", TIME_NS),
+        ("return 1, 5.5, r", "", 5_500_000_000),
+        ("return 2, 5.5, r", "", TIME_NS),
+        ("ts.sec = ts.sec + 1 return 1, ts, r", "time_as_table on", TIME_NS + 1_000_000_000),
+    ],
+)
+async def test_times(body: str, more: str, expected: int) -> None:
+    assert [r.time_ns for r in await through(body, Record(TIME_NS, {}), more=more)] == [expected]
+
+
+async def test_a_function_of_five_parameters_gets_the_metadata() -> None:
+    body = "md.b = 2 return 1, ts, md, r"
+    found = await through(body, Record(1, {"a": 1}, {"x": 1}), head="tag, ts, group, md, r")
+
+    assert found == [Record(1, {"a": 1}, {"x": 1, "b": 2})]
+
+
+async def test_metadata_of_split_records_is_given_to_each() -> None:
+    body = "return 1, ts, {{m = 1}, {m = 2}}, {{a = 1}, {a = 2}}"
+    found = await through(body, Record(1, {}), head="tag, ts, group, md, r")
+
+    assert [r.metadata for r in found] == [{"m": 1}, {"m": 2}]
+
+
+async def test_the_environment_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLUSTER", "prod")
+
+    assert await bodies("return 1, ts, {c = FLB_ENV.CLUSTER}", {}) == [{"c": "prod"}]
+
+
+async def test_a_script_is_read_from_its_file(tmp_path: Path) -> None:
+    (tmp_path / "f.lua").write_text("function f(tag, ts, r) return -1 end")
+    one = LuaFilter(options_from(LuaOptions, f"call f\nscript {tmp_path}/f.lua"), context_of("filter"))
+    await one.open()
+
+    assert one.apply(RecordBatch("t", [Record(1, {})], 1)) is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["call f", "script x", "call f\nscript /nowhere/f.lua", "call g\ncode function f() end", "call f\ncode function"],
+)
+async def test_mistakes_are_told(lines: str) -> None:
+    with pytest.raises((ConfigError, OptionError)):
+        one = LuaFilter(options_from(LuaOptions, lines), context_of("filter"))
+        await one.open()
