@@ -316,9 +316,11 @@ def _without_name(kind: PluginKind, section: Section) -> Problem:
 
 def _other_plugin(kind: PluginKind, name: str) -> str:
     """A remedy for a plugin name that does not exist."""
-    for other in KINDS:
-        if other != kind and name in plugin_names(other):
-            return f"'{name}' is the name of an {other}: put it into a section [{other.upper()}]"
+    others = [other for other in KINDS if other != kind and name in plugin_names(other)]
+    if others:
+        kinds = " and of ".join(f"{'a' if other == 'filter' else 'an'} {other}" for other in others)
+        sections = " or ".join(f"[{other.upper()}]" for other in others)
+        return f"'{name}' is the name of {kinds}: put it into a section {sections}"
     return did_you_mean(name, plugin_names(kind))
 
 

@@ -111,7 +111,14 @@ def test_all_mistakes_are_told_together_by_file_and_line(builder: Builder) -> No
     ("text", "place", "message", "remedy", "exit_code"),
     [
         (section("INPUT", "Name dumy"), 2, "section 'dumy' tried to instance", "did you mean 'dummy'?", 1),
-        (section("INPUT", "Name stdout"), 2, "'stdout'", "'stdout' is the name of an output", 1),
+        (section("INPUT", "Name stdout"), 2, "'stdout'", "'stdout' is the name of a filter and of an output", 1),
+        (
+            section("INPUT", "Name loki"),
+            2,
+            "'loki'",
+            "'loki' is the name of an output: put it into a section [OUTPUT]",
+            1,
+        ),
         (section("INPUT", "Name dummy # c"), 2, "section 'dummy # c' tried to instance", "did you mean 'dummy'?", 1),
         (section("INPUT", "Tag x"), 1, "section 'input' is missing the 'name' property", "add: Name with one of", 1),
         (section("INPUT", "Name ${WHO}"), 2, "because ${WHO} is not set", "set the variable", 1),

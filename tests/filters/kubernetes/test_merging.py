@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shipper.codecs.json_lines import JsonEncoder
@@ -132,6 +132,7 @@ LOG = st.one_of(
     st.booleans(),
     st.sampled_from([None, "k", "log", "kubernetes"]),
 )
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # the first draw builds tables of characters
 def test_the_short_way_gives_the_same_as_the_long_one(logs: list[str], keep: bool, trim: bool, key: str | None) -> None:
     short, long = both_ways(logs, Merging(key, trim, keep))
 
