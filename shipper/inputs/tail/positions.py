@@ -70,6 +70,7 @@ class SavedFile:
         "head_size",
         "id",
         "inode",
+        "is_removed",
         "is_taken",
         "marker",
         "marker_size",
@@ -92,6 +93,8 @@ class SavedFile:
         self.marker_size = 0
         self.head = 0
         self.head_size = 0
+        self.is_removed = False
+        """Whether the row was dropped; what is settled after that changes nothing."""
         self.is_taken = False
         """Whether a file of this life has the row; one without waits for its file to be found."""
         self.found_ns = time.time_ns()
@@ -170,9 +173,11 @@ class PositionStore:
 
     def changed(self, saved: SavedFile) -> None:
         """Write this row with the next `flush`."""
-        self._dirty[id(saved)] = saved
+        if not saved.is_removed:
+            self._dirty[id(saved)] = saved
 
     def remove(self, saved: SavedFile) -> None:
+        saved.is_removed = True
         if saved in self._files:
             self._files.remove(saved)
         self._dirty.pop(id(saved), None)

@@ -201,3 +201,18 @@ async def test_a_truncation_sets_the_offset_to_zero(path: Path, db: Path, option
         lines = await tail.has(3)
 
     assert lines == ["one", "two", "new line"]
+
+
+async def test_what_is_settled_after_a_deleted_file_was_given_up_brings_its_row_not_back(
+    path: Path, db: Path, options: str
+) -> None:
+    write(path, "one")
+    async with Tail(f"{options}\ndeleted_files_max_age 0.2", settling="later") as tail:
+        await tail.has(1)
+        await tail.until(lambda: len(rows(db)) == 1)
+        path.unlink()
+        await tail.until(lambda: tail.count("files_closed_total") == 1)
+        tail.settle()
+        tail.save()
+
+        assert rows(db) == []
