@@ -111,7 +111,7 @@ class Copies:
         saved.name, saved.device, saved.inode, saved.rotated = other.path, state.st_dev, state.st_ino, True
         self._opening.move(follower.path, generation, fd, state)
         if generation.source is not None:
-            follower.is_converted(generation)
+            follower.convert_positions(generation)
         self._store.changed(saved)
         follower.generations.insert(follower.generations.index(generation) + 1, begun)
         self._known.add(begun)

@@ -209,7 +209,7 @@ class Follower:
         self._steps.append(step)
         self._settle(step)
 
-    def is_converted(self, generation: Generation) -> None:
+    def convert_positions(self, generation: Generation) -> None:
         """The generation goes on in a compressed copy; what is still to take effect are positions in that."""
         for step in self._steps:
             step.updates = [

@@ -54,6 +54,7 @@ class Generation:
         self.fd = fd
         self.device, self.inode = stat.st_dev, stat.st_ino
         self.saved = saved
+        saved.is_taken = True
         self.offset = saved.position.ahead
         """First byte that has not been turned into records or put into an open one."""
         self.looked = self.offset

@@ -38,6 +38,9 @@ class Matching:
         saved = self._row_of_inode(path, name, fd, state) or self._row_of_content(path, name, fd, state)
         if saved is None:
             return None
+        place = saved.position
+        if place.text is None and place.ahead > state.st_size:
+            saved.position = Position(place.offset, place.offset)  # what was read beyond the offset is gone
         if saved.path != path and not _is_name_alone(saved):
             copied = SavedFile(name, path, state.st_dev, state.st_ino, saved.position)
             copied.head, copied.head_size = saved.head, saved.head_size
@@ -67,23 +70,25 @@ class Matching:
         rows = [row for row in self._store.rows_of_path(path) if not row.is_taken and row.head_size >= _TELLING_SIZE]
         if not rows or self._compare_names:
             return None
-        # A row whose own file is still there waits for that, however much the two are alike.
-        folder = os.path.dirname(os.path.realpath(name))
-        names = inodes_in(folder)
-        rows = [row for row in rows if row.inode not in names or not self._may_be(row, f"{folder}/{names[row.inode]}")]
         for saved in rows:
-            if not self.mistrust(saved, fd, state):
+            if not self.mistrust(saved, fd, state) and not self._has_own_file(saved, name):
                 return saved
         if not is_compressed(name):
             return None
         data = self._disk.pread(fd, COMPRESSED_HEAD_SIZE, 0)
         for saved in rows:
-            is_plain = saved.position.text is None
-            if is_plain and fingerprint(decompressed_head(data, saved.head_size)) == saved.head:
+            is_alike = fingerprint(decompressed_head(data, saved.head_size)) == saved.head
+            if saved.position.text is None and is_alike and not self._has_own_file(saved, name):
                 saved.position = as_converted(saved.position)
                 saved.head_size = saved.marker_size = 0  # those to come are of the compressed bytes
                 return saved
         return None
+
+    def _has_own_file(self, saved: SavedFile, beside: str) -> bool:
+        """Whether the row's own file is in the folder of another; it waits for that, however much the two are alike."""
+        folder = os.path.dirname(os.path.realpath(beside))
+        name = inodes_in(folder).get(saved.inode)
+        return name is not None and self._may_be(saved, os.path.join(folder, name))
 
     def mistrust(self, saved: SavedFile, fd: int, state: os.stat_result) -> str:
         """Why a stored position is not that of this file; empty if the file may be the one it was stored for."""
@@ -96,8 +101,6 @@ class Matching:
                 return "its content before the stored offset has changed"
         if saved.head_size and fingerprint(self._disk.pread(fd, saved.head_size, 0)) != saved.head:
             return "its first bytes have changed"
-        if place.text is None and place.ahead > state.st_size:
-            saved.position = Position(place.offset, place.offset)
         return ""
 
     def forget_stale_rows(self) -> int:

@@ -133,7 +133,6 @@ class Opening:
 
     def _generation(self, path: str, name: str, fd: int, state: os.stat_result, saved: SavedFile) -> Generation:
         self._numbers += 1
-        saved.is_taken = True
         source = self._conversion.source_of((path, name), fd, state, saved.position)
         last_bytes = b""
         if (source is None) is not (saved.position.text is None):
