@@ -53,6 +53,7 @@ class DiskStorage(Storage):
         service = context.service
         self._path = service.storage_path or ""
         self._stored: list[_Stored] = []
+        self._spilling: list[SpillingBuffer] = []
         chunks = service.storage_max_chunks_up or CHUNKS_UP
         self._memory = min(int(service.storage_backlog_mem_limit), chunks * PIECE)
         self._budget = ChunkBudget(chunks)
@@ -65,20 +66,24 @@ class DiskStorage(Storage):
     def add_output(self, context: Context, options: Any, dispatcher: Dispatcher) -> None:
         super().add_output(context, options, dispatcher)
         if options.total_limit_size:
-            limit, pauses = int(options.total_limit_size), options.on_full == "pause"
-            self._limits[context.alias] = StorageLimit(context.alias, limit, context.log, pauses=pauses)
+            limit = int(options.total_limit_size)
+            self._limits[context.alias] = StorageLimit(context.alias, limit, context.log, options.on_full)
 
     def _new_buffer(self, context: Context, options: Any, limit: MemoryLimit, keeps_source: bool) -> Buffer:
         if options.storage_type == "memrb":
             return super()._new_buffer(context, options, limit, keeps_source)
         is_stored = options.storage_type == "filesystem"
         budget = self._budget if is_stored and options.pause_on_chunks_overlimit else None
-        files = self._filesystem_buffer(context.name, context.alias, self._beside_file(limit), budget)
+        files = self._filesystem_buffer(
+            context.name, context.alias, self._beside_file(limit), budget, keeps_source=keeps_source
+        )
         self._stored.append(_Stored(context.alias, files))
         if is_stored:
             return files
         clock, outputs = self._context.clock, len(self._outputs)
-        return SpillingBuffer(context.alias, limit, files, clock, Log(""), outputs, keeps_source=keeps_source)
+        buffer = SpillingBuffer(context.alias, limit, files, clock, Log(""), outputs, keeps_source=keeps_source)
+        self._spilling.append(buffer)
+        return buffer
 
     def _beside_file(self, limit: MemoryLimit) -> int:
         return min(limit.size, self._memory, STORED_IN_MEMORY)
@@ -112,10 +117,14 @@ class DiskStorage(Storage):
         )
 
     def close(self) -> None:
+        for spilling in self._spilling:
+            spilling.close()
         for _, buffer in self.running():
             buffer.close()
 
-    def _filesystem_buffer(self, name: str, shown: str, memory: int, budget: ChunkBudget | None) -> FilesystemBuffer:
+    def _filesystem_buffer(
+        self, name: str, shown: str, memory: int, budget: ChunkBudget | None, *, keeps_source: bool
+    ) -> FilesystemBuffer:
         service, context = self._service, self._context
         settings = StorageSettings(
             path=self._path,
@@ -124,6 +133,7 @@ class DiskStorage(Storage):
             floor=int(service.storage_free_space_floor),
             limits=self._limits,
             budget=budget,
+            keeps_source=keeps_source,
         )
         return FilesystemBuffer(
             name, settings, context.clock, Log(""), context.disk, context.metrics, self._skipped, shown=shown
@@ -135,7 +145,9 @@ class DiskStorage(Storage):
         used = {s.buffer.folder for s in self._stored if isinstance(s.buffer, FilesystemBuffer)}
         for name in stored_inputs(context.disk, path):
             if log_folder(path, name) not in used:
-                buffer = self._filesystem_buffer(name, name, min(self._memory, STORED_IN_MEMORY), None)
+                # Nothing new comes from there, so nothing of it need be skipped either.
+                memory = min(self._memory, STORED_IN_MEMORY)
+                buffer = self._filesystem_buffer(name, name, memory, None, keeps_source=True)
                 self._attach(name, buffer, is_left=True)
                 self._stored.append(_Stored(name, buffer, is_left=True))
         chunks = ChunkBacklog(

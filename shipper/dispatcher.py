@@ -101,6 +101,7 @@ class Dispatcher:
         self._circuit = _Circuit(backoff)
         self._sources: list[_Source] = []
         self._waiting: list[tuple[float, int, _Source, Delivery]] = []
+        self._given_up: list[tuple[_Source, Delivery]] = []
         self._order = itertools.count()
         self._in_flight = 0
         self._is_hurried = False
@@ -143,7 +144,15 @@ class Dispatcher:
         self._wake.set()
 
     async def run(self) -> None:
-        """Deliver until drained or cancelled; what was in flight on cancellation is owed again."""
+        """Deliver until drained or cancelled; what was taken and not delivered by then is owed again."""
+        try:
+            await self._run()
+        except asyncio.CancelledError:
+            self._give_back_rest()
+            raise
+        self._give_back_rest()
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as attempts:
             work = attempts.create_task(self._output.work())
             while True:
@@ -159,6 +168,12 @@ class Dispatcher:
                     if self._unended:
                         self._output.flush()
                 await self._clock.wait(self._wake, self._sleep_s(now))
+
+    def _give_back_rest(self) -> None:
+        for source, delivery in [*self._given_up, *((s, d) for _, _, s, d in self._waiting)]:
+            source.reader.give_back(delivery)
+        self._given_up.clear()
+        self._waiting.clear()
 
     def _is_drained(self) -> bool:
         """Whether nothing is left to do at a stop; a backlog that no delivery was taken from does not count."""
@@ -296,6 +311,7 @@ class Dispatcher:
             # Nothing is dropped because the service stops: what may not be tried again stays owed to its input.
             if is_last:
                 source.given_up += delivery.records
+                self._given_up.append((source, delivery))
             else:
                 delivery.attempts += 1
                 self._wait(now + DRAIN_RETRY_S, source, delivery)

@@ -98,6 +98,10 @@ class Lanes(Generic[E]):
             return self._take_from(lane)
         return None
 
+    def take_all(self, name: Hashable) -> list[E]:
+        """Everything that waits in this lane, which is not out and has something; it is out from now on."""
+        return self._take_from(self._lanes[name], is_limited=False)[1]
+
     def first_waiting(self, sequences: Iterable[int]) -> E | None:
         """The entry of the first of these numbers, which are in order, that is neither out nor gone."""
         for sequence in sequences:
@@ -127,9 +131,13 @@ class Lanes(Generic[E]):
         first = [lane.entries[0] for lane in self._lanes.values() if lane.entries]
         return min(first, key=lambda entry: entry.sequence, default=None)
 
+    def entries(self) -> Iterable[E]:
+        """Everything that waits, lane by lane."""
+        return itertools.chain.from_iterable(lane.entries for lane in self._lanes.values())
+
     def withdraw(self) -> list[E]:
         """Take everything out that waits, in the order in which it was put."""
-        entries = [entry for lane in self._lanes.values() for entry in lane.entries]
+        entries = list(self.entries())
         self._lane_of.clear()
         self._due.clear()
         self._full.clear()
@@ -153,12 +161,12 @@ class Lanes(Generic[E]):
             self._lane_of[entry.sequence] = lane
         self._settle(lane)
 
-    def _take_from(self, lane: Lane[E]) -> tuple[Hashable, list[E]]:
+    def _take_from(self, lane: Lane[E], *, is_limited: bool = True) -> tuple[Hashable, list[E]]:
         limits, taken, size, records = self._limits, list[E](), 0, 0
         waiting = lane.entries
         while waiting:
             entry = waiting[0]
-            if taken and (size + entry.size > limits.size or records + entry.records > limits.records):
+            if is_limited and taken and (size + entry.size > limits.size or records + entry.records > limits.records):
                 break
             taken.append(waiting.popleft())
             del self._lane_of[entry.sequence]

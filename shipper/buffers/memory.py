@@ -36,20 +36,21 @@ Skipped = Callable[[str, int, int, str], None]
 
 
 class Entry:
-    """A stored batch; `waiting` readers need its records, `owing` readers have not committed it.
+    """A stored batch for `readers` readers; `waiting` of them need its records, `owing` have not committed it.
 
     When nobody waits for it any more an empty batch takes its place, with the receipt for those that still owe.
     """
 
-    __slots__ = ("batch", "owing", "put_at", "records", "sequence", "size", "waiting", "weight")
+    __slots__ = ("batch", "owing", "put_at", "readers", "records", "sequence", "size", "waiting", "weight")
 
-    def __init__(self, sequence: int, batch: RecordBatch, waiting: int, put_at: float) -> None:
+    def __init__(self, sequence: int, batch: RecordBatch, readers: int, put_at: float) -> None:
         self.sequence = sequence
         self.batch = batch
         self.records = len(batch)
         self.size = batch.size
-        self.waiting = waiting
-        self.owing = waiting
+        self.readers = readers
+        self.waiting = readers
+        self.owing = readers
         self.weight = weight_of(batch)
         self.put_at = put_at
 
@@ -311,6 +312,10 @@ class MemoryReader(Reader):
         if not self.lanes.is_empty:
             self._notify()
 
+    def has_shared(self) -> bool:
+        """Whether something waits that another reader has committed."""
+        return any(entry.owing < entry.readers for entry in self.lanes.entries())
+
     def withdraw(self) -> list[Entry]:
         """Take everything out that waits, oldest first; whoever takes it owes it to the buffer, see `Buffer.settle`."""
         entries = self.lanes.withdraw()
@@ -318,6 +323,17 @@ class MemoryReader(Reader):
             self._records -= entry.records
             self._size -= entry.size
         return entries
+
+    def withdraw_out(self) -> list[tuple[Delivery, list[Entry]]]:
+        """The same for the deliveries that are on their way, which go on there; their entries still fill memory."""
+        out = sorted(self._out.items(), key=lambda item: item[1][0].sequence)
+        self._out.clear()
+        self._out_weight = 0
+        for delivery, _ in out:
+            self._records -= delivery.records
+            self._size -= delivery.size
+            self.lanes.back(delivery.lane)
+        return out
 
     def drop_oldest(self) -> Entry:
         """Take the entry out that was put first, undelivered."""

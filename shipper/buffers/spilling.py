@@ -1,12 +1,15 @@
 """A buffer in memory that moves to the disk what an output does not take, so that the others go on.
 
 An output that has committed nothing for a while, although the input waits for room, is taken to be away. What waits for
-it goes to the disk in the order in which it came, what comes new for it goes there, too, and it is read from there when
-everything that was in memory is done; so the order of its streams stays. When it has caught up it is served from memory
+it or is on its way goes to the disk in the order in which it came, what comes new for it goes there, too, and it is read
+from there; so the order of its streams stays, also if the process dies. When it has caught up it is served from memory
 again.
 
 An input that keeps its source waits instead, unless another output has nothing left to do: as long as all of them are
 away, the source is the cheapest place for what was not read.
+
+What is left in memory at a stop goes to the disk, too, if the input has no source to read it from again, or if some
+outputs have got it already and would get it twice.
 """
 
 from __future__ import annotations
@@ -66,7 +69,7 @@ class SpillingBuffer(Buffer):
     def reader(self, output: str, lane: Lane, limits: BatchLimits, notify: Callable[[], None]) -> Reader:
         memory = self.memory.reader(output, lane, limits, notify)
         files = self.files.reader(output, lane, limits, notify)
-        found = self._readers[output] = SpillingReader(memory, files, notify)
+        found = self._readers[output] = SpillingReader(memory, files, notify, self.memory.let_go)
         return found
 
     def statistics(self) -> BufferStatistics:
@@ -80,6 +83,15 @@ class SpillingBuffer(Buffer):
             files.stored,
         )
 
+    def close(self) -> None:
+        """Store what the next run needs; comes before `files.close`, when no delivery is on its way."""
+        held = {name: reader.memory for name, reader in self._readers.items() if not reader.memory.lanes.is_empty}
+        if not self._keeps_source or any(memory.has_shared() for memory in held.values()):
+            for name in held:
+                self._log.info(
+                    f"[input] {self._name} leaves on disk what {name} has not taken", records=self._move(name)
+                )
+
     def _relieve(self) -> None:
         """Move to the disk what waits for the output that holds the most, if it is away and somebody needs the room."""
         readers = self._readers
@@ -91,30 +103,53 @@ class SpillingBuffer(Buffer):
             for name, reader in readers.items()
             if not reader.memory.lanes.is_empty and now - reader.memory.progress_at >= AWAY_AFTER_S
         ]
+        # What may not wait on the disk either waits here, and the input with it. Its form there may be larger.
+        away = [
+            (waiting, name)
+            for waiting, name in away
+            if self.files.has_room_for(name, 2 * readers[name].memory.held()[1])
+        ]
         if away:
-            self._spill(max(away)[1])
+            output = max(away)[1]
+            self._log.warning(
+                f"[input] {self._name} keeps on disk what {output} does not take, so that other outputs go on",
+                records=self._move(output),
+                remedy="see to that output",
+            )
 
-    def _spill(self, output: str) -> None:
-        entries = self._readers[output].memory.withdraw()
-        self._log.warning(
-            f"[input] {self._name} keeps on disk what {output} does not take, so that other outputs go on",
-            records=sum(entry.records for entry in entries),
-            remedy="see to that output",
-        )
+    def _move(self, output: str) -> int:
+        """Move what waits for an output to the disk; gives the number of records."""
+        reader = self._readers[output]
+        for delivery, entries in reader.memory.withdraw_out():
+            self._store(entries, output)
+            reader.adopt(delivery, entries)
+        waiting = reader.memory.withdraw()
+        self._store(waiting, output)
+        self.memory.let_go(waiting)
+        return reader.held()[0]
+
+    def _store(self, entries: list[Entry], output: str) -> None:
         for entry in entries:
             receipt = Receipt(_settling(self.memory, entry))
             self.files.put(RecordBatch(entry.batch.tag, entry.batch.content, entry.size, receipt), [output])
-        self.memory.let_go(entries)
 
 
 class SpillingReader(Reader):
     """What is in memory first, then what is on the disk."""
 
-    def __init__(self, memory: MemoryReader, files: StoredReader, notify: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        memory: MemoryReader,
+        files: StoredReader,
+        notify: Callable[[], None],
+        let_go: Callable[[Sequence[Entry]], None],
+    ) -> None:
         self.memory = memory
         self._files = files
         self._notify = notify
-        self._from_files: set[Delivery] = set()
+        self._let_go = let_go
+        # Deliveries from the disk, with the entries in memory of those that were on their way before they went there.
+        self._from_files: dict[Delivery, Sequence[Entry]] = {}
 
     @property
     def is_spilled(self) -> bool:
@@ -133,24 +168,32 @@ class SpillingReader(Reader):
             return None
         delivery = self._files.take(now, flush=flush)
         if delivery is not None:
-            self._from_files.add(delivery)
+            self._from_files[delivery] = ()
         return delivery
+
+    def adopt(self, delivery: Delivery, entries: Sequence[Entry]) -> None:
+        """Take note that a delivery which is on its way is on the disk now; these entries are it in memory."""
+        self._files.adopt(delivery)
+        self._from_files[delivery] = entries
 
     def due_in(self, now: float) -> float | None:
         return self.memory.due_in(now) if not self.memory.is_idle else self._files.due_in(now)
 
     def commit(self, delivery: Delivery) -> None:
         self._part(delivery).commit(delivery)
-        self._from_files.discard(delivery)
+        self._let_go(self._from_files.pop(delivery, ()))
         self._notify()
 
     def keep(self, delivery: Delivery) -> None:
         self._part(delivery).keep(delivery)
+        if delivery in self._from_files:
+            self._let_go(self._from_files[delivery])
+            self._from_files[delivery] = ()
         self._notify()
 
     def give_back(self, delivery: Delivery) -> None:
         self._part(delivery).give_back(delivery)
-        self._from_files.discard(delivery)
+        self._let_go(self._from_files.pop(delivery, ()))
 
     def held(self) -> tuple[int, int]:
         memory, files = self.memory.held(), self._files.held()

@@ -61,9 +61,13 @@ class OutputOptions(Options):
         default=ByteSize(0), name="storage.total_limit_size"
     )
     on_full: Annotated[
-        Literal["drop_oldest", "pause"],
-        opt("At storage.total_limit_size: drop the oldest records, or let the inputs wait.", core=True),
-    ] = field(default="drop_oldest", name="storage.on_full")
+        Literal["pause", "drop_oldest", "drop_newest"] | None,
+        opt(
+            "At storage.total_limit_size: let inputs wait, skip the oldest records, or do not store new ones. By "
+            "default inputs wait that read files, whose records stay where they are; for others the oldest are skipped.",
+            core=True,
+        ),
+    ] = field(default=None, name="storage.on_full")
 
 
 class NetworkOptions(OutputOptions):
@@ -186,6 +190,13 @@ class Output(ABC):
 
         It may also return. A failure restarts it together with the delivering.
         """
+
+    def overdue_s(self) -> float:
+        """Seconds in which nothing went on of what is kept and due; 0 if all is well.
+
+        Only for outputs that keep deliveries: what is kept because its time has not come is not overdue.
+        """
+        return 0.0
 
     def flush(self) -> None:
         """The service stops and nothing more is waiting: complete what is kept, at once; may be called again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,15 @@ class Spilling:
             reader.commit(delivery)
         return found
 
-    async def put_beside(self, count: int, taking: str, seconds: float) -> tuple[list[int], int]:
+    def stop(self) -> dict[str, int]:
+        """End it; gives by output the records that the next run finds on the disk."""
+        self.buffer.close()
+        self.files.close()
+        return self.files.held()
+
+    async def put_beside(self, count: int, taking: str, seconds: float, first: int = 0) -> tuple[list[int], int]:
         """Put so many while one output takes all there is; gives what it got and how many could be put."""
-        putting = asyncio.ensure_future(self.put(*range(count)))
+        putting = asyncio.ensure_future(self.put(*range(first, first + count)))
         found: list[int] = []
         for _ in range(int(seconds * 10)):
             await self.clock.advance(0.1)
@@ -91,8 +98,25 @@ async def test_what_went_to_the_disk_comes_after_what_was_on_its_way_and_in_orde
     found = spilling.deliver("two")
 
     assert others_meanwhile is None or others_meanwhile.lane != out.lane
-    assert found[:2] == [0, 2]
-    assert [n for n in found[4:] if n % 2 == 0] == [n for n in range(100) if n % 2 == 0]
+    assert [n for n in found if n % 2 == 0] == [0, 2, *range(0, 100, 2)]
+
+
+async def test_what_is_on_its_way_goes_to_the_disk_too_so_that_a_kill_leaves_it_in_order(tmp_path: Path) -> None:
+    spilling = Spilling(tmp_path / "storage")
+    await spilling.put(0, 1, 2, 3)
+    on_their_way = [spilling.take("two"), spilling.take("two")]
+    await spilling.put_beside(60, "one", 20, first=4)
+    shutil.copytree(tmp_path / "storage", tmp_path / "after kill")
+    after_kill = Spilling(tmp_path / "after kill").deliver("two")
+    for delivery in on_their_way:
+        spilling.readers["two"].commit(delivery or pytest.fail("nothing was taken"))
+    rest = spilling.deliver("two")
+
+    assert [n for n in after_kill if n % 2 == 0] == list(range(0, 64, 2))
+    assert [n for n in after_kill if n % 2] == list(range(1, 64, 2))
+    assert sorted(rest) == list(range(4, 64))
+    assert spilling.readers["two"].held() == (0, 0)
+    assert (spilling.buffer.memory.weight, spilling.files.statistics().batches) == (0, 0)
 
 
 async def test_an_output_that_has_caught_up_is_served_from_memory_again(tmp_path: Path) -> None:
@@ -138,3 +162,25 @@ async def test_a_slow_output_is_waited_for(tmp_path: Path) -> None:
     await settle()
 
     assert spilling.files.statistics().batches == 0
+
+
+async def test_what_one_output_has_got_is_stored_for_the_others_at_a_stop(tmp_path: Path) -> None:
+    spilling = Spilling(tmp_path)
+    await spilling.put(1, 2, 3)
+    delivery = spilling.take("two") or pytest.fail("nothing was taken")
+    spilling.readers["two"].give_back(delivery)
+    assert spilling.deliver("one") == [1, 3, 2]
+
+    assert spilling.stop() == {"one": 0, "two": 3}
+    assert all(receipt.is_settled for receipt in spilling.receipts)
+
+
+@pytest.mark.parametrize(("keeps_source", "stored"), [(True, 0), (False, 3)])
+async def test_what_nobody_has_got_is_stored_at_a_stop_if_it_is_nowhere_else(
+    tmp_path: Path, keeps_source: bool, stored: int
+) -> None:
+    spilling = Spilling(tmp_path, keeps_source=keeps_source)
+    await spilling.put(1, 2, 3)
+
+    assert spilling.stop() == {"one": stored, "two": stored}
+    assert [receipt.is_settled for receipt in spilling.receipts] == [stored > 0] * 3

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.components.sink import Mode, Window, random_windows
-from tests.faults.world import World
+from tests.faults.world import Storage, World
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def kill_at_random(world: World, kills: int, rng: random.Random, down_s: float =
 
 
 @pytest.mark.parametrize("storage", ["memory", "filesystem"])
-def test_nothing_is_lost_when_it_is_killed_while_files_rotate(tmp_path: Path, seed: int, storage: str) -> None:
+def test_nothing_is_lost_when_it_is_killed_while_files_rotate(tmp_path: Path, seed: int, storage: Storage) -> None:
     with World(tmp_path, storage=storage) as world:
         world.start(*lines_at(8000, seed, rotate_bytes=400_000))
         kill_at_random(world, 2, random.Random(seed), down_s=1)
@@ -88,7 +88,9 @@ def test_nothing_is_lost_when_files_rotate_while_it_is_down(tmp_path: Path, seed
 
 
 @pytest.mark.parametrize("storage", ["memory", "filesystem"])
-def test_nothing_is_lost_or_repeated_when_it_is_restarted_with_sigterm(tmp_path: Path, seed: int, storage: str) -> None:
+def test_nothing_is_lost_or_repeated_when_it_is_restarted_with_sigterm(
+    tmp_path: Path, seed: int, storage: Storage
+) -> None:
     rng = random.Random(seed)
     with World(tmp_path, storage=storage) as world:
         world.start(*lines_at(4000, seed))
@@ -107,7 +109,7 @@ def test_nothing_is_lost_or_repeated_when_it_is_restarted_with_sigterm(tmp_path:
 
 @pytest.mark.parametrize("storage", ["memory", "filesystem"])
 def test_nothing_is_lost_or_unduly_repeated_when_the_destination_misbehaves(
-    tmp_path: Path, seed: int, storage: str
+    tmp_path: Path, seed: int, storage: Storage
 ) -> None:
     with World(tmp_path, each_misbehaviour_once(), storage) as world:
         world.start(*lines_at(2000, seed))
@@ -117,6 +119,58 @@ def test_nothing_is_lost_or_unduly_repeated_when_the_destination_misbehaves(
         verdict = world.verdict()
         print(verdict)
         assert verdict.is_clean, str(verdict)
+
+
+def end_and_start(world: World, way: str, times: int, rng: random.Random) -> None:
+    for _ in range(times):
+        world.wait_for_a_put()
+        time.sleep(rng.uniform(0.5, 2))
+        world.kill() if way == "kill" else world.terminate()
+        world.start_shipper()
+
+
+def check_one_dead_of_three(folder: Path, seed: int, storage: Storage, way: str, ends: int) -> None:
+    """Let one of three destinations be away for the whole run, and count what it gets when it comes back.
+
+    In memory the position waits for the dead output until there is no room for more, so each kill may repeat as much as
+    there is room for; a stop with SIGTERM repeats nothing.
+    """
+    names = ["first", "second", "dead"]
+    most_twice = 5_000 * ends if (storage, way) == ("memory with a folder", "kill") else 0
+    with World(folder, storage=storage, destinations=names, dead=["dead"], room="2M") as world:
+        world.start(*lines_at(4000, seed))
+        end_and_start(world, way, ends, random.Random(seed))
+        before = world.finish()
+        after = world.revive("dead")
+        verdicts = {name: world.verdict(name) for name in names}
+        print("\n".join(f"{name}: {verdict}" for name, verdict in verdicts.items()))
+
+        dead = verdicts["dead"]
+        assert (before["dead"]["delivered"], before["dead"].numbers.get("dropped", 0)) == (0, 0)
+        assert after["dead"]["delivered"] == before["dead"]["held"] == dead.written + dead.duplicates
+        assert (after["first"]["routed"], after["second"]["routed"]) == (0, 0)
+        for verdict in verdicts.values():
+            assert (verdict.lost, verdict.broken, verdict.disordered, verdict.invalid_puts) == (0, 0, 0, 0)
+        for name in ("first", "second"):
+            assert verdicts[name].unexplained <= most_twice, str(verdicts[name])
+        assert dead.duplicates <= max(most_twice, 5_000 * len(world.kills))
+
+
+@pytest.mark.parametrize("way", ["kill", "terminate"])
+@pytest.mark.parametrize("storage", ["memory with a folder", "filesystem"])
+def test_an_output_that_is_dead_for_the_whole_run_gets_everything_afterwards(
+    tmp_path: Path, seed: int, storage: Storage, way: str
+) -> None:
+    check_one_dead_of_three(tmp_path, seed, storage, way, ends=2)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("way", ["kill", "terminate"])
+@pytest.mark.parametrize("storage", ["memory with a folder", "filesystem"])
+def test_an_output_that_is_dead_over_twenty_restarts_gets_everything_afterwards(
+    tmp_path: Path, seed: int, storage: Storage, way: str
+) -> None:
+    check_one_dead_of_three(tmp_path, seed, storage, way, ends=20)
 
 
 def outlast_an_outage(folder: Path, seed: int, seconds: float, rate: int) -> None:
@@ -147,7 +201,7 @@ def test_nothing_is_lost_when_the_destination_is_away_for_a_minute(tmp_path: Pat
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("storage", ["memory", "filesystem"])
 def test_nothing_is_lost_when_it_is_killed_twenty_times(
-    tmp_path: Path, seed: int, way: str, healthy: bool, storage: str
+    tmp_path: Path, seed: int, way: str, healthy: bool, storage: Storage
 ) -> None:
     with World(tmp_path, () if healthy else random_windows(seed, 60), storage) as world:
         world.start(*lines_at(4000, seed, way=way))

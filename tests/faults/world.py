@@ -1,72 +1,78 @@
-"""The world of a fault test: a generator, a real shipper and a sink, each a process, in a folder of its own."""
+"""The world of a fault test: a generator, a real shipper and sinks, each a process, in a folder of its own."""
 
 from __future__ import annotations
 
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from tests.components.generator import Manifest, message, read_manifest
-from tests.components.shipper_process import PATIENCE_S, REPOSITORY, ShipperProcess
+from tests.components.shipper_process import PATIENCE_S, ShipperProcess
 from tests.components.sink import Window
 from tests.faults.audit import Verdict, audit
+from tests.faults.destination import Destination, end, start_python
 from tests.faults.ledger import Entry, assert_balanced
 
-_QUIET_S = 10.0
+Storage = Literal["memory", "memory with a folder", "filesystem"]
+"""Where records wait: in memory, there with a folder for what an output does not take, or in files."""
+
+SINK = "sink"
+"""The destination of a world that has one."""
+
 _CREDENTIALS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_EC2_METADATA_DISABLED": "true"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class World:
     """Starts, kills and ends the processes; a context manager that leaves none behind.
 
     The order of a test: `start`, any number of `kill` or `terminate` with `start_shipper` after them, `finish`,
-    `verdict`. With `storage` filesystem the input stores what it reads.
+    `verdict`. Each destination has an output of its name; those that are `dead` do not answer before `revive`, the
+    first one must live. The `windows` are the first one's. `room` is the Mem_Buf_Limit.
     """
 
-    def __init__(self, folder: Path, windows: Sequence[Window] = (), storage: str = "memory") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        windows: Sequence[Window] = (),
+        storage: Storage = "memory",
+        *,
+        destinations: Sequence[str] = (SINK,),
+        dead: Sequence[str] = (),
+        room: str = "20M",
+    ) -> None:
         self.folder = folder
         self.kills: list[float] = []
         self._is_stored = storage == "filesystem"
         self._logs = folder / "logs"
         self._state = folder / "state"
-        self._sink_folder = folder / "sink"
-        self._port = free_port()
-        self._windows = windows
-        self._puts_at_start = 0
-        variables = {"LOGS": str(self._logs), "STATE": str(self._state), "SINK_PORT": str(self._port)}
+        self._destinations = {name: Destination(folder / name) for name in destinations}
+        self._first = self._destinations[destinations[0]] = Destination(folder / destinations[0], windows)
+        self._living = {name: one for name, one in self._destinations.items() if name not in dead}
+        self._told_at_start = 0
         configuration = folder / "shipper.conf"
-        configuration.write_text(_configuration(storage))
+        configuration.write_text(_configuration(storage, room, self._destinations))
+        variables = {"LOGS": str(self._logs), "STATE": str(self._state)}
         self._shipper = ShipperProcess(configuration, folder / "shipper.log", {**_CREDENTIALS, **variables})
-        # The other processes, while they run.
-        self._sink: subprocess.Popen[bytes] | None = None
+        # Runs between `start_generator` and `finish`.
         self._generator: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        for path in (self._logs / "containers", self._state, self._sink_folder):
+        for path in (self._logs / "containers", self._state):
             path.mkdir(parents=True)
-        windows = [word for window in self._windows for word in ("--window", str(window))]
-        self._sink = self._python("tests.components.sink", str(self._sink_folder), "--port", str(self._port), *windows)
+        for destination in self._living.values():
+            destination.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._shipper.close()
-        for process in (self._generator, self._sink):
-            if process is not None and process.poll() is None:
-                process.kill()
-                process.wait()
+        end(self._generator)
+        for destination in self._destinations.values():
+            destination.close()
 
     def start(self, *options: str) -> None:
         """Start the shipper, and the generator once it looks for files: what is written from now on must arrive."""
@@ -78,18 +84,16 @@ class World:
 
     def start_generator(self, *options: str) -> None:
         manifest = ("--manifest", str(self.folder / "manifest.json"))
-        self._generator = self._python("tests.components.generator", str(self._logs), *manifest, *options)
+        self._generator = start_python("tests.components.generator", str(self._logs), *manifest, *options)
 
     def start_shipper(self) -> None:
-        puts = self._sink_folder / "puts.jsonl"
-        self._puts_at_start = puts.stat().st_size if puts.exists() else 0
+        self._told_at_start = self._first.told()
         self._shipper.start()
 
     def wait_for_a_put(self) -> None:
-        """Until the sink has seen a put of the shipper that runs now."""
-        puts = self._sink_folder / "puts.jsonl"
+        """Until the first sink has seen a put of the shipper that runs now."""
         limit = time.monotonic() + PATIENCE_S
-        while not puts.exists() or puts.stat().st_size <= self._puts_at_start:
+        while self._first.told() <= self._told_at_start:
             self._shipper.check()
             if time.monotonic() > limit:
                 raise AssertionError(f"the shipper has sent nothing for {PATIENCE_S:g} s\n{self._shipper.end_of_log()}")
@@ -110,11 +114,22 @@ class World:
     def finish(self) -> dict[str, Entry]:
         """End the generator, wait until nothing new arrives or everything has, end the shipper."""
         manifest = self._end_generator()
-        self._wait_until_delivered(manifest)
+        for destination in self._living.values():
+            self._wait_until_delivered(destination, manifest)
         return self.terminate()
 
-    def verdict(self) -> Verdict:
-        return audit(read_manifest(self.folder / "manifest.json"), self._sink_folder, self.kills, self._is_stored)
+    def revive(self, name: str) -> dict[str, Entry]:
+        """Bring a dead destination back and let the shipper deliver what it owes it; gives the ledger of that run."""
+        self._destinations[name].start()
+        self.start_shipper()
+        self._wait_until_delivered(self._destinations[name], read_manifest(self.folder / "manifest.json"))
+        return self.terminate()
+
+    def verdict(self, name: str = "") -> Verdict:
+        """The judgement on one destination, by default on the first."""
+        destination = self._destinations[name] if name else self._first
+        manifest = read_manifest(self.folder / "manifest.json")
+        return audit(manifest, destination.folder, self.kills, self._is_stored)
 
     def _end_generator(self) -> Manifest:
         if self._generator is None:
@@ -123,29 +138,22 @@ class World:
         self._generator.wait(timeout=PATIENCE_S)
         return read_manifest(self.folder / "manifest.json")
 
-    def _wait_until_delivered(self, manifest: Manifest) -> None:
+    def _wait_until_delivered(self, destination: Destination, manifest: Manifest) -> None:
         """Until every message has arrived, or nothing has arrived for a while; the audit tells which."""
-        events = self._sink_folder / "events.jsonl"
         at_risk = {message(stream, n).encode() for stream, numbers in manifest.at_risk.items() for n in numbers}
-        arrived, unfinished, quiet_since = set[bytes](), b"", time.monotonic()
-        wanted = manifest.messages - manifest.messages_at_risk
-        with events.open("rb") as file:
-            while len(arrived) < wanted and time.monotonic() - quiet_since < _QUIET_S:
-                self._shipper.check()
-                if new := file.read():
-                    *lines, unfinished = (unfinished + new).split(b"\n")
-                    arrived.update(line.split(b'","', 1)[-1].removesuffix(b'"]') for line in lines)
-                    arrived -= at_risk
-                    quiet_since = time.monotonic()
-                time.sleep(0.1)
-
-    def _python(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-m", module, *arguments], cwd=REPOSITORY, stdin=subprocess.DEVNULL)
+        destination.wait_for(manifest.messages - manifest.messages_at_risk, at_risk, self._shipper)
 
 
-def _configuration(storage: str) -> str:
-    text = Path(__file__).with_name("shipper.conf").read_text()
-    if storage == "memory":
-        return text
-    text = text.replace("[SERVICE]\n", "[SERVICE]\n    storage.path     ${STATE}/storage\n")
-    return text.replace("    name             tail\n", f"    name             tail\n    storage.type     {storage}\n")
+def _configuration(storage: Storage, room: str, destinations: dict[str, Destination]) -> str:
+    """The file with one output for each destination, and records waiting where they should."""
+    text = Path(__file__).with_name("shipper.conf").read_text().replace("${ROOM}", room)
+    rest, mark, output = text.partition("[OUTPUT]\n")
+    for name, destination in destinations.items():
+        rest += f"{mark}    alias             {name}\n" + output.replace("${SINK_PORT}", str(destination.port)) + "\n"
+    if storage != "memory":
+        rest = rest.replace("[SERVICE]\n", "[SERVICE]\n    storage.path     ${STATE}/storage\n")
+    if storage == "filesystem":
+        rest = rest.replace(
+            "    name             tail\n", f"    name             tail\n    storage.type     {storage}\n"
+        )
+    return rest

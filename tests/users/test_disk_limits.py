@@ -17,7 +17,7 @@ from .storing import Station
 
 def test_l1_what_is_skipped_at_the_limit_is_counted(tmp_path: Path) -> None:
     """Scale 1 to 2: 100,000 records; the other output gets all of them."""
-    with Station(tmp_path, ["a:storage.total_limit_size 2M", "b"]) as station:
+    with Station(tmp_path, ["a:storage.total_limit_size 2M; storage.on_full drop_oldest", "b"]) as station:
         log = station.log()
         station.start()
         station.close()
@@ -36,9 +36,9 @@ def test_l1_what_is_skipped_at_the_limit_is_counted(tmp_path: Path) -> None:
         assert station.told("oldest stored batches are skipped, storage.total_limit_size is reached, output=a")
 
 
-def test_l2_with_pause_nothing_is_skipped_at_the_limit(tmp_path: Path) -> None:
+def test_l2_at_the_limit_a_tail_waits_and_nothing_is_skipped(tmp_path: Path) -> None:
     """Scale 1 to 300: the output is away for about two seconds."""
-    with Station(tmp_path, output="storage.total_limit_size 2M; storage.on_full pause") as station:
+    with Station(tmp_path, output="storage.total_limit_size 2M") as station:
         log = station.log()
         station.start()
         station.close()
@@ -58,7 +58,7 @@ def test_l2_with_pause_nothing_is_skipped_at_the_limit(tmp_path: Path) -> None:
 def test_l3_the_limit_holds_however_many_outputs_there_are(tmp_path: Path) -> None:
     """Scale 1 to 10: a limit of 10 MB. Above it may be one segment that is only partly needed, and one batch."""
     names = [f"o{number}" for number in range(10)]
-    with Station(tmp_path, names, output="storage.total_limit_size 10M") as station:
+    with Station(tmp_path, names, output="storage.total_limit_size 10M; storage.on_full drop_oldest") as station:
         log = station.log()
         station.start()
         for name in names:

@@ -87,7 +87,7 @@ def test_o2_a_restart_brings_the_missing_output_only_what_it_misses(tmp_path: Pa
 
 def test_o3_the_accounts_of_every_output_balance(tmp_path: Path) -> None:
     """With a limit, a limit of retries, an output that is away, a tag nobody wants, and one that is healthy."""
-    outputs = ["a:storage.total_limit_size 1M", "b:retry_limit 1", "c", "d"]
+    outputs = ["a:storage.total_limit_size 1M; storage.on_full drop_oldest", "b:retry_limit 1", "c", "d"]
     with Station(tmp_path, outputs, service="grace 1") as station:
         log = station.log()
         station.start()

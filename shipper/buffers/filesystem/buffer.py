@@ -19,7 +19,7 @@ from .entry import Entry
 from .frames import Damage, encode_frame, join_names
 from .limits import FreeSpace
 from .log import SegmentLog
-from .log_source import LogSource, Skipped
+from .log_source import OVER_LIMIT, LogSource, Skipped
 from .names import log_folder, quarantine_folder
 from .quarantine import Quarantine
 from .reader import StoredReader
@@ -136,7 +136,10 @@ class FilesystemBuffer(Buffer):
             await self._wait_for_room(size, reason)
 
     def put(self, batch: RecordBatch, outputs: Sequence[str]) -> None:
-        named = tuple(outputs)
+        named = self._wanted_by(outputs, batch) if self._settings.limits else tuple(outputs)
+        if not named:
+            batch.receipt.settle()
+            return
         # The lanes come first: an output that cannot name one must not leave the batch with some readers only.
         takers = [(source, source.lane_of(batch)) for source in map(self._sources.__getitem__, named)]
         content, size, records = batch.content, batch.size, len(batch)
@@ -169,7 +172,7 @@ class FilesystemBuffer(Buffer):
         self._sources[output] = source
         self._notify[output] = notify
         if output in self._settings.limits:
-            self._settings.limits[output].watch(source)
+            self._settings.limits[output].watch(source, keeps_source=self._settings.keeps_source)
         if self._is_open:
             source.start()
         return StoredReader(source, notify)
@@ -242,6 +245,22 @@ class FilesystemBuffer(Buffer):
 
     # -- room --------------------------------------------------------------------------------------------------------
 
+    def has_room_for(self, output: str, size: int) -> bool:
+        """Whether so many bytes more may wait for this output without skipping anything or letting the input wait."""
+        limit = self._settings.limits.get(output)
+        return limit is None or limit.has_room(size)
+
+    def _wanted_by(self, outputs: Sequence[str], batch: RecordBatch) -> tuple[str, ...]:
+        """The outputs for which the batch is stored; for the others it is counted as skipped."""
+        limits, keeps_source = self._settings.limits, self._settings.keeps_source
+        wanted = []
+        for output in outputs:
+            if output in limits and limits[output].refuses(batch.size, keeps_source=keeps_source):
+                self.skipped(output, len(batch), batch.size, OVER_LIMIT)
+            else:
+                wanted.append(output)
+        return tuple(wanted)
+
     def _make_room_for(self, entry: Entry) -> None:
         limits = self._settings.limits
         for output in entry.outputs if limits else ():
@@ -262,7 +281,8 @@ class FilesystemBuffer(Buffer):
             return f"storage buf overlimit {budget.used()}/{budget.limit} of storage.max_chunks_up"
         for output in self._settings.limits.keys() & self._sources.keys():
             limit = self._settings.limits[output]
-            if limit.pauses and self._sources[output].held.batches and limit.used() + size > limit.limit:
+            is_patient = limit.on_full(keeps_source=self._settings.keeps_source) == "pause"
+            if is_patient and self._sources[output].held.batches and not limit.has_room(size):
                 return f"{limit.used()}B wait for {output}, its storage.total_limit_size is {limit.limit}B"
         path, floor = self._settings.path, self._settings.floor
         try:

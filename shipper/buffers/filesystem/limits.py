@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from ...disk import Disk
 from ...log import Log
@@ -11,53 +12,76 @@ from .log_source import LogSource
 PIECE = 2_048_000
 """Bytes on disk that count as one chunk of Fluent Bit, which never makes larger ones if it can help it."""
 
+OnFull = Literal["pause", "drop_oldest", "drop_newest"]
+
 _REMARK_EVERY_S = 60.0
 _MOST_BETWEEN_CHECKS = 64 << 20
 
 
 class StorageLimit:
-    """`storage.total_limit_size` of one output, over the buffers of all inputs.
+    """`storage.total_limit_size` of one output, over the buffers of all inputs, and what happens when it is reached.
 
-    When a batch would exceed it the oldest ones that are not being delivered are skipped for this output alone. With
-    `pauses` nothing is skipped, and inputs that store for this output wait instead.
+    `drop_oldest` skips, for this output alone, the oldest batches that are not being delivered; `drop_newest` does not
+    store what comes new for it; with `pause` inputs that store for it wait. Without a choice those inputs wait whose
+    source keeps what was not read, as a file does, and for others the oldest is skipped.
     """
 
-    def __init__(self, output: str, limit: int, log: Log, *, pauses: bool = False) -> None:
+    def __init__(self, output: str, limit: int, log: Log, on_full: OnFull | None = None) -> None:
         self._output = output
         self.limit = limit
-        self.pauses = pauses
+        self._on_full = on_full
         self._log = log
         self._sources: list[LogSource] = []
+        self._may_be_skipped: list[LogSource] = []
 
-    def watch(self, source: LogSource) -> None:
+    def on_full(self, *, keeps_source: bool) -> OnFull:
+        """What is done when an input of this kind brings more than there is room for."""
+        return self._on_full or ("pause" if keeps_source else "drop_oldest")
+
+    def watch(self, source: LogSource, *, keeps_source: bool) -> None:
         """Count what this source holds; it must be of the limit's output."""
         self._sources.append(source)
+        if self.on_full(keeps_source=keeps_source) == "drop_oldest":
+            self._may_be_skipped.append(source)
 
     def used(self) -> int:
         """Bytes on disk that wait for this output."""
         return sum(source.held.stored for source in self._sources)
 
+    def has_room(self, stored: int) -> bool:
+        """Whether so many bytes may be added; something may always be stored if there is nothing yet."""
+        used = self.used()
+        return not used or used + stored <= self.limit
+
+    def refuses(self, stored: int, *, keeps_source: bool) -> bool:
+        """Whether a new batch is not to be stored for the output."""
+        if self.on_full(keeps_source=keeps_source) != "drop_newest" or self.has_room(stored):
+            return False
+        self._tell("new batches are not stored")
+        return True
+
     def make_room(self, stored: int) -> None:
         """Skip so many of the oldest entries that this number of bytes may be added."""
         excess = self.used() + stored - self.limit
-        if excess <= 0 or self.pauses:
-            return
         skipped = 0
         while excess > 0 and (source := self._oldest()) is not None:
             excess -= source.skip_oldest()
             skipped += 1
         if skipped:
-            self._log.error(
-                "oldest stored batches are skipped, storage.total_limit_size is reached",
-                every=_REMARK_EVERY_S,
-                output=self._output,
-                limit=self.limit,
-                remedy="see to that output, or raise its storage.total_limit_size",
-            )
+            self._tell("oldest stored batches are skipped")
 
     def _oldest(self) -> LogSource | None:
-        aged = [(age, n) for n, s in enumerate(self._sources) if (age := s.oldest_ns()) is not None]
-        return self._sources[min(aged)[1]] if aged else None
+        aged = [(age, n) for n, s in enumerate(self._may_be_skipped) if (age := s.oldest_ns()) is not None]
+        return self._may_be_skipped[min(aged)[1]] if aged else None
+
+    def _tell(self, what: str) -> None:
+        self._log.error(
+            f"{what}, storage.total_limit_size is reached",
+            every=_REMARK_EVERY_S,
+            output=self._output,
+            limit=self.limit,
+            remedy="see to that output, or raise its storage.total_limit_size",
+        )
 
 
 class ChunkBudget:

@@ -78,6 +78,10 @@ class StoredReader(Reader):
             self._lanes.back(lane)
         return None
 
+    def adopt(self, delivery: Delivery) -> None:
+        """Take a delivery for one of ours whose batches were just put, and are all that waits in its lane."""
+        self._out[delivery] = self._lanes.take_all(delivery.lane)
+
     def due_in(self, now: float) -> float | None:
         due = self._lanes.due_in(now)
         if due == 0.0 or not self.source.can_read():

@@ -19,6 +19,7 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `path` is storage.path; `memory` bounds the resident bytes of batches that are kept in memory beside their file;
     `floor` is what must stay free in the file system, 0 for nothing. `limits` are by the name of the output.
+    `keeps_source` says that what is not stored stays where the input reads it.
     """
 
     path: str
@@ -28,6 +29,7 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     segment_size: int = SEGMENT_SIZE
     limits: Mapping[str, StorageLimit] = {}
     budget: ChunkBudget | None = None
+    keeps_source: bool = False
 
     def usual_segment(self) -> int:
         """The size of a segment: small enough that one of which little is needed does not count against a limit."""

@@ -101,6 +101,44 @@ def test_the_backlog_of_an_earlier_run_is_under_the_limit_too(tmp_path: Path) ->
     assert skipped_for(stored, "one") == 51 - len(found)
 
 
+def test_with_drop_newest_what_was_stored_first_stays(tmp_path: Path) -> None:
+    limits = {"one": StorageLimit("one", 2000, Log(""), "drop_newest")}
+    stored = Stored(tmp_path, OUTPUTS, output_limits=limits)
+    lines = [line(number) for number in range(50)]
+    receipts = []
+    for text in lines:
+        batch = batch_of(text)
+        receipts.append(batch.receipt)
+        stored.buffer.put(batch, ["one"])
+    stored.buffer.put(batch_of(line(50)), OUTPUTS)
+    found = stored.deliver("one")
+
+    assert found == lines[: len(found)]
+    assert 5 < len(found) < 20
+    assert skipped_for(stored, "one") == 51 - len(found)
+    assert stored.deliver("two") == [line(50)]
+    assert all(receipt.is_settled for receipt in receipts)
+
+
+async def test_an_input_that_keeps_its_source_waits_at_the_limit_of_an_output(tmp_path: Path) -> None:
+    limits = {"one": StorageLimit("one", 2000, Log(""))}
+    clock = ManualClock()
+    stored = Stored(tmp_path, OUTPUTS, clock=clock, output_limits=limits, keeps_source=True)
+    for number in range(30):
+        waiting = asyncio.ensure_future(stored.buffer.room(100))
+        await settle()
+        if not waiting.done():
+            break
+        stored.buffer.put(batch_of(line(number)), ["one"])
+    found = stored.deliver("one")
+    await clock.advance(2)
+
+    assert found == [line(n) for n in range(number)]
+    assert 5 < number < 20
+    assert waiting.done()
+    assert skipped_for(stored, "one") == 0
+
+
 async def test_the_input_waits_while_the_budget_of_chunks_is_used_up(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
