@@ -17,6 +17,7 @@ from .buffers.filesystem import (
     stored_inputs,
 )
 from .buffers.filesystem.limits import PIECE
+from .buffers.filesystem.lock import FolderInUse, FolderLock
 from .buffers.filesystem.names import log_folder
 from .buffers.memory import MemoryLimit
 from .buffers.spilling import SpillingBuffer
@@ -52,6 +53,7 @@ class DiskStorage(Storage):
         super().__init__(context)
         service = context.service
         self._path = service.storage_path or ""
+        self._lock = FolderLock(self._path)
         self._stored: list[_Stored] = []
         self._spilling: list[SpillingBuffer] = []
         chunks = service.storage_max_chunks_up or CHUNKS_UP
@@ -90,6 +92,8 @@ class DiskStorage(Storage):
 
     def open(self, router: Router) -> None:
         try:
+            self._context.disk.mkdirs(self._path)
+            self._lock.acquire()
             self._add_what_is_left(router)
             for stored in self._stored:
                 stored.buffer.open()
@@ -97,6 +101,10 @@ class DiskStorage(Storage):
                     self._count_routed(stored.name, output, records)
             if self.rejected is not None:
                 self.rejected.open()
+        except FolderInUse as error:
+            message = f"storage.path {self._path} is in use by {error}"
+            remedy = "end that process, or give each its own folder with storage.path"
+            raise ConfigError([Problem(message, None, remedy, 255)]) from error
         except OSError as error:
             message = f"storage.path {self._path} cannot be used: {error}"
             remedy = "see that the folder exists and can be written, or name another one with storage.path"
@@ -121,6 +129,7 @@ class DiskStorage(Storage):
             spilling.close()
         for _, buffer in self.running():
             buffer.close()
+        self._lock.release()
 
     def _filesystem_buffer(
         self, name: str, shown: str, memory: int, budget: ChunkBudget | None, *, keeps_source: bool

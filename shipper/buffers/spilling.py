@@ -1,9 +1,9 @@
 """A buffer in memory that moves to the disk what an output does not take, so that the others go on.
 
 An output that has committed nothing for a while, although the input waits for room, is taken to be away. What waits for
-it or is on its way goes to the disk in the order in which it came, what comes new for it goes there, too, and it is read
-from there; so the order of its streams stays, also if the process dies. When it has caught up it is served from memory
-again.
+it or is on its way goes to the disk in the order in which it came, what comes new for it goes there, too, and it is
+read from there; so the order of its streams stays, also if the process dies. When it has caught up it is served from
+memory again.
 
 An input that keeps its source waits instead, unless another output has nothing left to do: as long as all of them are
 away, the source is the cheapest place for what was not read.

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.components.shipper_process import shipper_command
+
 from .harness import assert_complete
 from .storing import Station
 
@@ -158,6 +160,32 @@ def test_on_a_read_only_disk_the_input_waits_until_it_can_be_written(tmp_path: P
         assert_complete(station.verdict())
 
 
+def test_when_permission_is_lost_the_input_waits_until_it_is_back(tmp_path: Path) -> None:
+    """No file can be made in a folder that is immutable, whoever asks."""
+    with Station(tmp_path, output="storage.total_limit_size 32M") as station:
+        log = station.log()
+        station.start()
+        station.close()
+        log.write(100)
+        station.until_read()
+        (folder,) = {path.parent for path in station.storage.rglob("*.seg")}
+        if subprocess.run(["chattr", "+i", str(folder)], check=False, capture_output=True).returncode:
+            pytest.skip("a folder cannot be made immutable here")
+        try:
+            log.write(30_000)
+            station.until_told(r"records cannot be stored; .*Operation not permitted")
+            station.until_told(r"\[input\] tail.0 paused \(the disk refuses: .*Operation not permitted")
+        finally:
+            subprocess.run(["chattr", "-i", str(folder)], check=True)
+        station.until_told("records can be stored again")
+        station.open()
+        station.until_arrived()
+        ledger = station.stop()
+
+        assert ledger["a"]["dropped"] == 0
+        assert_complete(station.verdict())
+
+
 def test_a_folder_that_cannot_be_made_is_told_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with Station(tmp_path, path=f"{tmp_path}/file/storage") as station:
@@ -167,3 +195,18 @@ def test_a_folder_that_cannot_be_made_is_told_at_the_start(tmp_path: Path) -> No
 
         assert code == 255
         assert station.told(r"storage.path /.*/file/storage cannot be used: .*Not a directory")
+
+
+def test_a_second_process_is_kept_out_of_the_folder(tmp_path: Path) -> None:
+    """It would write into the same files. When the first one was killed the folder is free."""
+    with Station(tmp_path) as station:
+        station.start()
+        first = station.shipper.check().pid
+        command = [shipper_command(), "-c", str(tmp_path / "shipper.conf")]
+        second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        station.shipper.kill()
+        station.start()
+        station.stop()
+
+        assert second.returncode == 255
+        assert f"storage.path {station.storage} is in use by process {first}" in second.stderr
