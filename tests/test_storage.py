@@ -185,8 +185,7 @@ class Failing(Filter):
         return batch
 
 
-async def test_s5_what_a_filter_could_not_cope_with_is_counted_and_kept(tmp_path: Path) -> None:
-    """Users' row S5, inside one process: none of our filters can be made to fail from outside."""
+async def test_what_a_filter_could_not_cope_with_is_counted_and_kept(tmp_path: Path) -> None:
     lines = ["good", "bad", "good"]
     bench = bench_with(
         [ListInput([batch_of(line) for line in lines])],

@@ -28,9 +28,15 @@ _IN_CREATE = 0x100
 
 
 class ShipperProcess:
-    """One shipper at a time, any number of lives; what they print is collected in one file."""
+    """One shipper at a time, any number of lives; what they print is collected in one file.
 
-    def __init__(self, configuration: Path, log: Path, variables: Mapping[str, str] | None = None) -> None:
+    `module` is run instead of the installed program.
+    """
+
+    def __init__(
+        self, configuration: Path, log: Path, variables: Mapping[str, str] | None = None, module: str = ""
+    ) -> None:
+        self._command = [sys.executable, "-m", module] if module else [shipper_command()]
         self._configuration = configuration
         self._log = log
         self._variables = variables or {}
@@ -42,7 +48,7 @@ class ShipperProcess:
         self._log_at_start = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [shipper_command(), "-c", str(self._configuration)],
+                [*self._command, "-c", str(self._configuration)],
                 env={**os.environ, **self._variables},
                 cwd=REPOSITORY,
                 stdin=subprocess.DEVNULL,

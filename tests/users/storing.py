@@ -26,7 +26,7 @@ class Station:
     Each of `outputs` is a folder with one file, which the shipper cannot write while `close` has taken the folder away.
     `service`, `tail` and `output` are lines of their sections: `key value` separated by semicolons. An output's own
     lines may follow its name after a colon. `path` is the folder for storage, None for none; `sections` are whole
-    sections that are put between input and outputs.
+    sections that are put between input and outputs. `module` is run instead of the installed shipper.
     """
 
     def __init__(
@@ -40,13 +40,14 @@ class Station:
         sections: str = "",
         path: str | None = "",
         variables: Mapping[str, str] | None = None,
+        module: str = "",
     ) -> None:
         self.folder = folder
         self.storage = folder / "storage" if path == "" else Path(path or "")
         self.names = [name.partition(":")[0] for name in outputs]
         self.logs: list[Log] = []
         self._configuration = folder / "shipper.conf"
-        self.shipper = ShipperProcess(self._configuration, folder / "shipper.log", variables)
+        self.shipper = ShipperProcess(self._configuration, folder / "shipper.log", variables, module)
         storage = "" if path is None else f"storage.path {self.storage}"
         (folder / "var").mkdir(exist_ok=True)
         for name in self.names:

@@ -6,6 +6,7 @@ running process; here only what is told about the time there is.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -120,6 +121,30 @@ def test_s4_credentials_that_do_not_work_move_no_position(tmp_path: Path) -> Non
 
             assert sum(positions) == 0
             assert service.all_messages() == log.path.read_text().splitlines()
+
+
+@pytest.mark.parametrize("storage", ["memory", "filesystem"])
+def test_s5_what_a_filter_fails_on_is_counted_and_kept_before_the_position_moves(tmp_path: Path, storage: str) -> None:
+    """No filter of ours can be made to fail from outside, so one is given a bug; the rest is the real thing."""
+    grep = "[FILTER]\n    name grep\n    match *\n    exclude log nothing-like-this\n"
+    failing = "tests.components.failing_shipper"
+    lines = [f"{'bad' if number % 100 == 7 else 'good'} {number}" for number in range(1000)]
+    service = "storage.keep.rejected on"
+    with Station(tmp_path, tail=f"storage.type {storage}", service=service, sections=grep, module=failing) as station:
+        log = station.log()
+        station.start()
+        log.path.write_text("".join(f"{line}\n" for line in lines))
+        station.until(lambda: len(station.arrived()) >= 990)
+        station.until_read()
+        ledger = station.stop()
+        (path,) = station.storage.glob("rejected/*/rejected.jsonl")
+        kept = [json.loads(line) for line in path.read_text().splitlines()]
+
+        assert station.arrived() == [line for line in lines if line.startswith("good")]
+        assert [entry["record"]["log"] for entry in kept] == [line for line in lines if line.startswith("bad")]
+        assert {(entry["output"], entry["status"]) for entry in kept} == {("grep.0", "filter_failed")}
+        assert (ledger["tail.0"]["read"], ledger["tail.0"]["dropped.filter_failed"]) == (1000, 10)
+        assert ledger["a"]["delivered"] == 990
 
 
 def test_s6_the_start_tells_how_long_a_stop_may_take(tmp_path: Path) -> None:
