@@ -26,7 +26,7 @@ from tests.faults.ledger import read_ledger
 
 PIPELINES = Path(__file__).with_name("pipelines")
 _REPOSITORY = Path(__file__).parents[1]
-_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_EC2_METADATA_DISABLED": "true"}
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -76,13 +76,13 @@ class Runner:
     def idle_rss_bytes(self) -> int:
         """Resident memory of a shipper that has nothing to do."""
         with tempfile.TemporaryDirectory(prefix="shipper-bench-") as folder:
-            variables = {**_CREDENTIALS, "CORPUS": folder, "SINK_TLS_PORT": str(free_port())}
+            variables = {**CREDENTIALS, "CORPUS": folder, "SINK_TLS_PORT": str(free_port())}
             return idle_memory(self._arguments(PIPELINES / "idle.conf"), variables, Path(folder) / "shipper.log")
 
     def _run(self, case: Case, corpus: Corpus) -> Usage:
         with tempfile.TemporaryDirectory(prefix="shipper-bench-") as name, contextlib.ExitStack() as stack:
             folder = Path(name)
-            variables = {**_CREDENTIALS, "CORPUS": str(corpus.folder), "STATE": name}
+            variables = {**CREDENTIALS, "CORPUS": str(corpus.folder), "STATE": name}
             sink = stack.enter_context(NginxSink(folder / "nginx")) if case.sink else None
             if sink is not None:
                 variables |= {"SINK_PORT": str(sink.port), "SINK_TLS_PORT": str(sink.tls_port)}
