@@ -123,6 +123,26 @@ def test_s4_credentials_that_do_not_work_move_no_position(tmp_path: Path) -> Non
             assert service.all_messages() == log.path.read_text().splitlines()
 
 
+def test_attempts_at_a_stop_do_not_use_up_the_retries(tmp_path: Path) -> None:
+    """The vector of the shutdown: one retry is allowed, and SIGTERM comes while it is waited for."""
+    service = "grace 2; scheduler.base 5; scheduler.cap 2000"
+    with Station(tmp_path, service=service, output="retry_limit 1") as station:
+        log = station.log()
+        station.start()
+        station.close()
+        log.write(100)
+        station.until_told(r"failed to flush chunk, retry in \d+ seconds")
+        before = station.stop()
+        station.open()
+        station.start()
+        station.until_arrived()
+        after = station.stop()
+
+        assert (before["a"]["held"], before["a"]["dropped"]) == (100, 0)
+        assert (after["a"]["delivered"], after["a"]["dropped"]) == (100, 0)
+        assert_complete(station.verdict())
+
+
 @pytest.mark.parametrize("storage", ["memory", "filesystem"])
 def test_s5_what_a_filter_fails_on_is_counted_and_kept_before_the_position_moves(tmp_path: Path, storage: str) -> None:
     """No filter of ours can be made to fail from outside, so one is given a bug; the rest is the real thing."""
