@@ -26,11 +26,9 @@ from botocore.exceptions import (
     ConnectionError,
     ConnectTimeoutError,
     HTTPClientError,
-    ProfileNotFound,
     ReadTimeoutError,
 )
 
-from ..errors import OptionError
 from .session import Credentials, new_signing_session
 from .settings import Answer, AwsError, AwsSettings, NoAnswer, NoCredentials
 
@@ -60,10 +58,6 @@ class AwsClient:
         """Get ready without a word to AWS; raises `OptionError` for a profile that does not exist."""
         settings = self._settings
         session, self._credentials = new_signing_session(settings)
-        try:
-            session.get_scoped_config()
-        except ProfileNotFound as error:
-            raise OptionError("profile", str(error)) from error
         self._api = await self._stack.enter_async_context(
             session.create_client(
                 self._service,

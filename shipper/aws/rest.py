@@ -21,10 +21,9 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, ClientError
 from yarl import URL
 
-from ..errors import OptionError
 from .messages import FilePart, RestAnswer
 from .session import Credentials, new_signing_session
 from .settings import AwsError, AwsSettings, NoAnswer, NoCredentials
@@ -53,11 +52,7 @@ class RestClient:
     async def open(self) -> None:
         """Get ready without a word to AWS; raises `OptionError` for a profile that does not exist."""
         settings = self._settings
-        session, self._credentials = new_signing_session(settings)
-        try:
-            session.get_scoped_config()
-        except ProfileNotFound as error:
-            raise OptionError("profile", str(error)) from error
+        _, self._credentials = new_signing_session(settings)
         connector = aiohttp.TCPConnector(
             limit=settings.connections, keepalive_timeout=settings.idle_timeout, ssl=_tls_context(settings)
         )
@@ -85,6 +80,9 @@ class RestClient:
         longest = (timeout_s or self._settings.io_timeout) + size / _SLOWEST_BYTES_PER_S
         try:
             answer = await self._exchange(self._http, method, url, signed, body, longest)
+        except aiohttp.ConnectionTimeoutError as error:
+            limit_s = self._settings.connect_timeout
+            raise NoAnswer(f"no connection within {limit_s:g} seconds", timed_out=True) from error
         except TimeoutError as error:
             raise NoAnswer(f"no answer after {longest:g} seconds", timed_out=True) from error
         except aiohttp.ClientError as error:

@@ -1,7 +1,7 @@
 """Where AWS calls get their credentials: aiobotocore's chain, and a role on top of it.
 
-This module and `client` are the only ones that import aiobotocore. It takes a third of a second and tens of megabytes,
-so an output imports `client` when it is opened, never when its module is loaded.
+This module, `client` and `identity` are the only ones that import aiobotocore. It takes a third of a second and tens of
+megabytes, so an output imports `client` when it is opened, never when its module is loaded.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import secrets
+from datetime import datetime
 from typing import Any
 
+import msgspec
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import (
     AioAssumeRoleCredentialFetcher,
@@ -19,9 +21,10 @@ from aiobotocore.credentials import (
     AioRefreshableCredentials,
 )
 from aiobotocore.session import AioSession
-from botocore.exceptions import NoCredentialsError
+from botocore.exceptions import CredentialRetrievalError, NoCredentialsError, ProfileNotFound
 from botocore.loaders import Loader, create_loader
 
+from ..errors import OptionError
 from .settings import AwsSettings, url_of
 
 _SERVICES = frozenset({"logs", "sts", "s3", "kinesis", "firehose"})
@@ -59,12 +62,26 @@ def new_session(settings: AwsSettings) -> AioSession:
     return session
 
 
-def new_signing_session(settings: AwsSettings) -> tuple[AioSession, Credentials]:
-    """A session whose clients sign with the `Credentials` returned beside it."""
+def new_signing_session(settings: AwsSettings, profile_option: str = "profile") -> tuple[AioSession, Credentials]:
+    """A session whose clients sign with the `Credentials` returned beside it.
+
+    Raises `OptionError` for a profile that does not exist, and names the option that it was written in.
+    """
     credentials = Credentials(settings)
     session = new_session(settings)
+    try:
+        session.get_scoped_config()
+    except ProfileNotFound as error:
+        raise OptionError(profile_option, str(error)) from error
     session.register_component("credential_provider", _Provider(credentials))
     return session, credentials
+
+
+class CredentialsOrigin(msgspec.Struct, frozen=True):
+    """Which providers the keys in use come from, the last one with the help of those before it, and when they end."""
+
+    providers: tuple[str, ...]
+    expires: datetime | None
 
 
 class Credentials(AioCredentials):  # type: ignore[misc]  # aiobotocore has no types
@@ -78,18 +95,35 @@ class Credentials(AioCredentials):  # type: ignore[misc]  # aiobotocore has no t
         super().__init__("", "", method="chain")  # it is asked for frozen credentials only
         self._settings = settings
         self._source: Any = None
+        self._base_provider = ""
         self._lock = asyncio.Lock()
 
     async def get_frozen_credentials(self) -> Any:
-        """Keys that are valid now; waits for the metadata service or STS when they must be fetched."""
-        async with self._lock:
-            if self._source is None:
-                self._source = await self._find()
-        return await self._source.get_frozen_credentials()
+        """Keys that are valid now; waits for the metadata service or STS when they must be fetched.
+
+        Some sources have no deadline of their own, so all together get the time that a call has.
+        """
+        limit_s = self._settings.io_timeout
+        try:
+            async with asyncio.timeout(limit_s):
+                async with self._lock:
+                    if self._source is None:
+                        self._source = await self._find()
+                return await self._source.get_frozen_credentials()
+        except TimeoutError as error:
+            told = f"no end within {limit_s:g} seconds"
+            raise CredentialRetrievalError(provider=self.method, error_msg=told) from error
 
     def forget(self) -> None:
         """Look through all sources again at the next request."""
         self._source = None
+
+    def origin(self) -> CredentialsOrigin | None:
+        """Where the keys come from, as far as that is known by now; None before a provider had any."""
+        if not self._base_provider:
+            return None
+        providers = dict.fromkeys((self._base_provider, self._source.method if self._source else self._base_provider))
+        return CredentialsOrigin(tuple(providers), getattr(self._source, "_expiry_time", None))
 
     async def _find(self) -> Any:
         session = new_session(self._settings)
@@ -100,6 +134,7 @@ class Credentials(AioCredentials):  # type: ignore[misc]  # aiobotocore has no t
             base = await session.get_credentials()
         if base is None:
             raise NoCredentialsError
+        self._base_provider = base.method
         return await self._assume_role(session, base) if self._settings.role_arn else base
 
     async def _assume_role(self, session: AioSession, base: Any) -> Any:

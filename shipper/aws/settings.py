@@ -19,6 +19,7 @@ _DENIED = re.compile(
 class AwsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where calls go, how long they may take, and who makes them.
 
+    `io_timeout` bounds a whole call; getting credentials may take as long.
     `verify` is false for no certificate check, or a file with trusted certificates. `user_agent` ends the User-Agent.
     With `credentials_endpoint` credentials come from this URL, as a container gets them, and from nowhere else.
     """

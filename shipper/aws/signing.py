@@ -7,9 +7,8 @@ from collections.abc import Mapping
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, ClientError
 
-from ..errors import OptionError
 from .session import Credentials, new_signing_session
 from .settings import AwsSettings, NoCredentials
 
@@ -24,11 +23,7 @@ class RequestSigner:
 
     def open(self) -> None:
         """Get ready without a word to AWS; raises `OptionError` for a profile that does not exist."""
-        session, self._credentials = new_signing_session(self._settings)
-        try:
-            session.get_scoped_config()
-        except ProfileNotFound as error:
-            raise OptionError("aws_profile", str(error)) from error
+        _, self._credentials = new_signing_session(self._settings, "aws_profile")
 
     async def signed(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
         """The headers with a signature; waits for credentials and raises `NoCredentials` if there are none."""

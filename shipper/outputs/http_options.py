@@ -17,7 +17,7 @@ from ..config.options import opt
 from ..context import Context
 from ..errors import OptionError, RetryLater
 from ..net.retry_after import retry_after_s
-from ..net.settings import HttpAnswer, HttpApi, HttpSettings, NoAnswer
+from ..net.settings import DEFAULT_IO_TIMEOUT_S, HttpAnswer, HttpApi, HttpSettings, NoAnswer
 from .base import NetworkOptions
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class HttpOutputOptions(NetworkOptions):
             role_arn=self.aws_role_arn,
             external_id=self.aws_external_id,
             sts_endpoint=self.aws_sts_endpoint,
+            io_timeout=float(self.io_timeout) or DEFAULT_IO_TIMEOUT_S,
         )
 
 

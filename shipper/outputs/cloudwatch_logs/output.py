@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from ...aws.settings import AwsSettings, url_of
 from ...buffers.base import BatchLimits, Delivery, Which
 from ...codecs.json_lines import JsonEncoder
 from ...codecs.template import Template
@@ -16,7 +14,8 @@ from ...config.options import opt
 from ...context import Context
 from ...errors import OptionError
 from ...record import RecordBatch
-from ..base import NetworkOptions, Output
+from ..aws_options import AwsOutputOptions, SwitchOnUnlessOff
+from ..base import Output
 from .calls import Calls
 from .creation import Creator, GroupOptions
 from .destination import Destination, Progress
@@ -32,27 +31,13 @@ _RETENTION_DAYS = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288,
     3653,
 )  # fmt: skip
-_IO_TIMEOUT_S = 60.0
-_OFF_WORDS = ("off", "false")
 
 
-class SwitchOnUnlessOff:
-    """A switch that only `off` and `false` turn off, as in Fluent Bit; any other word leaves it on."""
-
-    shown_as: ClassVar[str] = "boolean"
-
-    def __init__(self, is_on: bool) -> None:
-        self.is_on = is_on
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        return cls(text.strip().lower() not in _OFF_WORDS)
-
-
-class CloudwatchLogsOptions(NetworkOptions, kw_only=True):
+class CloudwatchLogsOptions(AwsOutputOptions, kw_only=True):
     """Options of the output `cloudwatch_logs`."""
 
-    region: Annotated[str, opt("AWS region.", example="eu-west-1")]
+    usual_connections: ClassVar[int] = 32
+
     log_group_name: Annotated[
         str, opt("Log group; also used where log_group_template gives no name.", example="/my/group")
     ]
@@ -71,14 +56,6 @@ class CloudwatchLogsOptions(NetworkOptions, kw_only=True):
         str | None, opt("Class of created groups: STANDARD or INFREQUENT_ACCESS.", example="STANDARD")
     ] = None
     log_retention_days: Annotated[int, opt("Days after which created groups forget; 0 for never.", example="14")] = 0
-    endpoint: Annotated[
-        str | None, opt("Host, host:port or URL to use instead of the region's.", example="http://localhost:4566")
-    ] = None
-    tls: Annotated[bool, opt("With 'off', an endpoint without scheme is spoken to in plain HTTP.", core=True)] = True
-    profile: Annotated[str | None, opt("Profile of the shared AWS configuration.")] = None
-    role_arn: Annotated[str | None, opt("Role to assume with the credentials found.")] = None
-    external_id: Annotated[str | None, opt("External id for assuming the role.")] = None
-    sts_endpoint: Annotated[str | None, opt("Host or URL of STS to use instead of the region's.")] = None
     auto_retry_requests: Annotated[SwitchOnUnlessOff, opt("Send once more, at once, when no answer came.")] = (
         SwitchOnUnlessOff(True)
     )
@@ -108,16 +85,9 @@ class CloudwatchLogsOptions(NetworkOptions, kw_only=True):
                 f"AWS does not accept the name {self.log_stream_name!r}",
                 "it holds no ':' and no '*' and has at most 512 bytes",
             )
-        for option, endpoint in (("endpoint", self.endpoint), ("sts_endpoint", self.sts_endpoint)):
-            self._check_endpoint(option, endpoint)
+        self.check_endpoints()
         if self.auto_create_group:
             self._check_group_options()
-
-    def _check_endpoint(self, option: str, endpoint: str | None) -> None:
-        try:
-            url_of(endpoint or "host", self.port)
-        except ValueError as error:
-            raise OptionError(option, str(error), "write host, host:port, http://host or https://host") from error
 
     def _check_group_options(self) -> None:
         # Fluent Bit reads these only when it may create groups, so elsewhere they must not stop the start.
@@ -133,9 +103,8 @@ class CloudwatchLogsOptions(NetworkOptions, kw_only=True):
             )
 
     @property
-    def endpoint_url(self) -> str | None:
-        """Where to send to instead of the region's own endpoint."""
-        return url_of(self.endpoint, self.port, tls=self.tls) if self.endpoint else None
+    def user_agent(self) -> str:
+        return f"{super().user_agent}{self.extra_user_agent or ''}"
 
     def group_options(self) -> GroupOptions:
         """The part of the options that says what may be created."""
@@ -143,24 +112,6 @@ class CloudwatchLogsOptions(NetworkOptions, kw_only=True):
             create=self.auto_create_group,
             storage_class=self.log_group_class,
             retention_days=self.log_retention_days,
-        )
-
-    def aws_settings(self) -> AwsSettings:
-        """The part of the options that the AWS client is made with."""
-        return AwsSettings(
-            region=self.region,
-            endpoint_url=self.endpoint_url,
-            verify=(self.tls_ca_file or True) if self.tls_verify else False,
-            connect_timeout=float(self.connect_timeout),
-            io_timeout=float(self.io_timeout) or _IO_TIMEOUT_S,
-            idle_timeout=float(self.keepalive_idle_timeout),
-            connections=self.max_worker_connections or 32,
-            use_proxy=not self.proxy_env_ignore,
-            user_agent=f"aws-fluent-bit-plugin-{self.extra_user_agent or ''}",
-            profile=self.profile,
-            role_arn=self.role_arn,
-            external_id=self.external_id,
-            sts_endpoint=self.sts_endpoint,
         )
 
 
@@ -202,8 +153,7 @@ class CloudwatchLogsOutput(Output):
 
     async def open(self) -> None:
         options = self._options
-        if options.tls_ca_file and not Path(options.tls_ca_file).is_file():
-            raise OptionError("tls.ca_file", f"{options.tls_ca_file} is not a file")
+        options.check_files()
         # Only now: aiobotocore is large, and a process without this output must not carry it.
         from ...aws.client import AwsClient
 

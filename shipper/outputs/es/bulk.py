@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 from typing import ClassVar
 from urllib.parse import quote
+
+import msgspec
 
 from ...buffers.base import BatchLimits, Delivery
 from ...codecs.compression import compress_gzip
@@ -16,18 +19,39 @@ from ...net.settings import HttpAnswer, http_settings
 from ...record import RecordBatch
 from ..base import Output
 from ..http_options import Requests, Verdict, lane_of, open_requests, verdict_on, words_of
+from ..places import RecordsOf
 from ..upstream import Turns
 from .documents import DocumentMaker
 from .options import BulkOptions
-from .verdicts import Items, items_of
+from .verdicts import Items, Reason, items_of
 
 SEARCHES = 64
 """Requests that may be spent in one attempt on finding the documents that the server does not like."""
 
+_MOST_REASONS = 100
+"""Refusals of one answer that are told apart by the server's words; of more only their kind is told."""
+
 _ANSWER_LIMIT = 32_000_000
 _DEFAULT_PORT = 9200
 
-Actions = list[bytes]
+
+class Actions(msgspec.Struct, frozen=True):
+    """The actions of one request, and the places of their records in the delivery."""
+
+    texts: Sequence[bytes]
+    places: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def halves(self) -> list[Actions]:
+        """The same as two requests."""
+        middle = len(self) // 2
+        return [Actions(self.texts[part], self.places[part]) for part in (slice(middle), slice(middle, None))]
+
+    def rows(self, picked: Sequence[int]) -> Actions:
+        """Some of the actions."""
+        return Actions([self.texts[row] for row in picked], [self.places[row] for row in picked])
 
 
 class BulkOutput(Output):
@@ -86,13 +110,12 @@ class BulkOutput(Output):
                 raise server.later(answer)
             elif len(actions) > 1 and (verdict is Verdict.TOO_LARGE or searches > 0):
                 searches -= verdict is Verdict.REFUSED
-                middle = len(actions) // 2
-                requests[0] = actions[:middle]
-                requests.insert(1, actions[middle:])
+                requests.popleft()
+                requests.extendleft(reversed(actions.halves()))
             else:
                 requests.popleft()
-                reasons = dict.fromkeys(range(len(actions)), f"status_{answer.status}")
-                self._refuse(delivery, reasons, words_of(answer))
+                reason = Reason(f"status_{answer.status}", str(answer.status), words_of(answer))
+                self._refuse(delivery, dict.fromkeys(actions.places, reason))
 
     async def close(self) -> None:
         for server in self._servers.members if self._servers else ():
@@ -101,11 +124,17 @@ class BulkOutput(Output):
     def _requests(self, delivery: Delivery) -> deque[Actions]:
         prepared = self._documents.prepare(delivery.batches)
         if prepared.without_id:
-            self._refuse(delivery, dict.fromkeys(range(prepared.without_id), "missing_id"), "a record has no id")
-        return deque([prepared.actions] if prepared.actions else [])
+            self._refuse(delivery, dict.fromkeys(prepared.without_id, Reason("missing_id", said="a record has no id")))
+        if not prepared.actions:
+            return deque()
+        places: Sequence[int] = range(delivery.records)
+        if prepared.without_id:
+            left_out = set(prepared.without_id)
+            places = [place for place in places if place not in left_out]
+        return deque([Actions(prepared.actions, places)])
 
     async def _post(self, server: Requests, actions: Actions) -> HttpAnswer:
-        body = b"".join(actions)
+        body = b"".join(actions.texts)
         if self._options.trace_output:
             self._log.info("sending", body=body.decode("utf-8", "replace"))
         if self._options.compress == "gzip":
@@ -122,17 +151,26 @@ class BulkOutput(Output):
             self._log.error("answer with errors", body=answer.text)
         delivery.accepted += found.accepted
         if found.refused:
-            self._refuse(delivery, found.refused, found.said)
+            self._refuse(delivery, {actions.places[row]: reason for row, reason in found.refused.items()})
         if not found.again:
             requests.popleft()
             return
-        requests[0] = [actions[place] for place in found.again]
+        requests[0] = actions.rows(found.again)
         raise _later(found, len(actions))
 
-    def _refuse(self, delivery: Delivery, reasons: Mapping[int, str], said: str) -> None:
-        for reason, records in Counter(reasons.values()).items():
-            delivery.refuse(records, delivery.size * records // delivery.records, reason)
-            self._log.error(f"documents are refused: {reason}", every=10, records=records, reason=said)
+    def _refuse(self, delivery: Delivery, reasons: Mapping[int, Reason]) -> None:
+        """Note the records at these places of the delivery, and why they are refused."""
+        places: dict[Reason, list[int]] = {}
+        for place, reason in reasons.items():
+            if reason not in places and len(places) >= _MOST_REASONS:
+                reason = Reason(reason.word, reason.status, reason.word)
+            places.setdefault(reason, []).append(place)
+        records_of = RecordsOf(delivery.batches)
+        for reason, alike in places.items():
+            size = delivery.size * len(alike) // delivery.records
+            which = partial(records_of.at, alike)
+            delivery.refuse(len(alike), size, reason.word, which, status=reason.status, message=reason.said)
+            self._log.error(f"documents are refused: {reason.word}", every=10, records=len(alike), reason=reason.said)
 
 
 def _later(found: Items, sent: int) -> RetryLater:

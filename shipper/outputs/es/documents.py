@@ -29,10 +29,10 @@ _ID = "%04x%04x-%04x-%04x-%04x-%04x%04x%04x"
 
 
 class Prepared(msgspec.Struct):
-    """Actions with their documents, ready to be sent, and how many records made none."""
+    """Actions with their documents, ready to be sent, and the places of records that made none."""
 
     actions: list[bytes]
-    without_id: int = 0
+    without_id: list[int]
 
 
 class DocumentMaker:
@@ -59,7 +59,7 @@ class DocumentMaker:
 
     def prepare(self, batches: Sequence[RecordBatch]) -> Prepared:
         """The actions of all batches, in their order."""
-        prepared = Prepared([])
+        prepared = Prepared([], [])
         for batch in batches:
             self._add(prepared, batch.tag, batch.content)
         return prepared
@@ -80,7 +80,7 @@ class DocumentMaker:
         needs_id = wrap is not None
         for index, id, document in zip(indices, ids, documents, strict=True):
             if id is None and needs_id:
-                prepared.without_id += 1
+                prepared.without_id.append(len(prepared.actions) + len(prepared.without_id))
                 continue
             head = self._head(index)
             action = head + b"}}\n" if id is None else b'%b,"_id":%b}}\n' % (head, self._json.encode(id))

@@ -25,12 +25,20 @@ class _Answer(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Answer).decode
 
 
+class Reason(msgspec.Struct, frozen=True):
+    """Why a document is refused: in a word, as a status, and in the words of the server."""
+
+    word: str
+    status: str = ""
+    said: str = ""
+
+
 class Items(msgspec.Struct):
     """The documents of a request by what became of them; `refused` are reasons by place, `said` the first words."""
 
     accepted: int = 0
     again: list[int] = []
-    refused: Mapping[int, str] = {}
+    refused: Mapping[int, Reason] = {}
     said: str = ""
 
 
@@ -46,17 +54,18 @@ def items_of(body: bytes, count: int) -> Items | None:
         return None
     # If nothing at all is allowed, the credentials are to blame, and they can be mended.
     is_denied = all(item.status in (401, 403) for _, item in told)
-    accepted, again, refused, said = 0, list[int](), dict[int, str](), ""
+    accepted, again, refused, said = 0, list[int](), dict[int, Reason](), ""
     for place, (verb, item) in enumerate(told):
         # To create what is there already is a conflict: an earlier request arrived after all.
         if 200 <= item.status < 300 or (item.status == 409 and verb == "create"):
             accepted += 1
             continue
-        said = said or _words(item.error)
+        words = _words(item.error)
+        said = said or words
         if item.status in (409, 429) or item.status >= 500 or is_denied or _kind(item.error) in _BLOCKED:
             again.append(place)
         else:
-            refused[place] = _kind(item.error) or f"status_{item.status}"
+            refused[place] = Reason(_kind(item.error) or f"status_{item.status}", str(item.status), words)
     return Items(accepted, again, refused, said)
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from ...context import Context
 from ...errors import OptionError, RetryLater
-from ...net.settings import HttpApi, HttpSettings, NetworkChoices, NoAnswer, http_settings
+from ...net.settings import DEFAULT_IO_TIMEOUT_S, HttpApi, HttpSettings, NetworkChoices, NoAnswer, http_settings
 from ..http_options import basic_authorization, words_of
 
 _USUAL_LIFE_S = 300.0
@@ -18,7 +18,10 @@ _decode = msgspec.json.Decoder(dict[str, object]).decode
 
 
 class OAuth2Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks whom for a token, and for what; with `in_body` id and secret do not go into a header."""
+    """Who asks whom for a token, and for what; with `in_body` id and secret do not go into a header.
+
+    `timeout_s` bounds a request for a token, `connect_timeout_s` the wait for a connection.
+    """
 
     token_url: str
     client_id: str = ""
@@ -26,6 +29,8 @@ class OAuth2Settings(msgspec.Struct, frozen=True, kw_only=True):
     fields: Mapping[str, str | None] = {}
     in_body: bool = False
     refresh_skew_s: float = 60.0
+    timeout_s: float = DEFAULT_IO_TIMEOUT_S
+    connect_timeout_s: float = 10.0
 
 
 class OAuth2:
@@ -45,7 +50,7 @@ class OAuth2:
         """Get ready; raises `OptionError` for a URL that cannot be used."""
         from ...net.http import HttpClient
 
-        connection, self._target = _server_of(self._settings.token_url, self._network)
+        connection, self._target = _server_of(self._settings, self._network)
         self._http = HttpClient(connection, self._context.clock, self._context.log)
         await self._http.open()
 
@@ -94,8 +99,9 @@ class OAuth2:
         self._good_until = self._context.clock.monotonic() + max(life_s - settings.refresh_skew_s, life_s / 2)
 
 
-def _server_of(url: str, network: NetworkChoices) -> tuple[HttpSettings, str]:
-    """The server of a URL as client settings, and the target of requests."""
+def _server_of(chosen: OAuth2Settings, network: NetworkChoices) -> tuple[HttpSettings, str]:
+    """The server that gives out tokens as client settings, and the target of requests."""
+    url = chosen.token_url
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -104,5 +110,8 @@ def _server_of(url: str, network: NetworkChoices) -> tuple[HttpSettings, str]:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise OptionError("oauth2.token_url", f"{url!r} is not a URL", "write https://host/path")
     is_tls = parts.scheme == "https"
-    settings = http_settings(network, parts.hostname, port or (443 if is_tls else 80), tls=is_tls)
+    settings = http_settings(
+        network, parts.hostname, port or (443 if is_tls else 80), tls=is_tls, io_timeout=chosen.timeout_s
+    )
+    settings = msgspec.structs.replace(settings, connect_timeout=chosen.connect_timeout_s)
     return settings, f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"

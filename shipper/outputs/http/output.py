@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Annotated, Literal, cast
 
 from msgspec import field
@@ -18,7 +19,7 @@ from ...config.options import opt
 from ...config.units import Seconds
 from ...context import Context
 from ...errors import OptionError, RetryLater
-from ...net.settings import HttpAnswer, http_settings
+from ...net.settings import DEFAULT_IO_TIMEOUT_S, HttpAnswer, http_settings
 from ...record import RecordBatch
 from ..base import Output
 from ..http_options import (
@@ -35,6 +36,7 @@ from ..http_options import (
     verdict_on,
     words_of,
 )
+from ..places import RecordsOf
 from .gelf import GelfEncoder, GelfKeys
 from .oauth2 import OAuth2, OAuth2Settings
 from .requests import Format, Request, SingleValues, WholeBatches
@@ -126,6 +128,11 @@ class HttpOptions(HttpOutputOptions, kw_only=True):
             headers["Authorization"] = basic_authorization(self.http_user, self.http_passwd)
         return {**headers, "User-Agent": "Fluent-Bit"}
 
+    @property
+    def request_timeout_s(self) -> float:
+        """The longest time for a whole request."""
+        return float(self.io_timeout or self.response_timeout) or DEFAULT_IO_TIMEOUT_S
+
     def oauth2_settings(self) -> OAuth2Settings:
         """The part of the options that concerns access tokens."""
         return OAuth2Settings(
@@ -135,6 +142,8 @@ class HttpOptions(HttpOutputOptions, kw_only=True):
             fields={"scope": self.oauth2_scope, "audience": self.oauth2_audience, "resource": self.oauth2_resource},
             in_body=self.oauth2_auth_method == "post",
             refresh_skew_s=float(self.oauth2_refresh_skew),
+            timeout_s=float(self.oauth2_timeout) or self.request_timeout_s,
+            connect_timeout_s=float(self.oauth2_connect_timeout or self.connect_timeout) or 10.0,
         )
 
 
@@ -161,13 +170,12 @@ class HttpOutput(Output):
     async def open(self) -> None:
         options = self._options
         port = options.port or (443 if options.tls else 80)
-        timeout = float(options.io_timeout or options.response_timeout)
         settings = http_settings(
             options,
             options.host or "127.0.0.1",
             port,
             answer_limit=65_536,
-            io_timeout=timeout,
+            io_timeout=options.request_timeout_s,
             proxy=options.proxy,
         )
         self._requests = await open_requests(settings, options, self._context, options.aws_service or "")
@@ -222,7 +230,14 @@ class HttpOutput(Output):
         return self._requests.later(answer)
 
     def _refuse(self, delivery: Delivery, request: Request, answer: HttpAnswer) -> None:
-        delivery.refuse(request.records, delivery.size * request.records // delivery.records, f"status_{answer.status}")
+        delivery.refuse(
+            request.records,
+            delivery.size * request.records // delivery.records,
+            f"status_{answer.status}",
+            partial(RecordsOf(delivery.batches).at, request.places),
+            status=str(answer.status),
+            message=words_of(answer),
+        )
         said = {"reason": words_of(answer)} if self._options.log_response_payload else {}
         self._log.error(
             f"the server refused records with status {answer.status}", every=10, records=request.records, **said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -28,11 +29,15 @@ class Format(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """Records, encoded one by one, and headers. Its body is made when it is sent, always the same bytes."""
+    """Records, encoded one by one, and headers. Its body is made when it is sent, always the same bytes.
+
+    `places` are those of its records in the delivery.
+    """
 
     items: Sequence[bytes]
     headers: Mapping[str, str]
     frame: Callable[[Sequence[bytes]], bytes]
+    places: Sequence[int]
 
     @property
     def records(self) -> int:
@@ -45,8 +50,10 @@ class Request(msgspec.Struct, frozen=True):
     def halves(self) -> list[Request]:
         """The same records as two requests."""
         middle = len(self.items) // 2
-        parts = (self.items[:middle], self.items[middle:])
-        return [Request(part, self.headers, self.frame) for part in parts]
+        return [
+            Request(self.items[part], self.headers, self.frame, self.places[part])
+            for part in (slice(middle), slice(middle, None))
+        ]
 
 
 class WholeBatches:
@@ -60,19 +67,25 @@ class WholeBatches:
         """The requests of a delivery, in the order of its records."""
         headers = {"Content-Type": self._format.content_type}
         if self._tag_header is None:
-            return deque(self._request(delivery.batches, headers))
+            return deque(self._request(delivery.batches, headers, range(delivery.records)))
         by_tag: dict[str, list[RecordBatch]] = {}
+        places: dict[str, list[int]] = {}
+        start = 0
         for batch in delivery.batches:
             by_tag.setdefault(batch.tag, []).append(batch)
+            places.setdefault(batch.tag, []).extend(range(start, start + len(batch)))
+            start += len(batch)
         return deque(
             request
             for tag, batches in by_tag.items()
-            for request in self._request(batches, {**headers, self._tag_header: header_value(tag)})
+            for request in self._request(batches, {**headers, self._tag_header: header_value(tag)}, places[tag])
         )
 
-    def _request(self, batches: Iterable[RecordBatch], headers: Mapping[str, str]) -> list[Request]:
+    def _request(
+        self, batches: Iterable[RecordBatch], headers: Mapping[str, str], places: Sequence[int]
+    ) -> list[Request]:
         items = list(chain.from_iterable(self._format.encode(batch.content) for batch in batches))
-        return [Request(items, headers, self._format.frame)] if items else []
+        return [Request(items, headers, self._format.frame, places)] if items else []
 
 
 class SingleValues:
@@ -87,16 +100,19 @@ class SingleValues:
     def requests(self, delivery: Delivery) -> deque[Request]:
         """The requests of a delivery; records without the field are refused."""
         requests = deque[Request]()
+        place = -1
         for batch in delivery.batches:
             for record in batch.content.records():
+                place += 1
                 value = self._body.get(record.body)
                 if value is None:
-                    delivery.refuse(1, batch.size // len(batch), "missing_body_key")
+                    found = [(batch.tag, record)]
+                    delivery.refuse(1, batch.size // len(batch), "missing_body_key", partial(list, found))
                     continue
                 headers = {self._tag_header: header_value(batch.tag)} if self._tag_header else {}
                 if self._headers is not None:
                     headers |= _headers_in(self._headers.get(record.body))
-                requests.append(Request([self._text(value)], headers, b"".join))
+                requests.append(Request([self._text(value)], headers, b"".join, (place,)))
         return requests
 
     def _text(self, value: Any) -> bytes:

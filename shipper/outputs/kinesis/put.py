@@ -8,6 +8,7 @@ import string
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Hashable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -20,8 +21,9 @@ from ...errors import RetryLater
 from ...record import RecordBatch
 from ..base import Output
 from ..http_options import lane_of
+from ..places import RecordsOf
 from .options import PutOptions
-from .records import EntryMaker, Limits, Request
+from .records import Entry, EntryMaker, Limits, Request
 
 if TYPE_CHECKING:
     from ...aws.client import AwsClient
@@ -98,16 +100,18 @@ class PutOutput(Output):
             except AwsError as error:
                 self._correct(error, delivery, requests)
                 continue
-            failed, said = self._failed(answer, request)
-            taken = request.records - sum(request.entries[place].records for place in failed)
-            delivery.accepted += taken
+            failed = self._failed(answer, request)
+            delivery.accepted += request.records - sum(request.entries[place].records for place in failed)
+            for place in [place for place, why in failed.items() if why.code in _REFUSALS]:
+                self._refuse(delivery, request.entries[place], failed.pop(place))
             if not failed:
                 requests.popleft()
                 rounds = ROUNDS
                 continue
             requests[0] = Request([request.entries[place] for place in failed])
             rounds -= 1
-            if not taken or not rounds:
+            if len(failed) == len(request.entries) or not rounds:
+                said = next(iter(failed.values()))
                 raise RetryLater(f"{self.service.operation}: {len(failed)} entries were not taken: {said}")
             await self._clock.sleep(_FIRST_PAUSE_S * 2 ** (ROUNDS - rounds - 1))
 
@@ -138,14 +142,16 @@ class PutOutput(Output):
             self._log.error(f"no AWS credentials to sign {operation}: {error}; records are held", every=60)
             raise RetryLater(f"no AWS credentials: {error}") from error
 
-    def _failed(self, answer: Answer, request: Request) -> tuple[list[int], str]:
-        """The places of the entries that were not taken, and the first reason."""
+    def _failed(self, answer: Answer, request: Request) -> dict[int, AwsError]:
+        """The places of the entries that were not taken, and why."""
         told = answer.body.get(self.service.answers_member)
         if not isinstance(told, list) or len(told) != len(request.entries):
             raise RetryLater(f"{self.service.operation}: the answer does not tell about all entries")
-        failed = [place for place, result in enumerate(told) if result.get("ErrorCode")]
-        first = told[failed[0]] if failed else {}
-        return failed, f"{first.get('ErrorCode')}: {first.get('ErrorMessage') or ''}"
+        return {
+            place: AwsError(result["ErrorCode"], 200, result.get("ErrorMessage") or "")
+            for place, result in enumerate(told)
+            if result.get("ErrorCode")
+        }
 
     def _correct(self, error: AwsError, delivery: Delivery, requests: deque[Request]) -> None:
         """Part the first request, or refuse it if it is a single entry; raises `RetryLater` if only time helps."""
@@ -157,9 +163,18 @@ class PutOutput(Output):
             middle = len(entries) // 2
             requests.extendleft([Request(entries[middle:]), Request(entries[:middle])])
             return
-        records = entries[0].records
-        delivery.refuse(records, delivery.size * records // delivery.records, "refused_by_destination")
-        self._log.error("an entry is refused", every=10, records=records, reason=error)
+        self._refuse(delivery, entries[0], error)
+
+    def _refuse(self, delivery: Delivery, entry: Entry, error: AwsError) -> None:
+        delivery.refuse(
+            entry.records,
+            delivery.size * entry.records // delivery.records,
+            "refused_by_destination",
+            partial(RecordsOf(delivery.batches).at, entry.places),
+            status=str(error.status),
+            message=str(error),
+        )
+        self._log.error("an entry is refused", every=10, records=entry.records, reason=error)
 
     def _later(self, error: AwsError) -> RetryLater:
         service = self.service

@@ -7,7 +7,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from ...buffers.base import Delivery
 from ...codecs.compression import compress_gzip, compress_snappy_frames, compress_zstd
 from ...codecs.json_lines import JsonEncoder
 from ...record import Content, RecordBatch
+from ..places import RecordsOf
 from .options import PutOptions
 
 _SECOND = 1_000_000_000
@@ -32,11 +33,17 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """An encoded entry of a request, what it counts, and how many records it holds."""
+    """An encoded entry of a request, what it counts, and how many records of the delivery it holds, from which on."""
 
     text: bytes
     size: int
     records: int
+    start: int
+
+    @property
+    def places(self) -> range:
+        """The places of its records in the delivery."""
+        return range(self.start, self.start + self.records)
 
 
 class Request(msgspec.Struct):
@@ -68,8 +75,10 @@ class EntryMaker:
     def requests(self, delivery: Delivery) -> deque[Request]:
         """The requests of a delivery; what makes no entry, or too large a one, is refused."""
         entries: list[Entry] = []
+        start = 0
         for batch in delivery.batches:
-            entries += self._entries(batch, delivery)
+            entries += self._entries(batch, delivery, start)
+            start += len(batch)
         requests = deque[Request]()
         limits, size = self._limits, 0
         for entry in entries:
@@ -81,7 +90,7 @@ class EntryMaker:
             size += entry.size
         return requests
 
-    def _entries(self, batch: RecordBatch, delivery: Delivery) -> Iterator[Entry]:
+    def _entries(self, batch: RecordBatch, delivery: Delivery, start: int) -> Iterator[Entry]:
         lines = self._lines(batch.content)
         salt = zlib.crc32(batch.tag.encode("utf-8", "surrogateescape"))
         each = batch.size // max(1, len(batch))
@@ -89,21 +98,22 @@ class EntryMaker:
         pieces = _joined(lines, limit) if self._options.simple_aggregation else ((line, 1) for line in lines)
         times = batch.content.times_ns()
         for number, (data, records) in enumerate(pieces):
+            first, start = start, start + records
             if not data:
-                delivery.refuse(records, each * records, "missing_log_key")
+                _refuse(delivery, first, records, each, "missing_log_key")
                 continue
             packed = self._compress(data)
             if len(packed) > limit:
-                delivery.refuse(records, each * records, "record_too_large")
+                _refuse(delivery, first, records, each, "record_too_large")
                 continue
-            yield self._entry(packed, records, zlib.crc32(b"%d %d" % (times[number], number), salt))
+            yield self._entry(packed, records, first, zlib.crc32(b"%d %d" % (times[number], number), salt))
 
-    def _entry(self, data: bytes, records: int, spread: int) -> Entry:
+    def _entry(self, data: bytes, records: int, start: int, spread: int) -> Entry:
         encoded = binascii.b2a_base64(data, newline=False)
         if self._key_prefix is None:
-            return Entry(b'{"Data":"%b"}' % encoded, len(data), records)
+            return Entry(b'{"Data":"%b"}' % encoded, len(data), records, start)
         key = f"{self._key_prefix}{spread}".encode()
-        return Entry(b'{"Data":"%b","PartitionKey":"%b"}' % (encoded, key), len(data) + len(key), records)
+        return Entry(b'{"Data":"%b","PartitionKey":"%b"}' % (encoded, key), len(data) + len(key), records, start)
 
     def _lines(self, content: Content) -> list[bytes]:
         """A line per record, with its line feed; empty where there is nothing to send."""
@@ -124,6 +134,11 @@ class EntryMaker:
         if isinstance(value, str):
             return value.encode("utf-8", "replace") + b"\n"
         return self._json.encode(value) + b"\n"
+
+
+def _refuse(delivery: Delivery, first: int, records: int, each: int, reason: str) -> None:
+    which = partial(RecordsOf(delivery.batches).at, range(first, first + records))
+    delivery.refuse(records, each * records, reason, which)
 
 
 def _joined(lines: Iterable[bytes], limit: int) -> Iterator[tuple[bytes, int]]:

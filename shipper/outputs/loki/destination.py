@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from typing import TypeVar
 
 from ...buffers.base import Delivery
@@ -19,6 +20,7 @@ from ...errors import RetryLater
 from ...log import Log
 from ...net.retry_after import retry_after_s
 from ...net.settings import HttpAnswer, HttpApi, NoAnswer
+from ..places import RecordsOf
 from . import mending
 from .guard import Shape
 from .mending import Lines, Mended
@@ -128,12 +130,15 @@ class Destination:
             requests.popleft()
             requests.extendleft(reversed(mended.again))
             again = sum([r.records for r in mended.again])
-            delivery.accepted += request.records - again - mended.refused
+            delivery.accepted += request.records - again - len(mended.refused)
             if mended.refused:
-                delivery.refuse(mended.refused, mended.refused_size, verdict.reason)
-                self._log.error(
-                    f"Loki refused records: {verdict.reason}", every=10, records=mended.refused, reason=_words(answer)
-                )
+                self._refuse(delivery, mended, verdict.reason, answer)
+
+    def _refuse(self, delivery: Delivery, mended: Mended, reason: str, answer: HttpAnswer) -> None:
+        records, said = len(mended.refused), _words(answer)
+        which = partial(RecordsOf(delivery.batches).at, mended.refused)
+        delivery.refuse(records, mended.refused_size, reason, which, status=str(answer.status), message=said)
+        self._log.error(f"Loki refused records: {reason}", every=10, records=records, reason=said)
 
     async def _post(self, request: Request) -> HttpAnswer:
         headers = self._push.headers
@@ -191,7 +196,7 @@ class Destination:
             return mended
         if request.records > 1 and may_search:
             return Mended(halves(request))
-        return Mended([], request.records, request.size)
+        return mending.refused_whole(request)
 
     def _slower(self, request: Request, verdict: Verdict, answer: HttpAnswer) -> Mended:
         """The same entries, or those of the streams that are too fast; the pace says when they are sent."""

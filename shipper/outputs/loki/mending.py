@@ -20,11 +20,11 @@ _METADATA_BYTES, _METADATA_PAIRS = 65_536, 128
 class Mended(msgspec.Struct):
     """What becomes of a refused request: requests to send in its place, and what is refused for good.
 
-    What is in neither was accepted.
+    `refused` are places of records in the delivery. What is in neither was accepted.
     """
 
     again: list[Request] = []
-    refused: int = 0
+    refused: list[int] = []
     refused_size: int = 0
 
 
@@ -37,7 +37,7 @@ class Lines(msgspec.Struct, frozen=True):
 
 
 def without_refused(request: Request, verdict: Verdict) -> Mended:
-    """Entries were refused because of their times; which ones need not be known, as the others are stored."""
+    """Entries were refused because of their times: those that are named, else the oldest or, if too new, the newest."""
     entries = request.records
     if verdict.refused is not None:
         refused = verdict.refused
@@ -46,7 +46,19 @@ def without_refused(request: Request, verdict: Verdict) -> Mended:
     else:
         refused = 1
     refused = min(max(refused, 1), entries)
-    return Mended([], refused, request.size * refused // entries)
+    parts = request.parts
+    if verdict.reason not in ("too_old", "too_new"):  # these two are about all streams, the others about one
+        named = tuple(p for p in parts if any(_is_named(p.stream, s) for s in verdict.streams))
+        parts = named if refused <= sum([len(p.entries) for p in named]) else parts
+    sign = -1 if verdict.reason == "too_new" else 1
+    rows = [row for part in parts for row in zip(part.entries.times, part.entries.places, strict=True)]
+    rows.sort(key=lambda row: (row[0] not in verdict.times_ns, sign * row[0]))
+    return Mended([], [place for _, place in rows[:refused]], request.size * refused // entries)
+
+
+def refused_whole(request: Request) -> Mended:
+    """Nothing of the request will ever be taken."""
+    return Mended([], [place for part in request.parts for place in part.entries.places], request.size)
 
 
 def with_shorter_lines(request: Request, verdict: Verdict, lines: Lines) -> Mended:
@@ -61,11 +73,11 @@ def with_shorter_lines(request: Request, verdict: Verdict, lines: Lines) -> Mend
             continue
         found = part.entries.rows(rows)
         if request.is_mended or not lines.may_cut:
-            mended.refused += len(rows)
+            mended.refused += found.places
             mended.refused_size += found.size
         else:
             cut = lines.encode.texts([shortened(texts[row], limit) for row in rows])
-            shorter = Entries(found.times, cut, found.metadata, sum(map(len, cut)))
+            shorter = Entries(found.times, cut, found.metadata, sum(map(len, cut)), found.places)
             mended.again.append(Request(request.tenant, (Part(part.stream, shorter),), is_mended=True))
     if not mended.again and not mended.refused:
         return without_refused(request, verdict)
@@ -92,7 +104,7 @@ def with_other_labels(request: Request, verdict: Verdict, shape: Shape) -> Mende
     if again:
         return Mended(packed(again, LINES_LIMIT, is_mended=True))
     named = _named(request.parts, verdict.streams)
-    return Mended([], len(named.entries), named.entries.size) if named is not None else None
+    return Mended([], list(named.entries.places), named.entries.size) if named is not None else None
 
 
 def learn_limit(verdict: Verdict, shape: Shape) -> None:
@@ -154,7 +166,7 @@ def with_less_metadata(request: Request, verdict: Verdict) -> Mended:
             continue
         entries = part.entries.rows(list(fewer))
         if request.is_mended:
-            mended.refused += len(fewer)
+            mended.refused += entries.places
             mended.refused_size += entries.size
         else:
             entries.metadata = list(fewer.values())
@@ -169,9 +181,9 @@ def smaller(request: Request, lines: Lines) -> Mended:
     part = request.parts[0]
     text = lines.plain(part.entries.lines[0])
     if len(text) < 1024 or not lines.may_cut:
-        return Mended([], 1, request.size)
+        return refused_whole(request)
     cut = lines.encode.texts([shortened(text, len(text.encode("utf-8", "replace")) // 2)])
-    entries = Entries(part.entries.times, cut, part.entries.metadata, len(cut[0]))
+    entries = Entries(part.entries.times, cut, part.entries.metadata, len(cut[0]), part.entries.places)
     return Mended([Request(request.tenant, (Part(part.stream, entries),), request.is_mended)])
 
 
@@ -181,7 +193,7 @@ def _relabelled(part: Part, labels: Labels, moved: Labels) -> Part:
     metadata = entries.metadata
     if extra:
         metadata = [{**extra, **m} for m in metadata] if metadata is not None else [extra] * len(entries)
-    changed = Entries(entries.times, entries.lines, metadata, entries.size)
+    changed = Entries(entries.times, entries.lines, metadata, entries.size, entries.places)
     return Part(Stream(part.stream.tenant, labels), changed)
 
 

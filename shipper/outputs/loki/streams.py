@@ -38,13 +38,15 @@ class Stream(NamedTuple):
 class Entries(msgspec.Struct):
     """Entries of one stream as columns of equal length; `size` are the bytes of their lines and metadata.
 
-    `lines` are encoded as the body of a request wants them. Without `metadata` no entry has any.
+    `lines` are encoded as the body of a request wants them. Without `metadata` no entry has any. `places` are those
+    of the records in the delivery.
     """
 
     times: list[int]
     lines: Sequence[bytes]
     metadata: list[Metadata] | None
     size: int
+    places: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.times)
@@ -56,7 +58,8 @@ class Entries(msgspec.Struct):
         lines = self.lines[start:end]
         whole = sum(map(len, self.lines))
         size = self.size * sum(map(len, lines)) // whole if whole else 0
-        return Entries(self.times[start:end], lines, self.metadata and self.metadata[start:end], size)
+        metadata = self.metadata and self.metadata[start:end]
+        return Entries(self.times[start:end], lines, metadata, size, self.places[start:end])
 
     def rows(self, picked: Sequence[int]) -> Entries:
         """The entries of these rows, in this order."""
@@ -64,7 +67,11 @@ class Entries(msgspec.Struct):
         whole = sum(map(len, self.lines))
         size = self.size * sum(map(len, lines)) // whole if whole else 0
         metadata = [self.metadata[i] for i in picked] if self.metadata is not None else None
-        return Entries([self.times[i] for i in picked], lines, metadata, size)
+        places = self.places
+        # The usual case, the first batch of a delivery, needs no look at each place.
+        is_first = isinstance(places, range) and places.start == 0
+        chosen = list(picked) if is_first else [places[i] for i in picked]
+        return Entries([self.times[i] for i in picked], lines, metadata, size, chosen)
 
 
 class LabelRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,16 +121,18 @@ class StreamMaker:
     def prepare(self, batches: Iterable[RecordBatch]) -> dict[Stream, Entries]:
         """The entries of all batches by stream, in ascending order of time; equal times keep their order."""
         streams: dict[Stream, Entries] = {}
+        start = 0
         for batch in batches:
             if len(batch):
-                self._add(streams, batch)
+                self._add(streams, batch, start)
+                start += len(batch)
         for stream, entries in streams.items():
             in_order = sorted(entries.times)
             if in_order != entries.times:
                 streams[stream] = entries.rows(sorted(range(len(in_order)), key=entries.times.__getitem__))
         return streams
 
-    def _add(self, streams: dict[Stream, Entries], batch: RecordBatch) -> None:
+    def _add(self, streams: dict[Stream, Entries], batch: RecordBatch, start: int) -> None:
         rules, lines = self._rules, self._lines
         bodies: Sequence[Body] = ()
         if self._stream_keys or self._metadata_keys or not lines.is_plain:
@@ -135,7 +144,8 @@ class StreamMaker:
             texts = lines.lines(bodies)
             encoded = self._encode.texts(texts)
             size = sum(map(len, encoded)) if not self._encode.escapes else sum(map(len, texts))
-        found = Entries(list(batch.content.times_ns()), encoded, None, size)
+        places = range(start, start + len(batch))
+        found = Entries(list(batch.content.times_ns()), encoded, None, size, places)
         if rules.has_metadata:
             found.metadata = self._metadata(batch.tag, bodies, len(found))
             found.size += sum([len(k) + len(v) for m in found.metadata for k, v in m.items()])
@@ -245,7 +255,7 @@ def _append(streams: dict[Stream, Entries], stream: Stream, more: Entries, moved
     if moved:
         extra = dict(moved)
         metadata = [{**extra, **m} for m in more.metadata] if more.metadata is not None else [extra] * len(more)
-        more = Entries(more.times, more.lines, metadata, more.size)
+        more = Entries(more.times, more.lines, metadata, more.size, more.places)
     entries = streams.get(stream)
     if entries is None:
         streams[stream] = more
@@ -260,3 +270,11 @@ def _append(streams: dict[Stream, Entries], stream: Stream, more: Entries, moved
         entries.lines = list(entries.lines)
     entries.lines.extend(more.lines)
     entries.size += more.size
+    entries.places = _joined(entries.places, more.places)
+
+
+def _joined(places: Sequence[int], more: Sequence[int]) -> Sequence[int]:
+    """Places one after the other; a run of them stays a run, which weighs nothing."""
+    if isinstance(places, range) and isinstance(more, range) and places.stop == more.start:
+        return range(places.start, more.stop)
+    return [*places, *more]

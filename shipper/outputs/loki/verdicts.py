@@ -64,8 +64,8 @@ Selector = Mapping[str, str]
 class Verdict(msgspec.Struct, frozen=True):
     """What an answer means; `reason` names it in counters, `streams` are those it names.
 
-    `limit` is what the server allows, `refused` how many entries it says it refused, and `oldest_ns` the time before
-    which it refuses.
+    `limit` is what the server allows, `refused` how many entries it says it refused, `oldest_ns` the time before which
+    it refuses, and `times_ns` are those of refused entries that it names.
     """
 
     kind: Kind
@@ -74,6 +74,7 @@ class Verdict(msgspec.Struct, frozen=True):
     limit: int | None = None
     refused: int | None = None
     oldest_ns: int | None = None
+    times_ns: frozenset[int] = frozenset()
 
 
 _SELECTOR = re.compile(r'\{(?:[^"{}]|"(?:[^"\\]|\\.)*")*\}')
@@ -84,6 +85,7 @@ _LINE_LIMIT = re.compile(r"max entry size '?(\d+)'?", re.IGNORECASE)
 _NAMES_LIMIT = re.compile(r"label names; limit (\d+)")
 _ANY_LIMIT = re.compile(r"limit:? ?'?(\d+)'?", re.IGNORECASE)
 _OLDEST = re.compile(r"oldest acceptable timestamp is: (\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)")
+_ENTRY_TIME = re.compile(r"entry with timestamp (\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,9}))? \+0000 UTC")
 _TOO_LARGE = re.compile(
     r"received message larger than max|request (?:body )?too large|message too large", re.IGNORECASE
 )
@@ -159,6 +161,7 @@ def _refused(text: str) -> Verdict:
                 limit=_limit(reason, text),
                 refused=sum(ignored) or None,
                 oldest_ns=_oldest_ns(text) if reason == "too_old" else None,
+                times_ns=_times_ns(text),
             )
     return Verdict(Kind.UNREADABLE, "refused_by_destination")
 
@@ -171,10 +174,18 @@ def _limit(reason: str, text: str) -> int | None:
 
 def _oldest_ns(text: str) -> int | None:
     found = _OLDEST.search(text)
-    if found is None:
-        return None
+    return _time_ns(found[1], found[2]) if found is not None else None
+
+
+def _times_ns(text: str) -> frozenset[int]:
+    """The times of the entries that are named; of many that are refused the first are."""
+    found = ((_time_ns(day, time), fraction) for day, time, fraction in _ENTRY_TIME.findall(text))
+    return frozenset(second + int(fraction.ljust(9, "0")) for second, fraction in found if second is not None)
+
+
+def _time_ns(day: str, time: str) -> int | None:
     try:
-        return int(datetime.fromisoformat(f"{found[1]}T{found[2]}+00:00").timestamp()) * 1_000_000_000
+        return int(datetime.fromisoformat(f"{day}T{time}+00:00").timestamp()) * 1_000_000_000
     except ValueError:
         return None
 

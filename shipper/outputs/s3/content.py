@@ -10,7 +10,7 @@ import msgspec
 
 from ...codecs.dates import DateFormat
 from ...codecs.json_lines import JsonEncoder
-from ...record import Content, RecordBatch
+from ...record import Content, Record, RecordBatch
 
 PRECISE_DATES = frozenset({"double", "iso8601", "java_sql_timestamp"})
 """Formats that show at least microseconds."""
@@ -115,6 +115,11 @@ class LineMaker:
                 made.missing += 1
             else:
                 parts.append((self._text(value), record.time_ns))
+
+    def without_line(self, batches: Sequence[RecordBatch]) -> list[tuple[str, Record]]:
+        """The records that make no line, with their tags."""
+        key = self._log_key
+        return [(b.tag, r) for b in batches for r in b.content.records() if key is not None and key not in r.body]
 
     def _text(self, value: Any) -> bytes:
         """A text as it is, and the JSON of anything else."""

@@ -5,20 +5,18 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, cast
 
-from ...aws.settings import AwsSettings, url_of
 from ...codecs.compression import Compression
 from ...codecs.dates import DateFormat
 from ...config.options import opt
 from ...config.units import ByteSize, Seconds
 from ...errors import OptionError
-from ..base import NetworkOptions
+from ..aws_options import AwsOutputOptions
 
 PART_LEAST = 5_242_880
 PUT_MOST = 1_000_000_000
 _TOTAL_LEAST, _TOTAL_MOST = 1_000_000, 50_000_000_000
 _CHUNK_MOST, _CHUNK_MOST_COMPRESSED = 50_000_000, 5_000_000_000
 _PUT_BELOW = 10_485_760
-_IO_TIMEOUT_S = 60.0
 _LINES = ("json_lines", "json")
 _COLUMNAR = ("parquet", "arrow")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
@@ -32,15 +30,11 @@ _SUFFIXES = (
 )
 
 
-class S3Options(NetworkOptions, kw_only=True):
+class S3Options(AwsOutputOptions, kw_only=True):
     """Options of the output `s3`."""
 
     bucket: Annotated[str, opt("Bucket to put objects into.", example="my-bucket")]
     region: Annotated[str, opt("AWS region.", example="eu-west-1")] = "us-east-1"
-    endpoint: Annotated[
-        str | None, opt("Host, host:port or URL to use instead of the region's.", example="http://localhost:9000")
-    ] = None
-    tls: Annotated[bool, opt("With 'off', an endpoint without scheme is spoken to in plain HTTP.", core=True)] = True
     total_file_size: Annotated[ByteSize, opt("Size of an object before compression.", example="50M")] = ByteSize(
         100_000_000
     )
@@ -85,10 +79,6 @@ class S3Options(NetworkOptions, kw_only=True):
         bool, opt("Objects of a tag in their order; off lets newer ones pass one that failed.")
     ] = True
     auto_retry_requests: Annotated[bool, opt("Send once more, at once, when no answer came.")] = True
-    profile: Annotated[str | None, opt("Profile of the shared AWS configuration.")] = None
-    role_arn: Annotated[str | None, opt("Role to assume with the credentials found.")] = None
-    external_id: Annotated[str | None, opt("External id for assuming the role.")] = None
-    sts_endpoint: Annotated[str | None, opt("Host or URL of STS to use instead of the region's.")] = None
     blob_database_file: Annotated[str | None, opt("Accepted; for inputs of whole files.")] = None
 
     def __post_init__(self) -> None:
@@ -96,11 +86,7 @@ class S3Options(NetworkOptions, kw_only=True):
             raise OptionError("bucket", f"{self.bucket!r} is not the name of a bucket", "letters, digits and . - _")
         if not self.s3_key_format.startswith("/"):
             raise OptionError("s3_key_format", "'s3_key_format' must start with a '/'")
-        for option, endpoint in (("endpoint", self.endpoint), ("sts_endpoint", self.sts_endpoint)):
-            try:
-                url_of(endpoint or "host", self.port)
-            except ValueError as error:
-                raise OptionError(option, str(error), "write host, host:port, http://host or https://host") from error
+        self.check_endpoints()
         self._check_format()
         self._check_sizes()
 
@@ -155,10 +141,14 @@ class S3Options(NetworkOptions, kw_only=True):
         return None if self.json_date_key.strip().lower() in ("false", "off", "no") else self.json_date_key
 
     @property
+    def user_agent(self) -> str:
+        return "aws-fluent-bit-plugin"
+
+    @property
     def base_url(self) -> str:
         """The URL of the bucket: its path at an endpoint, its own host in AWS."""
         if self.endpoint:
-            return f"{url_of(self.endpoint, self.port, tls=self.tls)}/{self.bucket}"
+            return f"{self.endpoint_url}/{self.bucket}"
         suffix = next((s for prefix, s in _SUFFIXES if self.region.startswith(prefix)), "amazonaws.com")
         host = f"s3.{self.region}.{suffix}"
         has_own_host = re.fullmatch(r"[a-z0-9-]{3,63}", self.bucket) is not None
@@ -174,21 +164,3 @@ class S3Options(NetworkOptions, kw_only=True):
             "x-amz-server-side-encryption-aws-kms-key-id": self.sse_kms_key_id,
         }
         return {name: value for name, value in wanted.items() if value}
-
-    def aws_settings(self) -> AwsSettings:
-        """The part of the options that the client is made with."""
-        return AwsSettings(
-            region=self.region,
-            endpoint_url=self.base_url,
-            verify=(self.tls_ca_file or True) if self.tls_verify else False,
-            connect_timeout=float(self.connect_timeout),
-            io_timeout=float(self.io_timeout) or _IO_TIMEOUT_S,
-            idle_timeout=float(self.keepalive_idle_timeout),
-            connections=self.max_worker_connections or 16,
-            use_proxy=not self.proxy_env_ignore,
-            user_agent="aws-fluent-bit-plugin",
-            profile=self.profile,
-            role_arn=self.role_arn,
-            external_id=self.external_id,
-            sts_endpoint=self.sts_endpoint,
-        )

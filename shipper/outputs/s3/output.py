@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
@@ -106,8 +107,7 @@ class S3Output(Output):
 
     async def open(self) -> None:
         options = self._options
-        if options.tls_ca_file and not Path(options.tls_ca_file).is_file():
-            raise OptionError("tls.ca_file", f"{options.tls_ca_file} is not a file")
+        options.check_files()
         if options.columnar and find_spec("pyarrow") is None:
             raise OptionError("format", f"{options.columnar} needs pyarrow", "pip install 'shipper[parquet]'")
         # Only now: the libraries are large, and a process without this output must not carry them.
@@ -164,6 +164,9 @@ class S3Output(Output):
                 waits += [max(0.0, one.due - now) for one in self._open.values()]
                 await self._clock.wait(uploads.wake, min((w for w in waits if w is not None), default=None))
 
+    def overdue_s(self) -> float:
+        return self._uploads.overdue_s() if self._uploads is not None else 0.0
+
     def flush(self) -> None:
         if self._uploads is not None:
             self._close_all = True
@@ -182,9 +185,11 @@ class S3Output(Output):
         tag = delivery.batches[0].tag
         made = self._lines.make(delivery.batches)
         if made.missing:
-            self._log.error(f"Could not find log_key '{self._options.log_key}' in record", every=_TELL_EVERY_S)
+            said = f"Could not find log_key '{self._options.log_key}' in record"
+            self._log.error(said, every=_TELL_EVERY_S)
             size = delivery.size * made.missing // delivery.records
-            delivery.refuse(made.missing, size, "missing_log_key")
+            which = partial(self._lines.without_line, delivery.batches)
+            delivery.refuse(made.missing, size, "missing_log_key", which, message=said)
         others = self._known.take_out(tag, made)
         if not made.records:
             taken = delivery.progress = _Taken(None, 0, others)

@@ -38,12 +38,17 @@ _DRAIN_RETRY_S = 1.0
 
 
 class Upload(msgspec.Struct, eq=False):
-    """A spool and how it goes with it; `refused_since` is when it was first refused, if that lasts."""
+    """A spool and how it goes with it.
+
+    `refused_since` is when it was first refused, if that lasts; `due_since` when there was something to send, or when
+    the last step of it went well.
+    """
 
     spool: Spool
     attempts: int = 0
     retry_at: float = 0.0
     refused_since: float | None = None
+    due_since: float | None = None
     is_busy: bool = False
 
     @property
@@ -91,6 +96,7 @@ class Uploads:
         self._in_order = in_order
         self._waiting: list[Upload] = []
         self._busy = 0
+        self._succeeded_at = float("-inf")
         self._debts = debts
         self._lingering: dict[Spool, _Lingering] = {}
         self.is_draining = False
@@ -108,6 +114,11 @@ class Uploads:
     def weight(self) -> int:
         """Bytes on disk."""
         return sum(u.spool.weight for u in self._waiting) + sum(spool.weight for spool in self._lingering)
+
+    def overdue_s(self) -> float:
+        """Seconds in which no upload went well although there was something to send."""
+        due = [u.due_since for u in self._waiting if u.due_since is not None]
+        return max(0.0, self._clock.monotonic() - max(min(due), self._succeeded_at)) if due else 0.0
 
     def recognised(self, spool: Spool) -> None:
         """Records of the spool came again, in the last delivery; their input may forget that until it has ended."""
@@ -132,6 +143,9 @@ class Uploads:
         """Start what can go now; gives the seconds until there is something to do without a `wake`."""
         now = self._clock.monotonic()
         self._remove_lingering(now)
+        for upload in self._waiting:
+            if upload.due_since is None and upload.has_work:
+                upload.due_since = now
         for upload in self._ready(now):
             if self._busy >= AT_ONCE:
                 break
@@ -162,7 +176,8 @@ class Uploads:
         except OSError as error:
             self._failed(upload, RetryLater(f"the store cannot be read or written: {error}"))
         else:
-            upload.attempts, upload.refused_since = 0, None
+            upload.attempts, upload.refused_since, upload.due_since = 0, None, None
+            self._succeeded_at = self._clock.monotonic()
             if is_done:
                 self._done(upload)
         finally:

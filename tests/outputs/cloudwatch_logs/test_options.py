@@ -12,7 +12,8 @@ from shipper.codecs.template import Template
 from shipper.config.model import Property, Section
 from shipper.config.options import read_options
 from shipper.errors import OptionError, Origin, Problem
-from shipper.outputs.cloudwatch_logs.output import CloudwatchLogsOptions, SwitchOnUnlessOff
+from shipper.outputs.aws_options import SwitchOnUnlessOff
+from shipper.outputs.cloudwatch_logs.output import CloudwatchLogsOptions
 
 from .making import batch_of, output_to
 

@@ -216,7 +216,8 @@ async def test_a_document_that_is_there_already_is_delivered(server: HttpServer,
 def test_an_id_is_the_hash_of_what_is_stored(fields: int) -> None:
     options = options_from(EsOptions, "generate_id on\ninclude_tag_key on", "output")
     body = {f"k{n}": n for n in range(fields)}
-    [action] = EsOutput(options, context_of("output"))._requests(delivery_of(sample_batch(Record(F1.time_ns, body))))[0]
+    [actions] = EsOutput(options, context_of("output"))._requests(delivery_of(sample_batch(Record(F1.time_ns, body))))
+    [action] = actions.texts
 
     head, document = map(msgspec.json.decode, action.splitlines())
     digest = mmh3.mmh3_x64_128_digest(msgspec.msgpack.encode(document), 42)
@@ -298,7 +299,8 @@ def test_each_document_has_its_verdict(
     found = items_of(msgspec.json.encode({"errors": True, "items": items}), len(items))
 
     assert found is not None
-    assert (found.accepted, found.again, found.refused) == (accepted, again, refused)
+    assert (found.accepted, found.again) == (accepted, again)
+    assert {place: reason.word for place, reason in found.refused.items()} == refused
 
 
 async def test_servers_of_the_upstream_file_take_turns(store: BulkStore, tmp_path: Path) -> None:
@@ -376,3 +378,18 @@ async def test_a_path_goes_in_front(server: HttpServer) -> None:
         await output.send(delivery)
 
     assert server.got[0].target == "/es/x/_bulk?pipeline=a%20b"
+
+
+async def test_refusals_that_all_differ_are_kept_together_by_their_kind(server: HttpServer) -> None:
+    error = [{"type": "mapper_parsing_exception", "reason": f"cannot read {n}"} for n in range(300)]
+    items = [{"create": {"status": 400, "error": one}} for one in error]
+    server.script = [Says(200, msgspec.json.encode({"errors": True, "items": items}))]
+    delivery = delivery_of(batch_of(*map(str, range(300))))
+    async with output_to(server.port) as output:
+        await output.send(delivery)
+
+    assert len(delivery.refusals) == 101
+    assert delivery.refusals[7].message == "cannot read 7"
+    assert delivery.refusals[-1].message == "mapper_parsing_exception"
+    assert sorted(r.body["log"] for one in delivery.refusals for _, r in one.which()) == sorted(map(str, range(300)))
+    assert delivery.refused["mapper_parsing_exception"][0] == 300

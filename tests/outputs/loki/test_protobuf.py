@@ -23,7 +23,7 @@ def test_what_is_encoded_is_what_a_decoder_reads(
     labels: dict[str, str], entries: list[tuple[int, str, dict[str, str]]]
 ) -> None:
     times, lines, metadata = ([e[i] for e in entries] for i in range(3))
-    columns = Entries(times, [line.encode() for line in lines], metadata, 1)  # type: ignore[arg-type, union-attr]
+    columns = Entries(times, [line.encode() for line in lines], metadata, 1, range(len(times)))  # type: ignore[arg-type, union-attr]
     body = protobuf_push(Request(None, (Part(Stream(None, tuple(labels.items())), columns),)))
 
     ((found, stored),) = decoded({"content-type": "application/x-protobuf"}, body)
@@ -44,7 +44,7 @@ def test_both_forms_carry_the_same() -> None:
 
 
 def test_known_bytes() -> None:
-    columns = Entries([1_700_000_000 * 10**9 + 5], [b"hi"], None, 2)
+    columns = Entries([1_700_000_000 * 10**9 + 5], [b"hi"], None, 2, range(1))
     message = push_message(Request(None, (Part(Stream(None, (("a", "b"),)), columns),)))
 
     entry = b"\x0a\x0c\x08\x80\xe2\xcf\xaa\x06\x10\x85\x80\x80\x80\x00" + b"\x12\x02hi"

@@ -41,6 +41,37 @@ async def test_entries_older_than_the_server_accepts_are_all_counted() -> None:
     assert (delivery.accepted, delivery.refused) == (1, {"too_old": [2, pytest.approx(24, abs=10)]})
 
 
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        (BEHIND, ["a"]),
+        (BEHIND.replace("22:13:20 ", "22:13:20.002 "), ["b"]),
+        (BEHIND.replace("1 out of", "2 out of").replace("22:13:20 ", "22:13:20.003 "), ["c", "a"]),
+        (BEHIND.replace("1 out of", "9 out of"), ["a", "b", "c"]),
+        ("entry for stream '{job=\"x\"}' has timestamp too new: x", ["c"]),
+        ("entry for stream '{job=\"x\"}' has timestamp too old: x", ["a"]),
+    ],
+)
+async def test_refused_entries_are_those_that_are_named_then_the_oldest_or_the_newest(
+    text: str, refused: list[str]
+) -> None:
+    delivery = await Sending(ScriptedHttp(says(400, text))).send(logs("a", "b"), logs("c", first_ns=T0 + 3 * MS))
+    [refusal] = delivery.refusals
+
+    assert [record.body["log"] for _, record in refusal.which()] == refused
+    assert refusal.status == "400"
+    assert " ".join(text.split()) == refusal.message
+
+
+async def test_of_several_streams_entries_of_the_named_one_are_refused() -> None:
+    sending = Sending(ScriptedHttp(says(400, BEHIND)), "labels job=$job")
+    later = batch({"job": "x", "n": 1}, first_ns=T0 + 9 * MS)
+    delivery = await sending.send(batch({"job": "y"}, {"job": "x"}, {"job": "z"}), later)
+    [refusal] = delivery.refusals
+
+    assert [record.body for _, record in refusal.which()] == [{"job": "x"}]
+
+
 async def test_a_tenant_over_its_rate_waits_and_no_retry_is_counted() -> None:
     clock = ManualClock()
     sending = Sending(ScriptedHttp(says(429, RATE), says(429, RATE)), clock=clock)
