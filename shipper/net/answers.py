@@ -47,6 +47,22 @@ class AnswerReader:
         if self.answer is not None and self._buffer:
             self.may_be_kept = False
 
+    @property
+    def status(self) -> int:
+        """The status of the answer; 0 until its head has come."""
+        return 0 if self._state == self._read_head else self._status
+
+    @property
+    def body_size(self) -> int:
+        """Bytes of the body that are here."""
+        return len(self._body)
+
+    def take_body(self) -> bytes:
+        """What has come of the body since the last call; it no longer counts against the limit."""
+        taken = bytes(self._body)
+        self._body.clear()
+        return taken
+
     def end(self) -> None:
         """The connection has ended; completes an answer that ends with it."""
         self.may_be_kept = False

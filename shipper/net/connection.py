@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -22,6 +23,7 @@ class Connection(asyncio.Protocol):
         # The request under way: who reads its answer, and who waits for it.
         self._reader: AnswerReader | None = None
         self._waiter: asyncio.Future[HttpAnswer] | None = None
+        self._on_data: Callable[[], None] | None = None
         self.is_open = False
         self.last_used = 0.0
 
@@ -39,6 +41,8 @@ class Connection(asyncio.Protocol):
             self._fail(str(error))
             return
         self._settle()
+        if self._on_data is not None:
+            self._on_data()
 
     def eof_received(self) -> bool:
         self.is_open = False
@@ -74,6 +78,30 @@ class Connection(asyncio.Protocol):
             if not reader.may_be_kept:
                 self.close()
 
+    def follow(
+        self, parts: Sequence[bytes], reader: AnswerReader, on_data: Callable[[], None]
+    ) -> asyncio.Future[HttpAnswer]:
+        """Send a request whose answer is taken from the reader while it comes, and tell of all that comes.
+
+        The connection serves nothing else afterwards. The result tells of the end; it raises `NoAnswer`.
+        """
+        if self._transport is None or not self.is_open:
+            raise NoAnswer("answer", "the connection is closed")
+        self._reader, self._on_data = reader, on_data
+        self._waiter = asyncio.get_running_loop().create_future()
+        _notice_lost_peers(self._transport)
+        self._transport.writelines(parts)
+        return self._waiter
+
+    def pause(self) -> None:
+        """Take nothing more from the network until `resume`."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
     async def start_tls(self, context: ssl.SSLContext, name: str | None) -> None:
         """Speak TLS from now on; waits for the handshake. Raises what the handshake raises."""
         if self._transport is None:
@@ -97,6 +125,17 @@ class Connection(asyncio.Protocol):
             self._waiter.set_exception(NoAnswer("answer", reason))
         if self._transport is not None:
             self._transport.abort()
+
+
+def _notice_lost_peers(transport: asyncio.Transport) -> None:
+    """Have the system ask a silent peer whether it is still there: nothing else would tell of a cut cable."""
+    found = transport.get_extra_info("socket")
+    if found is None or found.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if (option := getattr(socket, name, None)) is not None:
+            found.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 async def connect(

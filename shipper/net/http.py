@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from ..clock import Clock
 from ..errors import OptionError
 from ..log import Log
+from .answer_stream import AnswerStream
 from .answers import AnswerReader
 from .connection import Connection, connect
 from .names import HostNames
@@ -75,6 +76,26 @@ class HttpClient:
             return await self._exchange(method, parts)
         async with self._slots:
             return await self._exchange(method, parts)
+
+    async def follow(self, method: str, target: str, headers: Mapping[str, str] = _NO_HEADERS) -> AnswerStream:
+        """Make a request over a connection of its own and read its answer while it comes; waits for its head.
+
+        Raises `NoAnswer`. Only connecting and the wait for the head are bounded by the settings here; whoever reads
+        says how long it waits, and closes the stream.
+        """
+        limit_s = self._settings.io_timeout
+        parts = self._encoded(method, target, headers, b"")
+        try:
+            async with asyncio.timeout(limit_s):
+                stream = AnswerStream(await self._connected(), parts, self._clock)
+                try:
+                    await stream.begin()
+                except BaseException:
+                    stream.close()
+                    raise
+                return stream
+        except TimeoutError as error:
+            raise NoAnswer("answer", f"no answer within {limit_s:g} seconds", timed_out=True) from error
 
     async def close(self) -> None:
         """Close the connections at rest."""

@@ -85,7 +85,7 @@ class KubernetesStandIn:
 @asynccontextmanager
 async def kubernetes_stand_in(port: int = 0) -> AsyncIterator[KubernetesStandIn]:
     """A stand-in that runs as long as the block, with a certificate that its `ca_file` vouches for."""
-    certificate, key = _certificate()
+    certificate, key = certificate_and_key()
     stand_in = KubernetesStandIn(certificate)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -129,7 +129,7 @@ def _status(code: int) -> Says:
 
 
 @functools.cache
-def _certificate() -> tuple[Path, Path]:
+def certificate_and_key() -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that signs itself, and its key; made once in a process."""
     folder = Path(tempfile.mkdtemp(prefix="shipper-tests-"))
     key, certificate = folder / "key.pem", folder / "certificate.pem"

@@ -10,12 +10,12 @@ import msgspec
 
 from ...context import Context
 from ...errors import OptionError
+from ...kubernetes.token import NoToken, Token
 from ...net.http import HttpClient
 from ...net.settings import HttpAnswer, HttpSettings, NoAnswer, TlsSettings
 from .names import Names, is_kubernetes_name
 from .objects import Namespace, Pod, PodList
 from .options import KubernetesOptions
-from .token import NoToken, Token
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 10.0

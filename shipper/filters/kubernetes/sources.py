@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from ...context import Context
+from ...kubernetes.token import NoToken, Token
 from .annotations import AnnotationReader, Wishes
 from .api import KubernetesApi, NoMetadata
 from .lookups import Answer, Lookups
@@ -20,7 +21,6 @@ from .names import Names
 from .objects import Pod
 from .options import KubernetesOptions
 from .services import Service, ServiceMap, platform_of
-from .token import NoToken, Token
 
 _REMARK_EVERY_S = 60.0
 _MOST_NAMED = 10_000

@@ -8,8 +8,8 @@ import os
 import signal
 from pathlib import Path
 
-from ...clock import Clock
-from ...log import Log
+from ..clock import Clock
+from ..log import Log
 
 _COMMAND_TIMEOUT_S = 10.0
 _LONGEST = 1 << 20

@@ -1,0 +1,296 @@
+"""List what there is, then watch what changes; begin anew when the API server has forgotten where we were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from urllib.parse import quote
+
+import msgspec
+
+from ...context import Context, Emit
+from ...kubernetes.api import ApiServer, NoApi
+from ...net.retry_after import retry_after_s
+from ...net.settings import HttpAnswer, NoAnswer
+from ...record import Receipt, Record, RecordBatch
+from .events import Event, EventList, LineSplitter, event_time_ns, read_change, read_event, read_list, version_number
+from .options import KubernetesEventsOptions
+from .progress import Progress
+from .seen import RecentlySeen
+from .sent import DatabaseAway, SentEvent, SentEvents
+
+LONGEST_PAGE = 8 << 20
+"""Bytes of one answer to a list; one that is longer is asked for in smaller pages."""
+
+LONGEST_LINE = 4 << 20
+_MOST_AT_ONCE = 200
+_LARGEST_PAGE = 1000
+_LONGEST_PAUSE_S = 10.0
+_LONGEST_WISH_S = 60.0
+_LONGEST_WATCH_S = 3900.0
+"""An API server ends a watch without a timeout after an hour at most."""
+_WATCH_DELAY_S = 10.0
+_FORGET_EVERY_S = 60.0
+_REMARK_EVERY_S = 60.0
+
+
+class Interrupted(Exception):
+    """Listing or watching has ended before its time; `after` is the wish of the server in seconds."""
+
+    def __init__(self, reason: str, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+class ListAgain(Exception):
+    """The watch cannot go on from where it was, which is nothing unusual."""
+
+
+class Collecting:
+    """Emits the events of one API server until cancelled.
+
+    `_floor` is the largest version behind which everything was emitted. `_watch_from` is where the next watch begins,
+    None if a list has to come first; `_is_resuming` says that it goes on where the last one ended.
+    """
+
+    def __init__(
+        self,
+        api: ApiServer,
+        options: KubernetesEventsOptions,
+        context: Context,
+        seen: RecentlySeen,
+        sent: SentEvents | None,
+        deliver: Callable[[list[SentEvent]], None],
+        may_emit: Callable[[], bool],
+    ) -> None:
+        self._api = api
+        self._options = options
+        self._context = context
+        self._log = context.log
+        self._clock = context.clock
+        self._tag = options.tag or context.name
+        self._seen = seen
+        self._sent = sent
+        self._deliver = deliver
+        self._may_emit = may_emit
+        self._retention_ns = int(options.kube_retention_time * 1e9)
+        namespace = f"/namespaces/{options.kube_namespace}" if options.kube_namespace else ""
+        self._path = f"/api/v1{namespace}/events"
+        self._page_size = max(0, options.kube_request_limit)
+        self._floor = 0
+        self._watch_from: str | None = None
+        self._is_resuming = False
+        self._forget_at = float("-inf")
+
+    async def run(self, emit: Emit, progress: Progress) -> None:
+        """List and watch for ever; what is known to be delivered by `progress` is not emitted again."""
+        self._floor = version_number(progress.reached)
+        interval_s = self._options.interval_s
+        failures = 0
+        while True:
+            pause_s = interval_s
+            try:
+                self._forget_old()
+                if self._watch_from is None:
+                    await self._list(emit, progress)
+                await self._watch(emit, progress)
+                failures = 0
+            except ListAgain as reason:
+                self._watch_from, failures = None, 0
+                self._log.info("events are listed again", reason=reason)
+            except (Interrupted, NoApi, NoAnswer) as error:
+                self._log.error("kubernetes events cannot be read", every=_REMARK_EVERY_S, reason=error)
+                pause_s = min(interval_s * 2**failures, max(interval_s, _LONGEST_PAUSE_S))
+                if isinstance(error, Interrupted) and error.after is not None:
+                    pause_s = max(pause_s, min(error.after, _LONGEST_WISH_S))
+                failures = min(failures + 1, 10)
+            await self._clock.sleep(pause_s)
+
+    # -- list --------------------------------------------------------------------------------------------------------
+
+    async def _list(self, emit: Emit, progress: Progress) -> None:
+        page = await self._page("")
+        self._compare_history(page.metadata.version)
+        while True:
+            items, page.items = page.items or [], None
+            for start in range(0, len(items), _MOST_AT_ONCE):
+                events = [e for e in map(self._event, items[start : start + _MOST_AT_ONCE]) if e is not None]
+                await self._hand_on(events, None, emit, progress)
+            more = page.metadata.more
+            if not more:
+                break
+            page = await self._page(more)
+            if page.metadata.more == more:
+                raise Interrupted("the list of events does not go on")
+        version = page.metadata.version
+        progress.settle(progress.owe(version))
+        self._floor = max(self._floor, version_number(version))
+        self._watch_from, self._is_resuming = version, False
+
+    async def _page(self, more: str) -> EventList:
+        size = self._page_size
+        parts = [f"continue={quote(more, safe='')}"] if more else []
+        parts += [f"limit={size}"] if size else []
+        answer = await self._api.request("GET", f"{self._path}?{'&'.join(parts)}" if parts else self._path)
+        if answer.status != 200:
+            raise self._refused(answer)
+        if len(answer.body) > LONGEST_PAGE:
+            self._page_size = max(1, (size or _LARGEST_PAGE) // 2)
+            raise Interrupted(f"the list of events is too long for one answer; it is asked for by {self._page_size}")
+        try:
+            return read_list(answer.body)
+        except (ValueError, RecursionError) as error:
+            raise Interrupted(f"the list of events cannot be read: {error}") from error
+
+    def _compare_history(self, version: str) -> None:
+        if 0 < version_number(version) < self._floor:
+            self._log.warning(
+                "versions of the API server have gone back; its events are compared one by one",
+                every=_REMARK_EVERY_S,
+                version=version,
+                known=self._floor,
+            )
+            self._floor = 0
+
+    # -- watch -------------------------------------------------------------------------------------------------------
+
+    async def _watch(self, emit: Emit, progress: Progress) -> None:
+        timeout_s = int(self._options.kube_watch_timeout)
+        target = f"{self._path}?watch=1&resourceVersion={quote(self._watch_from or '', safe='')}"
+        target += f"&timeoutSeconds={timeout_s}" if timeout_s > 0 else ""
+        # Bookmarks keep the place of a quiet watch from growing old. Fluent Bit asks for none.
+        target += "&allowWatchBookmarks=true" if self._is_resuming else ""
+        self._log.debug(f"Requesting {target}")
+        stream = await self._api.follow(target)
+        try:
+            if stream.status != 200:
+                self._watch_from = None
+                body = await stream.read(_WATCH_DELAY_S)
+                raise self._refused(HttpAnswer(stream.status, {}, body))
+            lines = LineSplitter(LONGEST_LINE)
+            patience_s = timeout_s + _WATCH_DELAY_S if timeout_s > 0 else _LONGEST_WATCH_S
+            while data := await stream.read(patience_s):
+                await self._take(lines.feed(data), emit, progress)
+                self._note_long_lines(lines)
+            if rest := lines.rest():
+                await self._take([rest], emit, progress)
+        finally:
+            stream.close()
+        self._log.debug("kubernetes stream closed by api server. Reconnect will happen on next interval.")
+
+    async def _take(self, lines: Sequence[bytes], emit: Emit, progress: Progress) -> None:
+        """Hand on what the lines tell, as one batch."""
+        events: list[Event] = []
+        version, trouble = self._watch_from or "", ""
+        for line in lines:
+            try:
+                change = read_change(line)
+            except (ValueError, RecursionError) as error:
+                trouble = f"a line of the watch cannot be read: {error}"
+                break
+            if change.type == "ERROR":
+                trouble = f"the watch has ended with an error: {bytes(change.object)[:200].decode('utf-8', 'replace')}"
+                break
+            event = self._event(change.object)
+            if event is None:
+                continue
+            version = event.version or version
+            if change.type in ("ADDED", "MODIFIED"):
+                events.append(event)
+        await self._hand_on(events, version, emit, progress)
+        self._floor = max(self._floor, version_number(version))
+        self._watch_from, self._is_resuming = version, True
+        if trouble:
+            raise ListAgain(trouble)
+
+    def _note_long_lines(self, lines: LineSplitter) -> None:
+        if lines.too_long:
+            self._context.dropped(lines.too_long, 0, "line_too_long")
+            self._log.error("a line of the watch is too long and left out", longest=LONGEST_LINE)
+            lines.too_long = 0
+
+    # -- emit --------------------------------------------------------------------------------------------------------
+
+    async def _hand_on(self, events: list[Event], version: str | None, emit: Emit, progress: Progress) -> None:
+        """Emit those that are new; with their delivery everything up to `version` is delivered."""
+        self._forget_old()
+        step = progress.owe(version)
+        try:
+            keys, rows, records, size = self._chosen(events)
+            if not records:
+                progress.settle(step)
+                return
+            if not self._may_emit():
+                raise ListAgain("another one leads now")
+
+            def delivered() -> None:
+                self._deliver(rows)
+                progress.settle(step)
+
+            await emit(RecordBatch(self._tag, records, size, Receipt(delivered)))
+        except BaseException:
+            progress.withdraw(step)
+            raise
+        for key in keys:
+            self._seen.add(key)
+
+    def _chosen(self, events: list[Event]) -> tuple[set[Hashable], list[SentEvent], list[Record], int]:
+        keys: set[Hashable] = set()
+        rows: list[SentEvent] = []
+        records: list[Record] = []
+        size = 0
+        oldest = self._clock.time_ns() - self._retention_ns
+        for event in events:
+            time_ns = event_time_ns(event.body)
+            if time_ns is None:
+                self._drop(event.size, "an event without a time is left out", "no_time")
+                continue
+            key = self._key(event)
+            if time_ns < oldest or key in keys or not self._is_new(event, key):
+                continue
+            keys.add(key)
+            rows.append(SentEvent(event.uid, event.number, time_ns))
+            records.append(Record(time_ns, event.body))
+            size += event.size
+        return keys, rows, records, size
+
+    def _key(self, event: Event) -> Hashable:
+        if self._options.emits_updates or not event.uid:
+            return event.uid, event.version
+        return event.uid
+
+    def _is_new(self, event: Event, key: Hashable) -> bool:
+        if key in self._seen or 0 < event.number <= self._floor:
+            return False
+        if self._sent is None or not event.uid:
+            return True
+        try:
+            known = self._sent.version(event.uid)
+        except DatabaseAway as error:
+            raise Interrupted(f"the database cannot be read: {error}") from error
+        return known is None or (self._options.emits_updates and event.number > known)
+
+    def _event(self, raw: msgspec.Raw) -> Event | None:
+        try:
+            return read_event(raw)
+        except ValueError as error:
+            self._drop(len(memoryview(raw)), f"an event cannot be read and is left out: {error}", "invalid")
+            return None
+
+    def _drop(self, size: int, message: str, reason: str) -> None:
+        self._log.error(message, every=_REMARK_EVERY_S)
+        self._context.dropped(1, size, reason)
+
+    def _forget_old(self) -> None:
+        now = self._clock.monotonic()
+        if self._sent is not None and now >= self._forget_at:
+            self._forget_at = now + _FORGET_EVERY_S
+            self._sent.forget(self._clock.time_ns() - self._retention_ns)
+
+    def _refused(self, answer: HttpAnswer) -> Interrupted | ListAgain:
+        if answer.status == 410:
+            return ListAgain("the API server has forgotten where we were")
+        remedy = "; get, list and watch of events must be allowed" if answer.status in (401, 403) else ""
+        return Interrupted(
+            f"the API server answers with status {answer.status}{remedy}: {answer.text[:300]}",
+            retry_after_s(answer.headers.get("retry-after"), self._clock.time_ns() / 1e9),
+        )

@@ -1,0 +1,1 @@
+"""The API server of Kubernetes: where it is, how it is asked, and leases that say who leads."""
