@@ -39,8 +39,6 @@ class CallerIdentity:
             await self._credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
             raise NoCredentials(str(error)) from error
-        except OSError as error:  # a token file
-            raise NoCredentials(f"{error.filename}: {error.strerror}") from error
 
     async def principal(self) -> Principal:
         """Ask STS, at the endpoint of the settings if they name one; waits at most as long as a call may take.

@@ -10,31 +10,25 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
-import time
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError, ClientError
 from yarl import URL
 
 from .messages import FilePart, RestAnswer
 from .session import Credentials, new_signing_session
 from .settings import AwsError, AwsSettings, NoAnswer, NoCredentials
+from .signature import Signatures
 
 _READ = 1 << 18
 _SLOWEST_BYTES_PER_S = 256_000
 """A body may take the time it needs at this pace, in addition to the usual time of a call."""
 
 _ANSWER_LIMIT = 16_000_000
-_WRONG_CLOCK = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
-_SIGNED_AT = "%Y%m%dT%H%M%SZ"
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -42,12 +36,11 @@ class RestClient:
     """Makes calls to one endpoint; any number may run at the same time."""
 
     def __init__(self, service: str, base_url: str, settings: AwsSettings) -> None:
-        self._service = service
+        self._signatures = Signatures(service, settings.region)
         self._base_url = base_url
         self._settings = settings
         self._http: aiohttp.ClientSession | None = None
         self._credentials: Credentials | None = None
-        self._clock_offset_s = 0
 
     async def open(self) -> None:
         """Get ready without a word to AWS; raises `OptionError` for a profile that does not exist."""
@@ -131,17 +124,14 @@ class RestClient:
             raise RuntimeError("the client is not open")
         try:
             keys = await self._credentials.get_frozen_credentials()
-            request = AWSRequest(method=method, url=url, headers={**headers, "User-Agent": self._settings.user_agent})
-            request.context = _SigningContext(self._clock_offset_s, payload)
-            _Signer(keys, self._service, self._settings.region).add_auth(request)
         except (ClientError, BotoCoreError) as error:
             raise NoCredentials(str(error)) from error
-        return dict(request.headers.items())
+        named = {**headers, "User-Agent": self._settings.user_agent}
+        return self._signatures.headers(keys, method, url, named, payload)
 
     def _error_in(self, answer: RestAnswer) -> AwsError:
         code = answer.element("Code") or _CODES.get(answer.status, f"Status{answer.status}")
-        if code in _WRONG_CLOCK and (date := answer.headers.get("date")):
-            self._clock_offset_s = round(parsedate_to_datetime(date).timestamp() - time.time())
+        self._signatures.learn_clock(code, answer.headers.get("date"))
         after = answer.headers.get("retry-after", "")
         wish = float(after) if after.isdecimal() else None
         return AwsError(code, answer.status, answer.element("Message") or "", after=wish)
@@ -157,27 +147,6 @@ _CODES = {
     503: "ServiceUnavailable",
 }
 """What an answer without a body means; answers to HEAD have none."""
-
-
-class _Signer(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
-    """Signs with a hash that is known already."""
-
-    def payload(self, request: Any) -> str:
-        return str(request.context.payload)
-
-
-class _SigningContext(dict[str, Any]):
-    """The context of a request; the signer, which knows only this machine's clock, notes the time of signing in it."""
-
-    def __init__(self, offset_s: int, payload: str) -> None:
-        super().__init__()
-        self._offset = timedelta(seconds=offset_s)
-        self.payload = payload
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if key == "timestamp" and self._offset:
-            value = (datetime.strptime(value, _SIGNED_AT) + self._offset).strftime(_SIGNED_AT)
-        super().__setitem__(key, value)
 
 
 async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

@@ -113,6 +113,11 @@ class Credentials(AioCredentials):  # type: ignore[misc]  # aiobotocore has no t
         except TimeoutError as error:
             told = f"no end within {limit_s:g} seconds"
             raise CredentialRetrievalError(provider=self.method, error_msg=told) from error
+        except OSError as error:  # a token file that cannot be read
+            told = f"{error.filename}: {error.strerror}"
+            raise CredentialRetrievalError(provider=self._base_provider or self.method, error_msg=told) from error
+        except RuntimeError as error:  # what botocore makes of keys that were over when they came
+            raise CredentialRetrievalError(provider=self._base_provider, error_msg=str(error)) from error
 
     def forget(self) -> None:
         """Look through all sources again at the next request."""

@@ -15,6 +15,16 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 
+_SUFFIXES = (
+    ("cn-", "amazonaws.com.cn"),
+    ("us-iso-", "c2s.ic.gov"),
+    ("us-isob-", "sc2s.sgov.gov"),
+    ("us-isof-", "csp.hci.ic.gov"),
+    ("eu-isoe-", "cloud.adc-e.uk"),
+    ("eusc-", "amazonaws.eu"),
+)
+"""What the names of hosts end with, by the beginning of the region."""
+
 
 class AwsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where calls go, how long they may take, and who makes them.
@@ -79,6 +89,17 @@ def is_denied(error: AwsError) -> bool:
     if not 400 <= error.status < 500 or error.status == 429:
         return False
     return bool(_DENIED.search(error.code) or _DENIED.search(error.message))
+
+
+def service_host(service: str, region: str) -> str:
+    """The host of a service in a region."""
+    suffix = next((s for prefix, s in _SUFFIXES if region.startswith(prefix)), "amazonaws.com")
+    return f"{service}.{region}.{suffix}"
+
+
+def service_url(service: str, region: str) -> str:
+    """Where a service is in a region."""
+    return f"https://{service_host(service, region)}"
 
 
 def url_of(endpoint: str, port: int | None = None, *, tls: bool = True) -> str:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from .session import Credentials, new_signing_session
 from .settings import AwsSettings, NoCredentials
+from .signature import Signatures
 
 
 class RequestSigner:
     """Signs for one service with credentials of aiobotocore's chain."""
 
     def __init__(self, service: str, settings: AwsSettings) -> None:
-        self._service = service
+        self._signatures = Signatures(service, settings.region)
         self._settings = settings
         self._credentials: Credentials | None = None
 
@@ -29,15 +28,13 @@ class RequestSigner:
         """The headers with a signature; waits for credentials and raises `NoCredentials` if there are none."""
         if self._credentials is None:
             raise RuntimeError("the signer is not open")
-        # OpenSearch Serverless wants the hash beside the signature, and no other service minds.
-        hashed = {"X-Amz-Content-SHA256": hashlib.sha256(body).hexdigest()}
         try:
             keys = await self._credentials.get_frozen_credentials()
-            request = AWSRequest(method=method, url=url, headers={**headers, **hashed}, data=body)
-            SigV4Auth(keys, self._service, self._settings.region).add_auth(request)
         except (ClientError, BotoCoreError) as error:
             raise NoCredentials(str(error)) from error
-        return dict(request.headers.items())
+        payload = hashlib.sha256(body).hexdigest()
+        # OpenSearch Serverless wants the hash beside the signature, and no other service minds.
+        return self._signatures.headers(keys, method, url, {**headers, "X-Amz-Content-SHA256": payload}, payload)
 
     def forget_credentials(self) -> None:
         """Look through all sources of credentials again at the next request."""

@@ -63,8 +63,8 @@ class OutputOptions(Options):
     on_full: Annotated[
         Literal["pause", "drop_oldest", "drop_newest"] | None,
         opt(
-            "At storage.total_limit_size: let inputs wait, skip the oldest records, or do not store new ones. By default "
-            "inputs wait that read files, for their records stay where they are; for others the oldest are skipped.",
+            "At storage.total_limit_size: let inputs wait, skip the oldest records, or do not store new ones. "
+            "By default inputs that read files wait, since their records stay there; for others the oldest are skipped.",
             core=True,
         ),
     ] = field(default=None, name="storage.on_full")

@@ -81,7 +81,7 @@ async def test_signatures_follow_the_clock_of_the_service_once_it_refused_ours(s
     assert abs(signed_at - ahead) < timedelta(minutes=1)
 
 
-async def test_botocore_itself_tries_once(scripted_aws: ScriptedAws) -> None:
+async def test_a_call_is_made_once_whatever_the_answer(scripted_aws: ScriptedAws) -> None:
     scripted_aws.script("PutLogEvents", Reply(500, b""), Reply(500, b""))
     async with opened(scripted_aws.url) as client:
         with pytest.raises(AwsError, match="500"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, cast
 
+from ...aws.settings import service_host
 from ...codecs.compression import Compression
 from ...codecs.dates import DateFormat
 from ...config.options import opt
@@ -20,14 +21,6 @@ _PUT_BELOW = 10_485_760
 _LINES = ("json_lines", "json")
 _COLUMNAR = ("parquet", "arrow")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
-_SUFFIXES = (
-    ("cn-", "amazonaws.com.cn"),
-    ("us-iso-", "c2s.ic.gov"),
-    ("us-isob-", "sc2s.sgov.gov"),
-    ("us-isof-", "csp.hci.ic.gov"),
-    ("eu-isoe-", "cloud.adc-e.uk"),
-    ("eusc-", "amazonaws.eu"),
-)
 
 
 class S3Options(AwsOutputOptions, kw_only=True):
@@ -149,8 +142,7 @@ class S3Options(AwsOutputOptions, kw_only=True):
         """The URL of the bucket: its path at an endpoint, its own host in AWS."""
         if self.endpoint:
             return f"{self.endpoint_url}/{self.bucket}"
-        suffix = next((s for prefix, s in _SUFFIXES if self.region.startswith(prefix)), "amazonaws.com")
-        host = f"s3.{self.region}.{suffix}"
+        host = service_host("s3", self.region)
         has_own_host = re.fullmatch(r"[a-z0-9-]{3,63}", self.bucket) is not None
         return f"https://{self.bucket}.{host}" if has_own_host else f"https://{host}/{self.bucket}"
 
