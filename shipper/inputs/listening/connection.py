@@ -1,0 +1,213 @@
+"""One sender on a stream: its bytes as they come, and the answers it is owed."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from ...clock import Clock
+from ...record import Receipt
+from .sockets import shown_address
+
+READ_AHEAD = 64 * 1024
+"""Bytes of one connection that may wait for its reader before the socket is not read any more."""
+
+WRITE_PATIENCE_S = 60.0
+"""Longest wait for a sender that does not take its answers."""
+
+_PROBE_AFTER_S, _PROBE_EVERY_S, _PROBES = 60, 20, 4
+
+
+class Refused(Exception):
+    """What a sender sent cannot be taken, and its connection ends; `size` bytes are dropped as so many records."""
+
+    def __init__(self, reason: str, message: str, size: int = 0, records: int = 0) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.size = size
+        self.records = records
+
+
+class Door(Protocol):
+    """Who decides about new connections, and is told of their end."""
+
+    def admit(self, connection: Connection) -> bool: ...
+
+    def forget(self, connection: Connection) -> None: ...
+
+
+class Answer:
+    """What a sender is told once its records are safe; `receipt` is for the batches with those records."""
+
+    __slots__ = ("_connection", "_data", "receipt", "size")
+
+    def __init__(self, connection: Connection, data: bytes, size: int) -> None:
+        self._connection = connection
+        self._data: bytes | None = data
+        self.size = size
+        self.receipt = Receipt(self._send)
+
+    def withdraw(self) -> None:
+        """Never send it."""
+        if self._data is not None:
+            self._data = None
+            self._connection.paid(self)
+
+    def send_now(self) -> None:
+        """Send it whether the records are safe or not."""
+        self._send()
+
+    def _send(self) -> None:
+        data, self._data = self._data, None
+        if data is not None:
+            self._connection.write(data)
+            self._connection.paid(self)
+
+
+class Connection(asyncio.Protocol):
+    """Keeps what came until somebody reads it; while nobody does, the socket is left alone and the sender waits.
+
+    One task reads it. `owed` counts answers that wait for the records they are about, `owed_bytes` the size of those.
+    """
+
+    def __init__(self, door: Door, clock: Clock, keepalive: bool, is_tls: bool) -> None:
+        self._door = door
+        self._clock = clock
+        self._keepalive = keepalive
+        self._is_tls = is_tls
+        self._transport: asyncio.Transport | None = None
+        self._chunks: list[bytes] = []
+        self._waiting = 0
+        self._is_paused = False
+        self._is_congested = False
+        self._has_ended = False
+        self._changed = asyncio.Event()
+        self.is_lost = False
+        self.is_stopped = False
+        self.peer = ""
+        self.owed = 0
+        self.owed_bytes = 0
+
+    # -- what the loop calls -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # those of uvloop are of no common class
+        self.peer = shown_address(transport.get_extra_info("peername"))
+        if self._keepalive and self.peer:
+            _probe(transport.get_extra_info("socket"))
+        if not self._door.admit(self):
+            self.is_lost = True
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._waiting += len(data)
+        if self._waiting >= READ_AHEAD:
+            self._pause()
+        self._changed.set()
+
+    def eof_received(self) -> bool:
+        self._has_ended = True
+        self._changed.set()
+        return not self._is_tls  # TLS has no half-closed connections
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._has_ended = self.is_lost = True
+        self._changed.set()
+        self._door.forget(self)
+
+    def pause_writing(self) -> None:
+        self._is_congested = True
+
+    def resume_writing(self) -> None:
+        self._is_congested = False
+        self._changed.set()
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def read(self, seconds: float | None = None) -> bytes:
+        """Wait for data and return all there is; nothing at the end. Raises `TimeoutError` after so many seconds."""
+        await self._until(lambda: bool(self._chunks) or self._has_ended, seconds)
+        chunks = self._chunks
+        if not chunks:
+            return b""
+        self._chunks, self._waiting = [], 0
+        if self._is_paused and not self._has_ended and self._transport is not None:
+            self._is_paused = False
+            self._transport.resume_reading()
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def stop_reading(self) -> None:
+        """Take no more from the sender; what has come is still given to the reader."""
+        self.is_stopped = True
+        self._pause()
+        self._has_ended = True
+        self._changed.set()
+
+    # -- answering ---------------------------------------------------------------------------------------------------
+
+    def owe(self, data: bytes, size: int) -> Answer:
+        """An answer for records of so many bytes, sent when its receipt is settled."""
+        self.owed += 1
+        self.owed_bytes += size
+        return Answer(self, data, size)
+
+    def paid(self, answer: Answer) -> None:
+        """An answer was sent or withdrawn."""
+        self.owed -= 1
+        self.owed_bytes -= answer.size
+        self._changed.set()
+
+    async def until_owed(self, most: int, most_bytes: int, seconds: float | None = None) -> None:
+        """Wait until no more is owed, the sender is gone, or we stop. Raises `TimeoutError` after so many seconds."""
+        await self._until(
+            lambda: (self.owed <= most and self.owed_bytes <= most_bytes) or self.is_lost or self.is_stopped, seconds
+        )
+
+    def write(self, data: bytes) -> None:
+        """Send this; does nothing if the connection is gone."""
+        if self._transport is not None and not self.is_lost and not self._transport.is_closing():
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the sender has taken most of what was written; raises `TimeoutError` if it does not."""
+        await self._until(lambda: not self._is_congested or self.is_lost, WRITE_PATIENCE_S)
+
+    def close(self) -> None:
+        """End the connection behind what was written."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _until(self, condition: Callable[[], bool], seconds: float | None) -> None:
+        clock = self._clock
+        end = None if seconds is None else clock.monotonic() + seconds
+        while not condition():
+            self._changed.clear()
+            left = None if end is None else end - clock.monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError(f"nothing happened for {seconds:g} s")
+            await clock.wait(self._changed, left)
+
+    def _pause(self) -> None:
+        if not self._is_paused and not self.is_lost and self._transport is not None:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def __repr__(self) -> str:
+        return f"Connection({self.peer!r}, {self._waiting} bytes waiting, {self.owed} answers owed)"
+
+
+def _probe(found: Any) -> None:
+    """Let the system notice a peer that vanished."""
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_AFTER_S)
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_EVERY_S)
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)

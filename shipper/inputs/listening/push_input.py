@@ -1,0 +1,57 @@
+"""What inputs have in common to which senders push."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from ...context import Context, Emit
+from ...record import RecordBatch
+from ..base import Input
+
+CUT_OFF = "cut_off"
+"""Why records are dropped that a sender will not send again and that found no room before we had to end."""
+
+
+async def hand_on(batch: RecordBatch, emit: Emit, context: Context) -> None:
+    """Emit what was taken from a sender who believes it to be safe; if that is cancelled it is a counted loss."""
+    try:
+        await emit(batch)
+    except asyncio.CancelledError:
+        context.dropped(len(batch), batch.size, CUT_OFF)
+        raise
+
+
+class Listener(Protocol):
+    """Where senders come in: `StreamListener` or `DatagramListener`."""
+
+    @property
+    def port(self) -> int: ...
+
+    async def open(self) -> None: ...
+
+    async def run(self, emit: Emit) -> None: ...
+
+    def stop(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class PushInput(Input):
+    """An input that lives as its listener does; constructors of derived classes set `listener`."""
+
+    listener: Listener
+
+    async def open(self) -> None:
+        await self.listener.open()
+
+    async def run(self, emit: Emit) -> None:
+        """Hand on what senders bring, until `stop`; what is not taken from them they keep."""
+        await self.listener.run(emit)
+
+    async def stop(self) -> bool:
+        self.listener.stop()
+        return True
+
+    async def close(self) -> None:
+        await self.listener.close()
