@@ -17,13 +17,14 @@ GOLDEN ?= ../shared/golden
 AREAS ?=
 CASES ?=
 BIN := .venv/bin
+PYTHON_H = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h
 # Compiling every installed module would take longer than compiling those that are used.
 PIP_INSTALL := $(BIN)/pip install --quiet --quiet --no-compile
 
-# $(call need,command package ...): install the packages of those commands that are missing.
+# $(call need,command package ...): install the packages of those commands, or files, that are missing.
 define need
 	@missing=; set -- $(1); \
-	while [ $$# -gt 0 ]; do command -v $$1 >/dev/null || [ -x /usr/sbin/$$1 ] || missing="$$missing $$2"; shift 2; done; \
+	while [ $$# -gt 0 ]; do command -v $$1 >/dev/null || [ -x /usr/sbin/$$1 ] || [[ $$1 == /* && -e $$1 ]] || missing="$$missing $$2"; shift 2; done; \
 	[ -n "$$missing" ] || exit 0; \
 	if [ "$$(id -u)" != 0 ]; then echo "Missing packages:$$missing. Install them, or run this as root once." >&2; exit 1; fi; \
 	echo "Installing$$missing"; apt-get update -qq; \
@@ -48,6 +49,7 @@ soak: .venv/.installed
 
 bench: .venv/.demo bench-tools
 	$(BIN)/python -m bench $(CASES)
+	$(if $(CASES),,$(BIN)/python -m bench.backlog)
 
 bench-quick: .venv/.demo bench-tools
 	$(BIN)/python -m bench --scale 0.1 $(CASES)
@@ -82,7 +84,10 @@ clean:
 	@$(PIP_INSTALL) -e '.[demo]'
 	@touch $@
 
+# The library of the journal is compiled, and the tests write journal files.
 .venv/.installed: pyproject.toml | .venv/bin/pip
+	$(call need,gcc gcc pkg-config pkg-config /usr/include/systemd/sd-journal.h libsystemd-dev $(PYTHON_H) \
+		python3-dev /lib/systemd/systemd-journal-remote systemd-journal-remote)
 	@echo "Installing the shipper and the tools of development into .venv"
 	@$(PIP_INSTALL) -e '.[dev]'
 	@touch .venv/.demo $@

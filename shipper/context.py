@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import msgspec
 
@@ -18,13 +19,24 @@ Emit = Callable[[RecordBatch], Awaitable[None]]
 """Hands a batch on; waits while the buffers are full."""
 
 
+class StopService(Protocol):
+    """Ends the whole service gracefully; `status` is what the process exits with."""
+
+    def __call__(self, status: int = 0) -> None: ...
+
+
+def _stop_nothing(status: int = 0) -> None:
+    """For an instance that stands alone, outside of a service."""
+
+
 class Context(msgspec.Struct, kw_only=True):
     """What an instance may use: its name, the seams, its log, its counters, the parsers.
 
     `name` is the instance name (`tail.0`), `alias` what logs and metrics call it. `emit` is there for filters that
     make batches of another tag; inputs are given theirs when they run. `memory_limit` is the room of its buffer in
     bytes of records as read, so that an input can read in pieces that fit. `stop_service` ends the whole service
-    gracefully.
+    gracefully; the first status that it is given counts. `folder` is that of the main configuration file, where files
+    that the options name are looked for if they are not in the working folder.
     """
 
     kind: str
@@ -37,8 +49,9 @@ class Context(msgspec.Struct, kw_only=True):
     service: ServiceOptions = msgspec.field(default_factory=ServiceOptions)
     parsers: ParserLibrary = msgspec.field(default_factory=ParserLibrary)
     emit: Emit | None = None
-    stop_service: Callable[[], None] = lambda: None
+    stop_service: StopService = _stop_nothing
     memory_limit: int = 0
+    folder: str = ""
 
     def counter(self, name: str, **labels: str) -> Counter:
         """A counter of this instance, exported as `<kind>_<name>` with the instance as label."""

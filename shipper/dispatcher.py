@@ -37,6 +37,9 @@ OPENING_FAILURES = 3
 DELIVERY_DEADLINE_S = 300.0
 """A delivery that is not done after this time is taken for hung and tried again."""
 
+LATENCY_BOUNDS_S = (0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 30.0)
+"""Bounds of the histogram of the time from taking a delivery to its end; dashboards know these of Fluent Bit."""
+
 DRAIN_RETRY_S = 1.0
 """Wait before a retry while stopping."""
 
@@ -49,6 +52,26 @@ class _Source(msgspec.Struct):
     is_backlog: bool = False
     given_up: int = 0
     """Records whose retries are used up while stopping."""
+    in_flight: int = 0
+    in_flight_size: int = 0
+
+
+class DispatcherStatistics(msgspec.Struct, frozen=True):
+    """How an output is doing.
+
+    `taken` counts deliveries that the output has taken over or delivered; while it moves, there is progress. `held` and
+    `size` are records and bytes that are owed to it, `kept` those of the records that it keeps in a place of its own.
+    `last_error` is what the last attempt ended with, empty if that went well. `busy` has for each input the deliveries,
+    and their bytes, that are on their way or wait for another attempt.
+    """
+
+    taken: int
+    held: int
+    size: int
+    kept: int
+    in_flight: int
+    last_error: str
+    busy: dict[str, tuple[int, int]]
 
 
 class _Circuit:
@@ -108,6 +131,9 @@ class Dispatcher:
         self._is_draining = False
         self._unended = 0
         """Deliveries that the output keeps and has not ended."""
+        self._kept_records = 0
+        self._taken = 0
+        self._last_error = ""
         self._wake = asyncio.Event()
         count = context.counter
         self._proc_records, self._proc_bytes = count("proc_records_total"), count("proc_bytes_total")
@@ -126,6 +152,17 @@ class Dispatcher:
         """Records and bytes that wait for this output or are on their way."""
         held = [s.reader.held() for s in self._sources]
         return sum(records for records, _ in held), sum(size for _, size in held)
+
+    def statistics(self) -> DispatcherStatistics:
+        """A snapshot for those who watch."""
+        busy = {s.input_name: (s.in_flight, s.in_flight_size) for s in self._sources}
+        for _, _, source, delivery in self._waiting:
+            count, size = busy[source.input_name]
+            busy[source.input_name] = (count + 1, size + delivery.size)
+        held, size = self.held()
+        return DispatcherStatistics(
+            self._taken, held, size, self._kept_records, self._in_flight, self._last_error, busy
+        )
 
     def begin_drain(self) -> None:
         """From now on deliver everything at once, retry shortly, and let `run` return when nothing is left."""
@@ -219,6 +256,8 @@ class Dispatcher:
 
     async def _attempt(self, source: _Source, delivery: Delivery) -> None:
         started = self._clock.monotonic()
+        source.in_flight += 1
+        source.in_flight_size += delivery.size
         try:
             error = await outcome(self._send(delivery), self._log, self._failures)
         except asyncio.CancelledError:
@@ -226,7 +265,10 @@ class Dispatcher:
             raise
         finally:
             self._in_flight -= 1
+            source.in_flight -= 1
+            source.in_flight_size -= delivery.size
             self._wake.set()
+        self._last_error = "" if error is None else str(error) or type(error).__name__
         if error is None:
             self._delivered(source, delivery)
         elif isinstance(error, Rejected):
@@ -250,10 +292,12 @@ class Dispatcher:
             heapq.heapify(self._waiting)
         if delivery.attempts:
             self._log.info(f"flush chunk succeeded at retry {delivery.attempts}: {self._told(source, delivery)}")
+        self._taken += 1
         if delivery.kept is None:
             self._finish(source, delivery, delivery.records - delivery.refused_records, None)
             return
         self._unended += 1
+        self._kept_records += delivery.records
         self._keep_refused(delivery)
         source.reader.keep(delivery)
         delivery.kept.when_ended(partial(self._ended, source, delivery))
@@ -261,6 +305,7 @@ class Dispatcher:
     def _ended(self, source: _Source, delivery: Delivery, refusal: str | None) -> None:
         """The output has ended what it kept; with a reason, nothing of it was delivered."""
         self._unended -= 1
+        self._kept_records -= delivery.records
         accepted = delivery.records - delivery.refused_records if refusal is None else delivery.accepted
         self._finish(source, delivery, accepted, refusal)
         self._wake.set()
@@ -273,15 +318,29 @@ class Dispatcher:
         self._keep_refused(delivery)
         for reason, (records, size) in delivery.refused.items():
             self._context.dropped(records, size, reason)
+        if filtered := delivery.filtered:
+            self._count_filtered(filtered, delivery)
         rest = delivery.records - delivery.refused_records - accepted
         if rest and refusal is not None:
             size = delivery.size * rest // delivery.records
             self._context.dropped(rest, size, refusal)
             self._keep_rest(delivery, refusal, words)
             self._log.error("records dropped", records=rest, reason=refusal, of=self._told(source, delivery))
+        if accepted:
+            latency = self._clock.monotonic() - delivery.started
+            self._context.metrics.histogram(
+                "output_latency_seconds", LATENCY_BOUNDS_S, input=source.input_name, output=self.name
+            ).observe(latency)
         self._proc_records.add(accepted)
         self._proc_bytes.add(delivery.size * accepted // max(1, delivery.records))
         source.reader.commit(delivery)
+
+    def _count_filtered(self, filtered: int, delivery: Delivery) -> None:
+        """Count what the processors of the output took out, or have made more."""
+        if filtered > 0:
+            self._context.dropped(filtered, delivery.size * filtered // delivery.records, "filtered", wanted=True)
+        else:
+            self._context.counter("added_records_total").add(-filtered)
 
     def _keep_refused(self, delivery: Delivery) -> None:
         """Hand what the destination has refused alone over to the store of rejected records."""

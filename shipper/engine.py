@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -28,10 +28,16 @@ from .log import Log
 from .metrics import Counter, Metrics
 from .outputs.base import Output
 from .pipeline import Instance, Pipeline
+from .plugins import PluginKind
+from .processing import ProcessedOutput
 from .retry import Backoff
 from .router import Route, Router, match_route
 from .storage import memory_limit, new_storage
 from .supervisor import keep_running, outcome
+
+if TYPE_CHECKING:
+    from .monitoring.monitor import Monitor
+    from .monitoring.view import View
 
 QUIET_S = 0.5
 """Asked to stop by a signal, inputs go on until they have brought nothing for so long, at most for half of Grace: what
@@ -77,28 +83,39 @@ class Engine:
         self._outputs: list[Output] = []
         self._output_contexts: list[Context] = []
         self._filters: list[ActiveFilter] = []
-        self._processors: dict[str, list[ActiveFilter]] = {}
+        self._processors: dict[tuple[PluginKind, str], list[ActiveFilter]] = {}
         self._dispatchers: list[Dispatcher] = []
         self._storage = new_storage(self._own_context())
         self._stop_wanted = asyncio.Event()
         self._is_asked_by_signal = False
+        self._exit_status: int | None = None
         self._end_now = asyncio.Event()
+        self._monitor: Monitor | None = None
+        self.reload: Callable[[], bool] | None = None
+        """Asks for a hot reload; true if it will be done, false if one is going on. Set before `run`."""
+        self.reloads = 0
+        """Hot reloads of this process so far. Set before `run`."""
         self.ledger = Ledger(self.metrics, [], [])
 
     async def run(self) -> int:
         """Run until told to stop; gives the exit code of the process."""
         try:
+            await self._open_monitor()
             self._make_instances()
             await self._open_instances()
         except ConfigError as error:
             self._storage.close()
             await self._close_instances()
+            await self._close_monitor()
             report(error, self._log)
             return error.exit_code
         self._tell_start()
         _settle_memory()
         async with asyncio.TaskGroup() as tasks:
             storing = [tasks.create_task(self._keep(b.run, name)) for name, b in self._storage.running()]
+            if self._monitor is not None:
+                self._monitor.watch(self._view())
+                storing.append(tasks.create_task(self._keep(self._monitor.run, "http_server")))
             dispatching = [tasks.create_task(self._keep(d.run, d.name)) for d in self._dispatchers]
             for running in self._inputs:
                 if running.intake.has_holders:
@@ -109,8 +126,9 @@ class Engine:
             await _cancel(storing)
         self._storage.close()
         await self._close_instances()
+        await self._close_monitor()
         self._tell_end()
-        return 0
+        return self._exit_status or 0
 
     def request_stop(self, reason: str = "") -> None:
         """Stop gracefully within Grace; asked a second time by a signal, stop at once with the state saved."""
@@ -121,6 +139,12 @@ class Engine:
                 self._end_now.set()
             self._is_asked_by_signal = True
         self._stop_wanted.set()
+
+    def stop_service(self, status: int = 0) -> None:
+        """Stop gracefully because a plugin asks for it; the process exits with the first status that was given."""
+        if self._exit_status is None:
+            self._exit_status = status
+        self.request_stop()
 
     # -- making ------------------------------------------------------------------------------------------------------
 
@@ -135,6 +159,8 @@ class Engine:
         if problems:
             raise ConfigError(problems)
         for instance, (output, context) in [(i, made) for i, made in outputs if made]:
+            if units := self._processors["output", instance.name]:
+                output = ProcessedOutput(output, units, context)
             self._outputs.append(output)
             self._output_contexts.append(context)
             options = instance.options
@@ -157,13 +183,13 @@ class Engine:
         names = [running.context.alias for running in self._inputs]
         self.ledger = Ledger(self.metrics, names, self._dispatchers)
 
-    def _make_processors(self, problems: list[Problem]) -> dict[str, list[ActiveFilter]]:
-        """By input the filters that its batches alone go through, whatever their tags."""
+    def _make_processors(self, problems: list[Problem]) -> dict[tuple[PluginKind, str], list[ActiveFilter]]:
+        """By input and output the filters that its batches alone go through, whatever their tags."""
         return {
-            i.name: [
+            (i.kind, i.name): [
                 ActiveFilter(made[0], _matches_any, made[1]) for p in i.processors if (made := self._make(p, problems))
             ]
-            for i in self._pipeline.inputs
+            for i in (*self._pipeline.inputs, *self._pipeline.outputs)
         }
 
     def _all_processors(self) -> list[ActiveFilter]:
@@ -184,7 +210,7 @@ class Engine:
 
     def _add_input(self, instance: Instance, one: Input, context: Context, router: Router) -> None:
         buffer = self._storage.buffer_for(context, instance.options, keeps_source=one.keeps_source)
-        filters = [*self._processors[instance.name], *self._filters]
+        filters = [*self._processors["input", instance.name], *self._filters]
         intake = Intake(context, filters, router, buffer, instance.options.routable, self._storage.rejected)
         self._inputs.append(_RunningInput(one, context, buffer, intake, instance.options.storage_type))
 
@@ -199,8 +225,9 @@ class Engine:
             metrics=self.metrics,
             service=self._service,
             parsers=self._pipeline.parsers,
+            folder=self._pipeline.folder,
             memory_limit=_room_of(instance) if instance.kind == "input" else 0,
-            stop_service=self.request_stop,
+            stop_service=self.stop_service,
         )
         try:
             return instance.make(context), context
@@ -313,6 +340,32 @@ class Engine:
         if not await self._clock.wait(ended, CLOSE_S):
             context.log.error("closing takes too long and is given up", after_s=CLOSE_S)
         await _cancel([task])
+
+    # -- being watched -----------------------------------------------------------------------------------------------
+
+    async def _open_monitor(self) -> None:
+        if self._service.http_server:
+            # Only now: a process that nobody asks need not carry it.
+            from .monitoring.monitor import Monitor
+
+            self._monitor = Monitor(self._service, self.metrics, self._clock, self.reload, self.reloads)
+            await self._monitor.open()
+
+    async def _close_monitor(self) -> None:
+        if self._monitor is not None:
+            await self._monitor.close()
+
+    def _view(self) -> View:
+        from .monitoring.view import view_of
+
+        return view_of(
+            self._pipeline,
+            self.metrics,
+            self.ledger,
+            [(running.input, running.buffer) for running in self._inputs],
+            list(zip(self._outputs, self._dispatchers, strict=True)),
+            self._storage.running(),
+        )
 
     # -- telling -----------------------------------------------------------------------------------------------------
 

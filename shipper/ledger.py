@@ -2,8 +2,8 @@
 
 For an input: what was read, plus what filters added, was stored for at least one output, taken out by filters, had no
 route, is held by a filter that keeps records back, or was dropped: by the input itself, or by a filter that failed. For
-an output: what was routed to it was delivered, is held, or was dropped. Both sides are counted apart from each other,
-so a difference shows a mistake of ours.
+an output: what was routed to it, plus what its processors added, was delivered, is held, or was dropped. Both sides are
+counted apart from each other, so a difference shows a mistake of ours.
 """
 
 from __future__ import annotations
@@ -51,14 +51,16 @@ class OutputAccount(msgspec.Struct, frozen=True):
     delivered: int
     held: int
     dropped: dict[str, int]
+    added: int = 0
 
     @property
     def is_balanced(self) -> bool:
-        return self.routed == self.delivered + self.held + sum(self.dropped.values())
+        return self.routed + self.added == self.delivered + self.held + sum(self.dropped.values())
 
     def __str__(self) -> str:
+        added = f"added={self.added} " if self.added else ""
         return (
-            f"output {self.name}: routed={self.routed} delivered={self.delivered} held={self.held} "
+            f"output {self.name}: routed={self.routed} {added}delivered={self.delivered} held={self.held} "
             f"{_dropped(self.dropped)} {_verdict(self.is_balanced)}"
         )
 
@@ -104,6 +106,7 @@ class Ledger:
             metrics.total("output_proc_records_total", name=name),
             dispatcher.held()[0],
             metrics.by_label("output_dropped_records_total", "reason", name=name),
+            metrics.total("output_added_records_total", name=name),
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from .config.classic import main_folder
 from .config.environment import Environment
 from .config.load import load_parsers, read_service
 from .config.model import Configuration, Section
@@ -16,6 +17,8 @@ from .config.service import ServiceOptions
 from .config.units import parse_bool
 from .context import Context
 from .errors import ConfigError, OptionError, Origin, Problem
+from .filters.base import Filter, HoldingFilter
+from .filters.condition import Condition, ConditionalFilter, read_condition
 from .log import Log
 from .parsers.base import Parser, ParserLibrary
 from .parsers.library import build_parsers
@@ -42,7 +45,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 
     `name` is the plugin and its number among the instances of its kind (`tail.0`); `alias` is what logs and metrics
     call it. `options` is an instance of the plugin's option class. `processors` are filters for the batches of this
-    input alone; they are named after it (`tail.0/modify.0`) and match every tag.
+    input or output alone; they are named after it (`tail.0/modify.0`) and match every tag. With a `condition` a filter
+    acts on some of its records only.
     """
 
     kind: PluginKind
@@ -53,13 +57,17 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     options: Any
     section: Section
     processors: tuple[Instance, ...] = ()
+    condition: Condition | None = None
 
     def make(self, context: Context) -> Any:
         """The plugin's object; raises `ConfigError` if an option cannot be used."""
         try:
-            return self.type(self.options, context)
+            made = self.type(self.options, context)
         except OptionError as error:
             raise ConfigError([self.problem(error)]) from error
+        if self.condition is not None and isinstance(made, Filter):
+            return ConditionalFilter(made, self.condition)
+        return made
 
     def log(self) -> Log:
         """The log of this instance, at the level that its options ask for."""
@@ -74,17 +82,21 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole configuration that has been checked; instances are in the order of their sections."""
+    """A whole configuration that has been checked; instances are in the order of their sections.
+
+    `folder` is that of the main configuration file, empty if there is none.
+    """
 
     service: ServiceOptions
     inputs: tuple[Instance, ...] = ()
     filters: tuple[Instance, ...] = ()
     outputs: tuple[Instance, ...] = ()
     parsers: ParserLibrary = msgspec.field(default_factory=ParserLibrary)
+    folder: str = ""
 
     def processors(self) -> tuple[Instance, ...]:
-        """The processors of all inputs."""
-        return tuple(processor for instance in self.inputs for processor in instance.processors)
+        """The processors of all inputs, then those of all outputs."""
+        return tuple(processor for instance in (*self.inputs, *self.outputs) for processor in instance.processors)
 
     def instances(self) -> tuple[Instance, ...]:
         """All instances, against the direction of the flow."""
@@ -124,7 +136,12 @@ def build_pipeline(
     if problems or service is None:
         raise PipelineError(problems, failed)
     return Pipeline(
-        service=service, inputs=instances["input"], filters=filters, outputs=instances["output"], parsers=parsers
+        service=service,
+        inputs=instances["input"],
+        filters=filters,
+        outputs=instances["output"],
+        parsers=parsers,
+        folder=main_folder(configuration.path),
     )
 
 
@@ -143,6 +160,7 @@ def try_instances(pipeline: Pipeline) -> None:
             log=instance.log(),
             service=pipeline.service,
             parsers=pipeline.parsers,
+            folder=pipeline.folder,
         )
         problems[instance.kind] += _mistakes_of(instance, context)
     if any(problems.values()):
@@ -200,6 +218,7 @@ class _Builder:
             return None
         if kind == "input":
             self._settle_storage(name, options, section)
+        condition = self._condition(kind, plugin, section, options, found)
         return Instance(
             kind=kind,
             plugin=plugin,
@@ -209,27 +228,23 @@ class _Builder:
             options=options,
             section=section,
             processors=processors,
+            condition=condition,
         )
 
     def _processors(self, kind: PluginKind, owner: str, section: Section) -> tuple[Instance, ...]:
-        """The processors of an input, in order, without those that are not active or have a mistake."""
-        if section.processors and kind != "input":
-            message = f"processors of an {kind} are not available yet"
-            remedy = f"give them to the input, or use filters that match what the {kind} takes"
-            self._problems[kind].append(Problem(message, section.processors[0].origin, remedy))
-            return ()
-        found = (self._processor(owner, number, unit) for number, unit in enumerate(section.processors))
+        """The processors of an input or output, in order, without those that are not active or have a mistake."""
+        found = (self._processor(kind, owner, number, unit) for number, unit in enumerate(section.processors))
         return tuple(instance for instance in found if instance is not None and _is_active(instance))
 
-    def _processor(self, owner: str, number: int, unit: Section) -> Instance | None:
+    def _processor(self, kind: PluginKind, owner: str, number: int, unit: Section) -> Instance | None:
         plugin = _name_of(unit)
         if plugin in _PROCESSORS_ELSEWHERE:
             message, remedy = f"processor '{plugin}' is not available yet", "use a filter that does what it does"
-            self._problems["input"].append(Problem(message, unit.origin_of("name"), remedy))
+            self._problems[kind].append(Problem(message, unit.origin_of("name"), remedy))
             return None
         if not plugin:
             remedy = f"add: name with one of {', '.join(plugin_names('filter'))}"
-            self._problems["input"].append(Problem("a processor is missing the 'name' property", unit.origin, remedy))
+            self._problems[kind].append(Problem("a processor is missing the 'name' property", unit.origin, remedy))
             return None
         found = self._plugin("filter", plugin, unit)
         if found is None:
@@ -237,11 +252,41 @@ class _Builder:
         options: Any = read_options(found.Options, unit, plugin, self._problems["filter"], self._warn)
         if options is None:
             return None
+        if kind == "output" and _hands_out(found, options):
+            message = f"'{plugin}' cannot be a processor of an output: it hands records out at another time or place"
+            remedy = "use it as a processor of the input, or as a filter"
+            self._problems[kind].append(Problem(message, unit.origin_of("name"), remedy))
+            return None
         if ignored := unit.last("match") or unit.last("match_regex"):
-            self._warn(f"{ignored.origin}: '{ignored.key}' of a processor is ignored: it gets all records of its input")
+            self._warn(
+                f"{ignored.origin}: '{ignored.key}' of a processor is ignored: it gets all records of its {kind}"
+            )
         name = f"{owner}/{plugin}.{number}"
-        alias = options.alias or name
-        return Instance(kind="filter", plugin=plugin, name=name, alias=alias, type=found, options=options, section=unit)
+        return Instance(
+            kind="filter",
+            plugin=plugin,
+            name=name,
+            alias=options.alias or name,
+            type=found,
+            options=options,
+            section=unit,
+            condition=self._condition("filter", plugin, unit, options, found),
+        )
+
+    def _condition(
+        self, kind: PluginKind, plugin: str, section: Section, options: Any, type: Plugin
+    ) -> Condition | None:
+        """The condition of a filter, if it has one that can take effect."""
+        if isinstance(options.condition, str):
+            remedy = "only filters have one, in YAML: a map with op and rules"
+            self._warn(f"{section.origin_of('condition')}: {plugin}: this 'condition' has no effect - {remedy}")
+        if section.condition is None:
+            return None
+        if _hands_out(type, options):
+            origin = section.condition.origin
+            self._warn(f"{origin}: {plugin}: 'condition' is ignored: what it does to records depends on others")
+            return None
+        return read_condition(section.condition, plugin, self._problems[kind], self._warn)
 
     def _plugin(self, kind: PluginKind, name: str, section: Section) -> Plugin | None:
         if not name:
@@ -333,6 +378,10 @@ def _by_place(problems: Sequence[Problem]) -> list[Problem]:
         return files[origin.file], origin.line, origin.column
 
     return sorted(problems, key=place)
+
+
+def _hands_out(plugin: Plugin, options: Any) -> bool:
+    return issubclass(plugin, HoldingFilter) and plugin.hands_out(options)
 
 
 def _is_active(instance: Instance) -> bool:

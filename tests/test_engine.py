@@ -66,6 +66,33 @@ async def test_what_waits_for_its_flush_is_delivered_at_the_stop() -> None:
     assert (code, output.sent) == (0, [["a"]])
 
 
+class Stopping(Input):
+    """Stops the service with each of these statuses in turn."""
+
+    Options = InputOptions
+
+    def __init__(self, context: Context, *statuses: int) -> None:
+        self._context = context
+        self._statuses = statuses
+
+    async def run(self, emit: Emit) -> None:
+        await emit(batch_of("a"))
+        for status in self._statuses:
+            self._context.stop_service(status)
+
+
+@pytest.mark.parametrize(("statuses", "expected"), [((0,), 0), ((255,), 255), ((3, 0), 3), ((0, 3), 0)])
+async def test_a_plugin_that_stops_the_service_may_set_its_exit_status(
+    statuses: tuple[int, ...], expected: int
+) -> None:
+    output = MemoryOutput()
+    async with running(EngineBench([lambda context: Stopping(context, *statuses)], [output])) as bench:
+        await bench.pass_time(6)
+        assert bench.run is not None and bench.run.done()
+
+    assert (bench.run.result(), output.sent) == (expected, [["a"]])
+
+
 # -- stopping while something is in the way ----------------------------------------------------------------------------
 
 

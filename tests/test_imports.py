@@ -21,11 +21,11 @@ import shipper
 ROWS = (
     ("shipper", "errors", "clock", "disk", "record", "metrics", "log"),
     ("config", "retry"),
-    ("parsers", "codecs", "net", "aws", "context"),
+    ("parsers", "codecs", "net", "aws", "context", "kubernetes", "monitoring.names"),
     ("inputs", "filters", "outputs", "buffers"),
-    ("plugins", "router", "intake", "dispatcher", "supervisor", "pipeline", "ledger"),
-    ("engine", "storage", "disk_storage", "config.reference", "support_report"),
-    ("cli", "command_line", "admin", "testing", "__main__"),
+    ("plugins", "router", "intake", "dispatcher", "processing", "supervisor", "pipeline", "ledger"),
+    ("engine", "storage", "disk_storage", "config.reference", "support_report", "monitoring"),
+    ("cli", "command_line", "doctor", "admin", "testing", "__main__"),
 )
 PLUGIN_KINDS = ("inputs", "filters", "outputs")
 HEAVY = ("botocore", "aiobotocore", "aiohttp", "pyarrow", "asyncio", "uvloop")

@@ -1,4 +1,4 @@
-"""Processors: filters of one input, from the configuration to its batches."""
+"""Processors: filters of one input or output, and conditions, from the configuration to the batches."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from shipper.config.environment import Environment
 from shipper.config.load import load_file
 from shipper.engine import Engine
 from shipper.pipeline import Pipeline, PipelineError, build_pipeline, try_instances
+from shipper.record import Record
 from shipper.testing import batch_of
 
 OUTPUT = "  outputs:\n    - {name: 'null', match: '*'}\n"
@@ -86,11 +87,38 @@ def test_every_mistake_of_every_processor_is_told(builder: Builder) -> None:
     ]
 
 
-def test_processors_of_an_output_are_refused(builder: Builder) -> None:
+def test_processors_of_an_output_are_named_after_it(builder: Builder) -> None:
     output = "{name: 'null', match: '*', processors: {logs: [{name: modify, add: k v}]}}"
 
-    with pytest.raises(PipelineError, match="processors of an output are not available yet"):
-        builder.build(f"pipeline:\n  inputs: [{{name: dummy}}]\n  outputs: [{output}]\n")
+    pipeline = builder.build(f"pipeline:\n  inputs: [{{name: dummy}}]\n  outputs: [{output}]\n")
+
+    assert [p.name for p in pipeline.outputs[0].processors] == ["null.0/modify.0"]
+    assert [p.name for p in pipeline.processors()] == ["null.0/modify.0"]
+    try_instances(pipeline)
+
+
+@pytest.mark.parametrize(
+    ("unit", "is_possible"),
+    [
+        ("{name: rewrite_tag, rule: '$log ^E errors false'}", False),
+        ("{name: multiline, multiline.parser: java, multiline.key_content: log}", False),
+        ("{name: multiline, multiline.parser: java, multiline.key_content: log, buffer: off}", True),
+    ],
+)
+def test_what_hands_records_out_elsewhere_cannot_be_a_processor_of_an_output(
+    builder: Builder, unit: str, is_possible: bool
+) -> None:
+    text = f"pipeline:\n  outputs: [{{name: 'null', match: '*', processors: {{logs: [{unit}]}}}}]\n"
+
+    if is_possible:
+        assert len(builder.build(text).processors()) == 1
+    else:
+        with pytest.raises(PipelineError, match="cannot be a processor of an output"):
+            builder.build(text)
+
+
+def test_a_pipeline_knows_the_folder_of_its_configuration(builder: Builder, tmp_path: Path) -> None:
+    assert builder.with_processors().folder == str(tmp_path)
 
 
 def test_processors_are_among_all_instances(builder: Builder) -> None:
@@ -120,6 +148,92 @@ async def test_processors_act_on_the_batches_of_their_input_before_the_filters(b
     ]
     passed = engine.metrics.counter("filter_records_total", name="dummy.0/modify.0")
     assert passed.value == 1
+
+
+def test_a_condition_is_read_with_its_variables(builder: Builder) -> None:
+    rule = "{field: $level, op: eq, value: '${LEVEL:-error}'}"
+
+    pipeline = builder.with_processors(f"{{name: grep, exclude: log x, condition: {{rules: [{rule}]}}}}")
+
+    (processor,) = pipeline.inputs[0].processors
+    assert processor.condition is not None
+    assert processor.condition.holds(Record(0, {"level": "error"}))
+    assert not processor.condition.holds(Record(0, {"level": "info"}))
+
+
+def test_a_filter_may_have_a_condition_too(builder: Builder) -> None:
+    condition = "condition: {op: or, rules: [{field: a, op: in, value: [x, z]}, {field: b, op: gt, value: 5}]}"
+    pipeline = builder.build(
+        "pipeline:\n  inputs: [{name: dummy}]\n"
+        f"  filters: [{{name: modify, match: '*', add: k v, {condition}}}]\n{OUTPUT}"
+    )
+
+    condition_of_filter = pipeline.filters[0].condition
+    assert condition_of_filter is not None
+    assert [condition_of_filter.holds(Record(0, b)) for b in ({"a": "z"}, {"b": 6}, {"a": "y", "b": 5})] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_the_own_condition_of_modify_is_not_taken_for_another(builder: Builder) -> None:
+    pipeline = builder.with_processors("{name: modify, add: k v, condition: [Key_exists log]}")
+
+    assert pipeline.inputs[0].processors[0].condition is None
+    assert len(pipeline.inputs[0].processors[0].options.condition) == 1
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ("{op: xor, rules: [{field: a, op: eq, value: b}]}", "condition of grep: option 'op': 'xor' is not possible"),
+        ("{op: and}", "condition of grep: it has no rules"),
+        ("{rules: [{op: eq, value: b}]}", "condition of grep: option 'field' is required"),
+        ("{rules: [{field: a, op: like, value: b}]}", "condition of grep: option 'op': 'like' is not possible"),
+        ("{rules: [{field: a, op: eq}]}", "condition of grep: option 'value' is required"),
+        ("{rules: [{field: a, op: eq, value: [b, c]}]}", "condition of grep: option 'value' is a list"),
+        ("{rules: [{field: a, op: gt, value: b}]}", "condition of grep: 'b' is no number to compare with"),
+        ("{rules: [{field: a, op: regex, value: '('}]}", "condition of grep: "),
+        ("{rules: [{feld: a, field: a, op: eq, value: b}]}", "condition of grep: unknown option 'feld'"),
+    ],
+)
+def test_a_mistake_in_a_condition_is_told(builder: Builder, condition: str, told: str) -> None:
+    (message,) = builder.told(f"{{name: grep, exclude: log x, condition: {condition}}}")
+
+    assert message.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("unit", "told"),
+    [
+        ("{name: grep, exclude: log x, condition: log}", "grep: this 'condition' has no effect"),
+        (
+            "{name: rewrite_tag, rule: '$a ^b c true', condition: {rules: [{field: a, op: eq, value: b}]}}",
+            "rewrite_tag: 'condition' is ignored",
+        ),
+    ],
+)
+def test_a_condition_without_effect_is_remarked(builder: Builder, unit: str, told: str) -> None:
+    builder.with_processors(unit)
+
+    assert [w.split(": ", 1)[1][: len(told)] for w in builder.warnings] == [told]
+
+
+async def test_processors_act_on_what_their_output_alone_is_given(builder: Builder) -> None:
+    units = "processors: {logs: [{name: grep, exclude: log x}]}"
+    outputs = f"[{{name: 'null', match: '*', alias: few, {units}}}, {{name: 'null', match: '*', alias: all}}]"
+    engine = Engine(builder.build(f"pipeline:\n  inputs: [{{name: dummy}}]\n  outputs: {outputs}\n"))
+    engine._make_instances()
+
+    await engine._inputs[0].intake.emit(batch_of("x", "y"))
+    for dispatcher in engine._dispatchers:
+        dispatcher.begin_drain()
+        await dispatcher.run()
+
+    few, all_ = engine.ledger.outputs()
+    assert (few.delivered, few.dropped, few.is_balanced) == (1, {"filtered": 1}, True)
+    assert (all_.delivered, all_.dropped, all_.is_balanced) == (2, {}, True)
 
 
 async def test_an_engine_with_processors_starts_and_stops(builder: Builder) -> None:

@@ -82,6 +82,9 @@ class Delivery:
     parts adds to `accepted` the records of each part that was taken, and calls `refuse` for records that the
     destination will never take; both survive a retry, so that the counters are right whatever comes.
 
+    `filtered` is by how many records the processors of the output have made it shorter, below zero if there are more
+    now; None if there are none or they have not run. `records` and `size` stay what was taken from the buffer.
+
     An output that collects for longer than a delivery lasts calls `keep` before its `send` returns: the batches then
     leave memory, and their receipts stay owed until the output ends what it keeps.
     """
@@ -90,6 +93,7 @@ class Delivery:
         "accepted",
         "attempts",
         "batches",
+        "filtered",
         "kept",
         "lane",
         "progress",
@@ -112,6 +116,7 @@ class Delivery:
         self.refused: dict[str, list[int]] = {}
         self.refusals: list[Refusal] = []
         self.kept: Kept | None = None
+        self.filtered: int | None = None
 
     def keep(self) -> Kept:
         """Take the delivery over into a place of the output's own; see `Kept`."""
@@ -142,7 +147,8 @@ class Delivery:
 
     @property
     def refused_records(self) -> int:
-        return sum(records for records, _ in self.refused.values())
+        """Records that are not delivered whatever comes, those that processors took out among them."""
+        return sum(records for records, _ in self.refused.values()) + (self.filtered or 0)
 
     def __repr__(self) -> str:
         return f"Delivery({self.lane!r}, {self.records} records, {self.size} bytes, attempts={self.attempts})"

@@ -108,8 +108,10 @@ def _expand(configuration: Configuration, environment: Environment) -> None:
     """Expand the variables of all values; done last, so that it does not matter where a variable is set."""
     plugins = [*configuration.inputs, *configuration.filters, *configuration.outputs]
     processors = [unit for section in plugins for unit in section.processors]
+    conditions = [section.condition for section in (*plugins, *processors) if section.condition is not None]
+    rules = [rule for condition in conditions for rule in condition.rules]
     parsers = [*configuration.parsers, *configuration.multiline_parsers]
-    for section in (configuration.service, *plugins, *processors, *parsers):
+    for section in (configuration.service, *plugins, *processors, *conditions, *rules, *parsers):
         for i, prop in enumerate(section.properties):
             if "${" in prop.value:
                 expanded = environment.expand(prop.value)

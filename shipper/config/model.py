@@ -8,7 +8,7 @@ import msgspec
 
 from ..errors import Origin
 
-Kind = Literal["service", "input", "filter", "output", "parser", "multiline_parser"]
+Kind = Literal["service", "input", "filter", "output", "parser", "multiline_parser", "condition"]
 
 
 class Property(msgspec.Struct, frozen=True):
@@ -26,13 +26,16 @@ class Property(msgspec.Struct, frozen=True):
 class Section(msgspec.Struct):
     """One section: its kind, where its header stands, and its properties in order, repetitions included.
 
-    `processors` are filters for the records of this input or output alone.
+    `processors` are filters for the records of this input or output alone. `condition` says on which records a filter
+    acts; its `rules` are sections, too.
     """
 
     kind: Kind
     origin: Origin
     properties: list[Property] = []
     processors: list[Section] = []
+    condition: Section | None = None
+    rules: list[Section] = []
 
     def get(self, key: str) -> str | None:
         """The text of the last property of this name."""

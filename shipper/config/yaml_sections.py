@@ -72,6 +72,8 @@ class SectionReader:
             section.processors += self._processors(value)
         elif key == "routes" and kind in ("input", "output"):
             self._file.problem(origin, "'routes' is not available yet", "route with tags: match or match_regex")
+        elif key == "condition" and kind == "filter" and isinstance(value, yaml.MappingNode):
+            section.condition = self._condition(value)
         elif key == "rules" and kind == "multiline_parser":
             section.properties += self._rules(value)
         elif key == "<<" and not is_refused(value):
@@ -116,13 +118,27 @@ class SectionReader:
             return None
         unit = Section("filter", self._file.origin(node), [])
         for written, origin, value in self._file.pairs(node, "a processor"):
-            key = spelled_key(written)
-            if key == "condition":
-                remedy = "use a filter that has a condition of its own, such as modify or grep"
-                self._file.problem(origin, "'condition' of a processor is not available yet", remedy)
-            else:
-                self._add(unit, key, origin, value)
+            self._add(unit, spelled_key(written), origin, value)
         return unit
+
+    def _condition(self, node: yaml.Node) -> Section:
+        """The condition of a filter: a section whose rules are sections with the keys field, op and value."""
+        condition = Section("condition", self._file.origin(node), [])
+        for written, origin, value in self._file.pairs(node, "a condition"):
+            key = spelled_key(written)
+            if key == "rules":
+                items = self._file.items(value, "the rules of a condition")
+                condition.rules += [self._condition_rule(item) for item in items]
+            else:
+                condition.properties += self._properties(condition, key, origin, value)
+        return condition
+
+    def _condition_rule(self, node: yaml.Node) -> Section:
+        rule = Section("condition", self._file.origin(node), [])
+        for written, origin, value in self._file.pairs(node, "a rule of a condition"):
+            key = spelled_key(written)
+            rule.properties += self._properties(rule, key, origin, value)
+        return rule
 
     def _rules(self, node: yaml.Node) -> Iterator[Property]:
         for item in self._file.items(node, "rules"):

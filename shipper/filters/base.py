@@ -26,7 +26,7 @@ class FilterOptions(Options):
     log_level: Annotated[LogLevel | None, opt("Log level of this instance.", core=True)] = None
     log_suppress_interval: Annotated[Seconds, opt("Print similar messages once in this time.", core=True)] = Seconds(0)
     active: Annotated[str, opt("With 'false' the filter is skipped.", core=True)] = "true"
-    condition: Annotated[str | None, opt("Accepted on every plugin.", core=True)] = None
+    condition: Annotated[str | None, opt("Accepted as a text; in YAML a map with op and rules.", core=True)] = None
 
 
 class Filter(ABC):
@@ -61,6 +61,11 @@ class HoldingFilter(Filter):
     place settles it. What is handed out goes through the filters of its input from the first one on, and skips this one
     and those that handed it out before.
     """
+
+    @classmethod
+    def hands_out(cls, options: Any) -> bool:
+        """Whether it hands anything out with these options; otherwise `apply` alone does everything."""
+        return True
 
     def apply(self, batch: RecordBatch) -> RecordBatch | None:
         """As `take`, for batches of a source without a name."""

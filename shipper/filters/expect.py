@@ -16,6 +16,8 @@ from ..record import Body, RecordBatch
 from .base import Filter, FilterOptions
 
 _MISSING: Any = object()
+_BROKEN_RULE = 255
+"""Exit status of the process if a rule is broken and the action is `exit`, as in Fluent Bit."""
 
 Holds = Callable[[Any], bool]
 
@@ -93,7 +95,7 @@ class ExpectFilter(Filter):
                 record.body.pop(self._result_key, None)
                 record.body = {self._result_key: outcome, **record.body}
         elif self._action == "exit" and not all(outcomes):
-            self._context.stop_service()
+            self._context.stop_service(_BROKEN_RULE)
         return batch
 
     def _check(self, body: Body) -> bool:

@@ -527,8 +527,12 @@ def test_a_syntax_error_leaves_the_documents_before_it(folder: Folder) -> None:
         (f"{DUMMY}      processors: {{logs: {{name: x}}}}\n", "4:26: YAML error: unexpected map: logs must be a list"),
         (f"{DUMMY}      processors: {{logs: [x]}}\n", "4:27: YAML error: unexpected text: a processor must be a map"),
         (
-            f"{DUMMY}      processors: {{logs: [{{name: modify, condition: {{op: and}}}}]}}\n",
-            "4:42: 'condition' of a processor is not available yet",
+            f"{DUMMY}      processors: {{logs: [{{name: modify, condition: {{rules: {{op: and}}}}}}]}}\n",
+            "4:61: YAML error: unexpected map: the rules of a condition must be a list",
+        ),
+        (
+            f"{DUMMY}      processors: {{logs: [{{name: modify, condition: {{rules: [x]}}}}]}}\n",
+            "4:62: YAML error: unexpected text: a rule of a condition must be a map",
         ),
         ("multiline_parsers: [{name: m, rules: [{regex: a}]}]\n", "1:39: a rule needs state"),
         ("multiline_parsers: [{name: m, rules: [{state: a, regex: ''}]}]\n", "1:39: a rule needs regex"),

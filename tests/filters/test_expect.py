@@ -14,9 +14,9 @@ from shipper.testing import context_of
 from ..written_options import options_from
 
 
-def checked(lines: str, *bodies: Body, stops: list[str] | None = None) -> list[list[tuple[str, object]]]:
+def checked(lines: str, *bodies: Body, stops: list[int] | None = None) -> list[list[tuple[str, object]]]:
     stopped = stops if stops is not None else []
-    context = context_of("filter", stop_service=lambda: stopped.append("stop"))
+    context = context_of("filter", stop_service=stopped.append)
     one = ExpectFilter(options_from(ExpectOptions, lines), context)
     left = one.apply(RecordBatch("t", [Record(0, dict(body)) for body in bodies], 10))
     return [list(r.body.items()) for r in left] if left else []
@@ -62,12 +62,16 @@ def test_a_broken_rule_is_told_with_its_number_and_the_record(caplog: pytest.Log
     assert 'exception on rule #1, record={"b":"x"}' in caplog.text
 
 
-@pytest.mark.parametrize(("action", "body", "expected"), [("exit", {}, 1), ("exit", {"a": 1}, 0), ("warn", {}, 0)])
-def test_a_broken_rule_stops_the_service_on_request(action: str, body: Body, expected: int) -> None:
-    stops: list[str] = []
+@pytest.mark.parametrize(
+    ("action", "body", "expected"), [("exit", {}, [255]), ("exit", {"a": 1}, []), ("warn", {}, [])]
+)
+def test_a_broken_rule_stops_the_service_with_status_255_on_request(
+    action: str, body: Body, expected: list[int]
+) -> None:
+    stops: list[int] = []
     checked(f"key_exists a\naction {action}", body, stops=stops)
 
-    assert len(stops) == expected
+    assert stops == expected
 
 
 @pytest.mark.parametrize("lines", ["key_val_eq a", "key_val_eq a b c", "key_exists $a[", "action drop"])

@@ -173,3 +173,28 @@ async def test_sec9_a_line_cannot_forge_its_metadata(api: KubernetesStandIn, acc
 
     assert found[0]["kubernetes"]["pod_name"] == "web-1"
     assert found[0]["kubernetes_namespace"] == {"name": "default"}
+
+
+async def test_d3_a_pod_that_is_gone_from_the_api_keeps_what_was_known_of_it(
+    api: KubernetesStandIn, account: Account
+) -> None:
+    clock = ManualClock()
+    async with opened(account.lines(api, f"{BARE}\nKube_Meta_Cache_TTL 60"), clock) as one:
+        before = await uid_of(one)
+        api.pods.clear()
+        after = []
+        for _ in range(3):
+            await clock.advance(61)
+            after.append(await uid_of(one))
+
+    assert (before, after) == ("u-1", ["u-1"] * 3)
+
+
+async def test_d3_lines_of_a_pod_that_is_gone_pass_and_are_counted(api: KubernetesStandIn, account: Account) -> None:
+    api.pods.clear()
+    async with opened(account.lines(api, BARE), ManualClock()) as one:
+        found = await through(one, batch(LINE, LINE))
+        counted = one._unknown.value
+
+    assert found == [LINE, LINE]
+    assert counted == 2

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
+from ...config.classic import find_file, searched_folders
 from ...config.options import opt
 from ...context import Context
 from ...errors import OptionError
@@ -26,7 +27,9 @@ class LuaOptions(FilterOptions, kw_only=True):
     """Options of the lua filter."""
 
     call: Annotated[str, opt("Function to call with each record.", example="filter")]
-    script: Annotated[str | None, opt("File with the function.", example="filter.lua")] = None
+    script: Annotated[
+        str | None, opt("File with the function; also looked for beside the main file.", example="filter.lua")
+    ] = None
     code: Annotated[str | None, opt("The function itself; wins over script.")] = None
     type_int_key: Annotated[tuple[str, ...], opt("Fields that become integers.", split=" ", example="status")] = ()
     type_array_key: Annotated[tuple[str, ...], opt("Fields that are arrays if empty.", split=" ", example="list")] = ()
@@ -50,6 +53,7 @@ class LuaFilter(Filter):
     def __init__(self, options: LuaOptions, context: Context) -> None:
         self._options = options
         self._log = context.log
+        self._folder = context.folder
         self._lua: Any = None
         self._values: Values | None = None
         self._function: Any = None
@@ -155,10 +159,14 @@ class LuaFilter(Filter):
             raise Unusable("the function did not give back a time") from error
 
     def _script(self) -> str:
+        name = self._options.script or ""
+        path = find_file(name, self._folder)
+        if path is None:
+            raise OptionError("script", f"names no file '{name}'", searched_folders(name, self._folder))
         try:
-            return Path(self._options.script or "").read_text(encoding="utf-8", errors="surrogateescape")
+            return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
         except OSError as error:
-            raise OptionError("script", f"{self._options.script} cannot be read: {error.strerror}") from error
+            raise OptionError("script", f"{path} cannot be read: {error.strerror}") from error
 
 
 def _runtime() -> Any:

@@ -70,6 +70,11 @@ class MultilineFilter(HoldingFilter):
             definitions = _definitions(options, context)
             self._mode = ParserMode(definitions, options.key_content, flush_s, options.buffer, context)
 
+    @classmethod
+    def hands_out(cls, options: MultilineOptions) -> bool:
+        """Not if messages are joined within a batch only."""
+        return options.buffer or options.mode == "partial_message"
+
     def take(self, batch: RecordBatch, source: str) -> RecordBatch | None:
         return self._mode.take(batch, source)
 

@@ -198,6 +198,26 @@ async def test_parser_annotations(
     assert [r.time_ns for r in records] == [time_ns]
 
 
+async def test_annotations_that_are_not_obeyed_are_shown_all_the_same(api: KubernetesStandIn, account: Account) -> None:
+    annotations = {"fluentbit.io/parser": "words"}
+    api.add_pod(pod(annotations=annotations))
+    async with opened(account.lines(api, "Labels Off\nMerge_Log On\nK8S-Logging.Parser Off")) as one:
+        found = await through(one, batch({"log": "a b", "stream": "stdout"}))
+
+    assert found == [{"log": "a b", "stream": "stdout", "kubernetes": k_with("host", annotations=annotations)}]
+
+
+@pytest.mark.parametrize(("more", "is_used"), [("", False), ("Buffer_Size 64K", True), ("Buffer_Size 0", True)])
+async def test_an_answer_that_is_longer_than_the_buffer_is_not_used(
+    api: KubernetesStandIn, account: Account, more: str, is_used: bool
+) -> None:
+    api.add_pod(pod(annotations={"big": "x" * 40_000}))
+    async with opened(account.lines(api, f"{BARE}\n{more}".strip())) as one:
+        found = await through(one, batch(HELLO))
+
+    assert ("pod_id" in found[0].get("kubernetes", {})) is is_used
+
+
 async def test_a_parser_without_a_time_gives_the_time_of_now(api: KubernetesStandIn, account: Account) -> None:
     clock = ManualClock()
     async with opened(account.lines(api, "Use_Tag_For_Meta On\nMerge_Log On\nMerge_Parser words"), clock) as one:

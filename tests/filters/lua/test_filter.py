@@ -139,6 +139,39 @@ async def test_the_environment_is_shown(monkeypatch: pytest.MonkeyPatch) -> None
     assert await bodies("return 1, ts, {c = FLB_ENV.CLUSTER}", {}) == [{"c": "prod"}]
 
 
+@pytest.mark.parametrize(
+    ("working", "beside", "expected"),
+    [(None, "beside", "beside"), ("working", None, "working"), ("working", "beside", "working")],
+)
+async def test_a_relative_script_is_looked_for_in_the_working_folder_then_beside_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, working: str | None, beside: str | None, expected: str
+) -> None:
+    for name, source in (("working", working), ("beside", beside)):
+        (tmp_path / name).mkdir()
+        if source is not None:
+            (tmp_path / name / "f.lua").write_text(f"function f(tag, ts, r) return 1, ts, {{from = '{source}'}} end")
+    monkeypatch.chdir(tmp_path / "working")
+    context = context_of("filter", folder=f"{tmp_path}/beside")
+    one = LuaFilter(options_from(LuaOptions, "call f\nscript f.lua"), context)
+    await one.open()
+
+    left = one.apply(RecordBatch("t", [Record(0, {})], 1))
+
+    assert left is not None
+    assert left.records[0].body == {"from": expected}
+
+
+async def test_a_script_that_is_nowhere_is_told_with_the_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one = LuaFilter(options_from(LuaOptions, "call f\nscript f.lua"), context_of("filter", folder="/etc"))
+
+    with pytest.raises(OptionError, match=r"names no file 'f\.lua'") as caught:
+        await one.open()
+    assert caught.value.remedy == f"it was looked for in {tmp_path} and /etc"
+
+
 async def test_a_script_is_read_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "f.lua").write_text("function f(tag, ts, r) return -1 end")
     one = LuaFilter(options_from(LuaOptions, f"call f\nscript {tmp_path}/f.lua"), context_of("filter"))

@@ -1,0 +1,232 @@
+"""Reads a journal in rounds, through libsystemd."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Self
+
+import msgspec
+
+from ...log import Log
+from ...record import Record
+from .entries import EntryReader, TagOfUnit
+
+if TYPE_CHECKING:
+    from systemd._reader import _Reader
+
+MOST_BYTES = 1_024_000
+_LONGEST_S = 0.2
+"""A round ends after so long: whoever wants to stop waits for it."""
+
+_MOST_SKIPPED_AT_TAIL = 350
+"""At the tail of several files the library gives some of their last entries once more."""
+
+_SHOWN_OF_CURSOR = 40
+_NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+
+
+class JournalMatch:
+    """A `FIELD=value` pair; the value has to be the same, byte for byte."""
+
+    shown_as = "match"
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        name, equals, _ = text.partition("=")
+        if not equals or not name:
+            raise ValueError(f"expected FIELD=value, got {text!r}")
+        if name.startswith("__") or not _NAME_CHARACTERS.issuperset(name):
+            raise ValueError(f"{name!r} is no field that the journal can look for; write a name like _SYSTEMD_UNIT")
+        return cls(text)
+
+
+class Where(msgspec.Struct, frozen=True, kw_only=True):
+    """What of which journal is read: all of the local machine if no path is given."""
+
+    path: str | None = None
+    matches: tuple[str, ...] = ()
+    filter_type: Literal["and", "or"] = "or"
+    read_from_tail: bool = False
+
+
+class TagRecords(msgspec.Struct):
+    """Records of one tag in a round, and the bytes they have in the journal."""
+
+    tag: str
+    records: list[Record]
+    size: int = 0
+
+
+class Round(msgspec.Struct, kw_only=True):
+    """What was read in one go: records by tag, and the cursor of the last entry, None if there was no entry.
+
+    `is_last` says that the journal was read to its end. `broken` entries could not be read at all, and `error` is
+    what ended the round early; the journal is opened again by the next one.
+    """
+
+    batches: Sequence[TagRecords]
+    cursor: str | None
+    is_last: bool
+    broken: int
+    error: OSError | None
+
+
+class Journal:
+    """One journal and the place in it; belongs to the thread that uses it, and `fd` to whoever waits for changes."""
+
+    def __init__(self, where: Where, reader: EntryReader, tags: TagOfUnit, log: Log) -> None:
+        self._where = where
+        self._entries = reader
+        self._tags = tags
+        self._log = log
+        self._journal: _Reader | None = None
+        # The entry that was read last, behind which the next round begins; None stands for the head.
+        self._cursor: str | None = None
+        self._was_open = False
+        # Whether the library stands at that entry, or where it was, and has not been asked yet if it is there.
+        self._is_resuming = False
+
+    @property
+    def fd(self) -> int | None:
+        """A descriptor that can be read when the journal has changed, None while the journal is not open."""
+        return None if self._journal is None else self._journal.fileno()
+
+    def open(self, cursor: str | None) -> str | None:
+        """Open the journal behind the entry with this cursor; gives the cursor that reading begins behind.
+
+        Without a cursor, or with one that is none, it begins at the head; for the first time at the tail, if wanted.
+        Raises `OSError` or `ValueError` if the journal cannot be opened.
+        """
+        self.close()
+        journal = self._opened()
+        journal.fileno()  # from here on the library notes changes
+        self._journal, self._is_resuming = journal, False
+        self._cursor = self._sought(journal, cursor)
+        self._was_open = True
+        return self._cursor
+
+    def close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+    def read(self, most_entries: int, most_bytes: int) -> Round:
+        """Read on from where the last round ended."""
+        gathered = _Gathered(self._entries, self._tags)
+        cursor, error, is_last = None, None, False
+        end = time.monotonic() + _LONGEST_S
+        try:
+            journal = self._ready()
+            take = gathered.take
+            while gathered.count < most_entries and gathered.size < most_bytes and time.monotonic() < end:
+                if not self._next(journal):
+                    is_last = True
+                    break
+                take(journal)
+        except OSError as failure:
+            error = failure
+        try:
+            cursor = self._advance() if gathered.count else None
+        except OSError as failure:
+            error = failure
+        if error is not None:
+            self.close()
+        if cursor is None:
+            # What was read without one is read again, so nothing of it must be emitted now.
+            return Round(batches=[], cursor=None, is_last=is_last, broken=0, error=error)
+        batches = list(gathered.by_unit.values())
+        return Round(batches=batches, cursor=cursor, is_last=is_last, broken=gathered.broken, error=error)
+
+    def _advance(self) -> str:
+        """Note the cursor of the entry that was read last, and give it."""
+        assert self._journal is not None
+        self._cursor = str(self._journal._get_cursor())
+        return self._cursor
+
+    def _ready(self) -> _Reader:
+        """The journal with all its changes noted; it is opened if an error closed it."""
+        if self._journal is None:
+            self.open(self._cursor)
+        assert self._journal is not None
+        self._journal.process()
+        return self._journal
+
+    def _next(self, journal: _Reader) -> bool:
+        """Go to the next entry that was not read yet; false if there is none."""
+        if not journal._next():
+            return False
+        if not self._is_resuming:
+            return True
+        self._is_resuming = False
+        if journal.test_cursor(self._cursor):
+            return bool(journal._next())
+        self._log.warning("the entry that was read last is gone; entries that came after it may be missing")
+        return True
+
+    def _opened(self) -> _Reader:
+        from systemd._reader import LOCAL_ONLY, _Reader
+
+        where = self._where
+        journal = _Reader(flags=LOCAL_ONLY) if where.path is None else _Reader(flags=0, path=where.path)
+        for number, match in enumerate(where.matches):
+            if number:
+                # On its own the library takes matches of the same field as alternatives and those of others not.
+                (journal.add_disjunction if where.filter_type == "or" else journal.add_conjunction)()
+            journal.add_match(match)
+        return journal
+
+    def _sought(self, journal: _Reader, cursor: str | None) -> str | None:
+        """Go where reading is to begin; gives the cursor of the entry before that, None if it is the head."""
+        if cursor is not None:
+            try:
+                journal.seek_cursor(cursor)
+            except (OSError, ValueError) as error:
+                if self._was_open:
+                    raise  # it was read from this journal, so it is good, and another try will find it
+                self._log.warning("seek_cursor failed", cursor=cursor[:_SHOWN_OF_CURSOR], reason=error)
+            else:
+                self._is_resuming = True
+                self._log.info(f"seek_cursor={cursor[:_SHOWN_OF_CURSOR]}... OK")
+                return cursor
+        if self._where.read_from_tail and not self._was_open:
+            journal.seek_tail()
+            if journal._previous():
+                skipped = 0
+                while skipped < _MOST_SKIPPED_AT_TAIL and journal._next():
+                    skipped += 1
+                return str(journal._get_cursor())
+        journal.seek_head()
+        return None
+
+
+class _Gathered:
+    """The entries of a round so far: their records by unit, how many there were, and how many bytes they have."""
+
+    def __init__(self, entries: EntryReader, tags: TagOfUnit) -> None:
+        self._read = entries.read
+        self._tags = tags
+        self.by_unit: dict[bytes, TagRecords] = {}
+        self.count = 0
+        self.size = 0
+        self.broken = 0
+
+    def take(self, journal: _Reader) -> None:
+        """Take the entry at which the library stands."""
+        self.count += 1
+        try:
+            entry, time_us = journal._get_all(), journal._get_realtime()
+        except (OSError, ValueError):
+            self.broken += 1
+            return
+        body, size = self._read(entry)
+        unit = self._tags.unit(entry)
+        group = self.by_unit.get(unit)
+        if group is None:
+            group = self.by_unit[unit] = TagRecords(self._tags.tag(unit), [])
+        group.records.append(Record(time_us * 1000, body))
+        group.size += size
+        self.size += size
