@@ -13,7 +13,7 @@ from .config.load import load_file
 from .config.model import Configuration
 from .config.options import did_you_mean
 from .errors import ConfigError, Problem
-from .log import Log, configure
+from .log import Log, configure, tell
 from .pipeline import Pipeline, PipelineError, build_pipeline, try_instances
 from .plugins import KINDS, find_plugin, plugin_names
 
@@ -26,8 +26,13 @@ _LAST_WORDS = "configuration file contains errors, aborting."
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments (default: those of the process); gives the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if list(words[:1]) == ["doctor"]:
+        from .doctor.command import run_doctor
+
+        return run_doctor(words[1:], os.environ)
     try:
-        command_line = parse_command_line(sys.argv[1:] if arguments is None else arguments)
+        command_line = parse_command_line(words)
     except UsageError as error:
         _print(f"shipper: {error}\n\n{usage()}")
         return 1
@@ -72,7 +77,7 @@ def _start(command_line: CommandLine, process: Mapping[str, str]) -> int:
             Log("").error(f"could not change to the folder '{command_line.workdir}': {error.strerror}")
             return 255
     if not command_line.is_quiet:
-        print(_BANNER, file=sys.stderr)
+        tell(_BANNER)
     if command_line.config_file is None and not command_line.plugins:
         _print(f"shipper: nothing to do: name a configuration file with -c, or plugins with -i and -o\n\n{usage()}")
         return 1
@@ -93,7 +98,7 @@ def _start(command_line: CommandLine, process: Mapping[str, str]) -> int:
 def _go_on(command_line: CommandLine, pipeline: Pipeline) -> int:
     match command_line.action:
         case "check":
-            print("configuration test is successful", file=sys.stderr)
+            tell("configuration test is successful")
             return 0
         case "report":
             from .support_report import render_report

@@ -90,7 +90,8 @@ class CommandLine(msgspec.Struct):
     """What the arguments ask for.
 
     `plugins` holds the sections that they define, in order; a custom plugin has None in its place. `service` are
-    properties that win over the SERVICE section. `ignored` are arguments without effect.
+    properties that win over the SERVICE section. `words` are arguments that are no flags, `ignored` remarks about flags
+    without effect.
     """
 
     action: Action = "run"
@@ -101,6 +102,7 @@ class CommandLine(msgspec.Struct):
     service: list[Property] = []
     verbosity: int = 0
     is_quiet: bool = False
+    words: list[str] = []
     ignored: list[str] = []
 
     def last_plugin(self) -> Section | None:
@@ -124,7 +126,7 @@ def parse_command_line(arguments: Sequence[str]) -> CommandLine:
     except getopt.GetoptError as error:
         raise UsageError(error.msg) from error
     by_name = {name: f for f in FLAGS for name in (f"-{f.short}", f"--{f.long}")}
-    found = CommandLine(ignored=[f"argument '{word}' is ignored" for word in rest])
+    found = CommandLine(words=rest)
     for name, value in pairs:
         _take(found, by_name[name], value)
         if found.action not in ("run", "check", "report"):
@@ -143,7 +145,7 @@ def apply_command_line(found: CommandLine, configuration: Configuration, environ
     replaced = {p.key for p in properties}
     kept = [p for p in configuration.service.properties if p.key not in replaced]
     configuration.service.properties = kept + _expanded(given, environment, configuration.warnings).properties
-    configuration.warnings += found.ignored
+    configuration.warnings += [*(f"argument '{word}' is ignored" for word in found.words), *found.ignored]
 
 
 def usage() -> str:
@@ -153,7 +155,9 @@ def usage() -> str:
         short = f"-{flag.short}, " if flag.short else "    "
         spelled = f"{short}--{flag.long}" + (f"={flag.value}" if flag.value else "")
         lines += [f"  {spelled:<34}{flag.help}"] if len(spelled) < 34 else [f"  {spelled}", f"{'':36}{flag.help}"]
-    return "\n".join([*lines, "", "shipper -o NAME --help prints the options of a plugin, likewise -i and -F."])
+    plugins = "shipper -o NAME --help prints the options of a plugin, likewise -i and -F."
+    doctor = "shipper doctor --help tells how to check Kubernetes manifests and the access to AWS."
+    return "\n".join([*lines, "", plugins, doctor])
 
 
 def _take(found: CommandLine, flag: Flag, value: str) -> None:

@@ -7,7 +7,6 @@ import ctypes
 import gc
 import os
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from .errors import ConfigError, OptionError, Problem
 from .inputs.base import Input
 from .intake import ActiveFilter, Intake
 from .ledger import Ledger
-from .log import Log
+from .log import Log, tell
 from .metrics import Counter, Metrics
 from .outputs.base import Output
 from .pipeline import Instance, Pipeline
@@ -133,12 +132,12 @@ class Engine:
     def request_stop(self, reason: str = "") -> None:
         """Stop gracefully within Grace; asked a second time by a signal, stop at once with the state saved."""
         if reason:
-            now = time.strftime("%Y/%m/%d %H:%M:%S")
-            print(f"[{now}] [engine] caught signal ({reason})", file=sys.stderr, flush=True)
             if self._stop_wanted.is_set():
                 self._end_now.set()
             self._is_asked_by_signal = True
         self._stop_wanted.set()
+        if reason:
+            tell(f"[{time.strftime('%Y/%m/%d %H:%M:%S')}] [engine] caught signal ({reason})")
 
     def stop_service(self, status: int = 0) -> None:
         """Stop gracefully because a plugin asks for it; the process exits with the first status that was given."""

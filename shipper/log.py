@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -50,6 +51,36 @@ class LineFormatter(logging.Formatter):
         return f"[{when}.{int(record.msecs):03d}] [{level}] {message}"
 
 
+class _StreamHandler(logging.StreamHandler[TextIO]):
+    """Writes on a stream as long as somebody reads it; losing the reader is no reason to lose anything else."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            _let_go(self.stream, error)
+        else:
+            super().handleError(record)
+
+
+def tell(text: str) -> None:
+    """Print a text on stderr that is no log line, if anybody can still read it."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError as error:
+        _let_go(sys.stderr, error)
+
+
+def _let_go(stream: TextIO, error: OSError) -> None:
+    """Send what is still written on a stream nowhere if its reader is gone for good.
+
+    What the stream holds back would otherwise be tried again at the end of the process, and fail its exit code.
+    """
+    if isinstance(error, BrokenPipeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
 def configure(level: str, target: TextIO | str | None = None) -> None:
     """Send the project's log lines to a stream (default: stderr) or append them to the file of that name.
 
@@ -61,7 +92,7 @@ def configure(level: str, target: TextIO | str | None = None) -> None:
         handler.setFormatter(LineFormatter())
     else:
         stream = target or sys.stderr
-        handler = logging.StreamHandler(stream)
+        handler = _StreamHandler(stream)
         handler.setFormatter(LineFormatter(coloured=stream.isatty()))
     root = logging.getLogger("shipper")
     for old in root.handlers[:]:

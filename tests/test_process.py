@@ -160,6 +160,25 @@ def test_what_was_delivered_before_the_end_is_not_delivered_again(
     assert delivered(tmp_path) == 150
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_well_though_nobody_reads_its_log_any_more(tmp_path: Path, number: signal.Signals) -> None:
+    write_lines(tmp_path, 10)
+    (tmp_path / "shipper.conf").write_text(pipeline(tmp_path))
+    command = [sys.executable, "-m", "shipper", "-c", "shipper.conf"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        assert process.stderr is not None
+        while b"initializing" not in process.stderr.readline():
+            assert process.poll() is None
+        process.stderr.close()
+        end = time.monotonic() + LONGEST_WAIT_S
+        while delivered(tmp_path) < 10 and time.monotonic() < end:
+            time.sleep(0.02)
+        process.send_signal(number)
+        code = process.wait(LONGEST_WAIT_S)
+
+    assert (code, delivered(tmp_path)) == (0, 10)
+
+
 def test_a_second_sigint_ends_it_at_once_and_what_was_not_delivered_is_read_again(
     tmp_path: Path, start: Callable[..., Shipper]
 ) -> None:

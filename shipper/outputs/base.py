@@ -64,7 +64,7 @@ class OutputOptions(Options):
         Literal["pause", "drop_oldest", "drop_newest"] | None,
         opt(
             "At storage.total_limit_size: let inputs wait, skip the oldest records, or do not store new ones. "
-            "By default inputs that read files wait, since their records stay there; for others the oldest are skipped.",
+            "By default inputs that read files wait, as their records stay there; for others the oldest are skipped.",
             core=True,
         ),
     ] = field(default=None, name="storage.on_full")

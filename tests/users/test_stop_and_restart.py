@@ -1,7 +1,7 @@
 """Users' rows S1 to S7: what a stop, a kill and a restart leave undone, they do not lose.
 
-S6 asks for a warning about a pod's terminationGracePeriodSeconds, which is a matter of checking manifests and not of a
-running process; here only what is told about the time there is.
+S6 asks for a warning about a pod's terminationGracePeriodSeconds, which `shipper doctor` gives (`test_doctor.py`); here
+only what is told about the time there is.
 """
 
 from __future__ import annotations
