@@ -1,0 +1,1 @@
+"""The command `shipper doctor`: looks for what will hurt later, in Kubernetes manifests and in AWS."""
