@@ -17,7 +17,8 @@ from ...codecs.template import Template
 from ...record import Body, Record, RecordBatch, RecordList
 from .emf import MetricFormat
 from .entity import entity_of, without_entity
-from .requests import Events, Stream
+from .packing import Packer
+from .requests import Cut, Events, Request, Stream
 
 _GROUP_NAME = re.compile(r"[A-Za-z0-9_/.#-]{1,512}")
 _STREAM_NAME_LIMIT = 512
@@ -82,12 +83,23 @@ class StreamNames(msgspec.Struct, frozen=True, kw_only=True):
         return stream_name(name) or fallback
 
 
-class Prepared(msgspec.Struct):
-    """The events of a delivery by stream, and how many records made none."""
+class WithoutEvent(msgspec.Struct, kw_only=True):
+    """How many records made no event, because the log key was missing or its value empty."""
 
-    streams: dict[Stream, Events]
     missing_log_key: int = 0
     empty: int = 0
+
+
+class Prepared(WithoutEvent):
+    """The events of a delivery by stream."""
+
+    streams: dict[Stream, Events]
+
+
+class Packed(WithoutEvent):
+    """The requests of a delivery by stream, in the order in which they are sent."""
+
+    requests: dict[Stream, list[Request]]
 
 
 class EventMaker:
@@ -107,31 +119,46 @@ class EventMaker:
         """The events of all batches, grouped by stream; within a stream they keep the order of the records."""
         prepared = Prepared({})
         for batch in batches:
-            bodies: Sequence[Body] = ()
-            content = batch.content
-            if self._uses_record or self._log_key is not None:
-                bodies = _maps(batch)
-                if self._add_entity:
-                    content = RecordList([Record(0, without_entity(b)) for b in bodies])
-            if self._log_key is not None:
-                messages, sizes, skipped = self._values(bodies, self._log_key)
-                prepared.missing_log_key += skipped
-                prepared.empty += sizes.count(0) - skipped
-            else:
-                lines = self._metrics.wrapped(self._json.encode_lines(content), batch)
-                messages = lines.decode().split("\n")
-                messages.pop()
-                sizes = list(map(len, messages)) if lines.isascii() else [len(m.encode()) for m in messages]
-                if sizes and min(sizes) <= len("{}"):
-                    sizes = [size if size > len("{}") else 0 for size in sizes]
-                    prepared.empty += sizes.count(0)
-            times = [t // 1_000_000 for t in batch.content.times_ns()]
-            if times and min(times) < 0:
-                times = [max(t, 0) for t in times]  # the service knows no time before 1970
-            self._distribute(
-                prepared.streams, batch.tag, bodies, Events(times, messages, sizes, b"", self._json.escape_unicode)
-            )
+            for stream, events in self._parts(batch, prepared):
+                _append(prepared.streams, stream, events)
         return prepared
+
+    def pack(self, batches: Iterable[RecordBatch], event_limit: int, cut: Cut) -> Packed:
+        """The same as requests. Events above the limit are shortened and noted in `cut`."""
+        packed, packers = Packed({}), dict[Stream, Packer]()
+        for batch in batches:
+            for stream, events in self._parts(batch, packed):
+                packer = packers.get(stream)
+                if packer is None:
+                    packer = packers[stream] = Packer(stream, event_limit, cut)
+                packer.add(events)
+        packed.requests = {stream: found for stream, packer in packers.items() if (found := packer.finish())}
+        return packed
+
+    def _parts(self, batch: RecordBatch, skipped: WithoutEvent) -> list[tuple[Stream, Events]]:
+        """The events of a batch by stream, without those that have no message."""
+        bodies: Sequence[Body] = ()
+        content = batch.content
+        if self._uses_record or self._log_key is not None:
+            bodies = _maps(batch)
+            if self._add_entity:
+                content = RecordList([Record(0, without_entity(b)) for b in bodies])
+        if self._log_key is not None:
+            messages, sizes, missing = self._values(bodies, self._log_key)
+            skipped.missing_log_key += missing
+            skipped.empty += sizes.count(0) - missing
+        else:
+            lines = self._metrics.wrapped(self._json.encode_lines(content), batch)
+            messages = lines.decode().split("\n")
+            messages.pop()
+            sizes = list(map(len, messages)) if lines.isascii() else [len(m.encode()) for m in messages]
+            if sizes and min(sizes) <= len("{}"):
+                sizes = [size if size > len("{}") else 0 for size in sizes]
+                skipped.empty += sizes.count(0)
+        times = [t // 1_000_000 for t in batch.content.times_ns()]
+        if times and min(times) < 0:
+            times = [max(t, 0) for t in times]  # the service knows no time before 1970
+        return self._by_stream(batch.tag, bodies, Events(times, messages, sizes, b"", self._json.escape_unicode))
 
     def _values(self, bodies: Sequence[Body], key: str) -> tuple[list[str], list[int], int]:
         """Messages and sizes of the values of the log key, and in how many records it is missing; those have size 0."""
@@ -149,16 +176,19 @@ class EventMaker:
         encoded = self._json.encode(value)
         return _decode_text(encoded) if encoded[:1] == b'"' else encoded.decode()
 
-    def _distribute(self, streams: dict[Stream, Events], tag: str, bodies: Sequence[Body], found: Events) -> None:
+    def _by_stream(self, tag: str, bodies: Sequence[Body], found: Events) -> list[tuple[Stream, Events]]:
         if not self._uses_record:
-            _append(streams, self._names.of(tag, {}), found, b"")
-            return
+            return [(self._names.of(tag, {}), _with_message(found))]
         of, rows = self._names.of, dict[Stream, list[int]]()
         for row, body in enumerate(bodies):
             rows.setdefault(of(tag, body), []).append(row)
+        parts = []
         for stream, picked in rows.items():
-            entity = entity_of(bodies[picked[0]]) if self._add_entity else b""
-            _append(streams, stream, found if len(picked) == len(found) else _rows(found, picked), entity)
+            events = _with_message(found if len(picked) == len(found) else _rows(found, picked))
+            if self._add_entity:
+                events.entity = entity_of(bodies[picked[0]])
+            parts.append((stream, events))
+        return parts
 
 
 def _maps(batch: RecordBatch) -> Sequence[Body]:
@@ -174,17 +204,20 @@ def _rows(events: Events, rows: list[int]) -> Events:
     return Events(columns[0], columns[1], columns[2], events.entity, events.ascii_only)
 
 
-def _append(streams: dict[Stream, Events], stream: Stream, more: Events, entity: bytes) -> None:
-    """Add the events that have a message, size 0 marks those that have none."""
-    if 0 in more.sizes:
-        has = list(map(bool, more.sizes))
-        times, messages = list(compress(more.times, has)), list(compress(more.messages, has))
-        more = Events(times, messages, list(compress(more.sizes, has)), more.entity, more.ascii_only)
+def _with_message(events: Events) -> Events:
+    """The events without those whose size is 0, which marks that they have no message."""
+    if 0 not in events.sizes:
+        return events
+    has = list(map(bool, events.sizes))
+    times, messages = list(compress(events.times, has)), list(compress(events.messages, has))
+    return Events(times, messages, list(compress(events.sizes, has)), events.entity, events.ascii_only)
+
+
+def _append(streams: dict[Stream, Events], stream: Stream, more: Events) -> None:
     events = streams.get(stream)
     if events is None:
         if more.times:
             streams[stream] = more
-            more.entity = entity
         return
     events.times += more.times
     events.messages += more.messages

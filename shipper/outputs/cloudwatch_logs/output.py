@@ -22,7 +22,7 @@ from .destination import Destination, Progress
 from .emf import MetricFormat, parse_dimensions
 from .events import EventMaker, StreamNames, is_group_name, stream_name
 from .refused import find_refused, find_without_event
-from .requests import Cut, requests_of
+from .requests import Cut
 
 if TYPE_CHECKING:
     from ...aws.client import AwsClient
@@ -178,17 +178,15 @@ class CloudwatchLogsOutput(Output):
             await self._client.close()
 
     def _requests(self, delivery: Delivery, destination: Destination) -> Progress:
-        prepared = self._events.prepare(delivery.batches)
-        if missing := prepared.missing_log_key:
+        cut = Cut()
+        packed = self._events.pack(delivery.batches, destination.event_limit, cut)
+        if missing := packed.missing_log_key:
             self._log.error(f"Could not find log_key '{self._options.log_key}' in record", every=60, records=missing)
         # Which of the two it was is not told apart record by record; that matters to nobody who looks at them.
         which: Which | None = partial(find_without_event, self._events, delivery.batches)
-        for records, reason in ((prepared.missing_log_key, "missing_log_key"), (prepared.empty, "empty_message")):
+        for records, reason in ((packed.missing_log_key, "missing_log_key"), (packed.empty, "empty_message")):
             if records:
                 delivery.refuse(records, delivery.size * records // delivery.records, reason, which)
                 which = None
-        cut = Cut()
-        limit = destination.event_limit
-        progress = {s: deque(requests_of(s, e, limit, cut)) for s, e in prepared.streams.items()}
         destination.warn_of_cuts(cut)
-        return progress
+        return {stream: deque(requests) for stream, requests in packed.requests.items()}

@@ -176,13 +176,13 @@ class _SentBody(msgspec.Struct):
 
 def remade(request: Request, event_limit: int, cut: Cut) -> list[Request]:
     """The same events as requests in which none weighs more than `event_limit`."""
-    stream, events = _taken_apart(request)
+    stream, events = taken_apart(request)
     return requests_of(stream, events, event_limit, cut)
 
 
 def halves(request: Request) -> list[Request]:
     """The same events as two requests; the request must hold at least two."""
-    stream, events = _taken_apart(request)
+    stream, events = taken_apart(request)
     head = request_head(stream, events.entity)
     middle = len(events) // 2
     return [_request(head, events, 0, middle), _request(head, events, middle, len(events))]
@@ -190,11 +190,12 @@ def halves(request: Request) -> list[Request]:
 
 def events_in(request: Request) -> tuple[list[int], list[str]]:
     """The times and messages of a request, in its order."""
-    _, events = _taken_apart(request)
+    _, events = taken_apart(request)
     return events.times, events.messages
 
 
-def _taken_apart(request: Request) -> tuple[Stream, Events]:
+def taken_apart(request: Request) -> tuple[Stream, Events]:
+    """The stream and the events that a request was made from."""
     # Requests are taken apart only after a refusal; keeping the columns of all of them would cost their memory twice.
     body = msgspec.json.decode(request.body, type=_SentBody)
     messages = [e.message for e in body.logEvents]
