@@ -146,7 +146,7 @@ class World:
 
 def _configuration(storage: Storage, room: str, destinations: dict[str, Destination]) -> str:
     """The file with one output for each destination, and records waiting where they should."""
-    text = Path(__file__).with_name("shipper.conf").read_text().replace("${ROOM}", room)
+    text = Path(__file__).with_name("shipper.conf").read_text().replace("20M", room)
     rest, mark, output = text.partition("[OUTPUT]\n")
     for name, destination in destinations.items():
         rest += f"{mark}    alias             {name}\n" + output.replace("${SINK_PORT}", str(destination.port)) + "\n"
