@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from . import COMPATIBLE_VERSION, __version__
 from .command_line import CommandLine, UsageError, apply_command_line, parse_command_line, usage
@@ -92,10 +93,10 @@ def _start(command_line: CommandLine, process: Mapping[str, str]) -> int:
         _report(warnings, error, is_check=command_line.action == "check")
         return 1 if command_line.action != "run" else error.exit_code
     _warn(warnings)
-    return _go_on(command_line, pipeline)
+    return _go_on(command_line, pipeline, process)
 
 
-def _go_on(command_line: CommandLine, pipeline: Pipeline) -> int:
+def _go_on(command_line: CommandLine, pipeline: Pipeline, process: Mapping[str, str]) -> int:
     match command_line.action:
         case "check":
             tell("configuration test is successful")
@@ -106,9 +107,9 @@ def _go_on(command_line: CommandLine, pipeline: Pipeline) -> int:
             _print(render_report(pipeline))
             return 1  # as in Fluent Bit
     # The engine brings the event loop with it, which a check does not need.
-    from .engine import run_engine
+    from .service import run_service
 
-    return run_engine(pipeline)
+    return run_service(pipeline, partial(load_pipeline, command_line, process))
 
 
 def _configure_log(pipeline: Pipeline) -> None:

@@ -118,9 +118,9 @@ class Log:
         self._now = now
         self._recent: dict[str, tuple[float, int]] = {}
 
-    def set_level(self, level: str) -> None:
-        """Print from this level on, whatever the service's level is."""
-        self._logger.setLevel(LEVELS[level])
+    def set_level(self, level: str | None) -> None:
+        """Print from this level on, whatever the service's level is; None is the service's level."""
+        self._logger.setLevel(logging.NOTSET if level is None else LEVELS[level])
 
     def is_on(self, level: str) -> bool:
         return self._logger.isEnabledFor(LEVELS[level])

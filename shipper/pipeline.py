@@ -72,8 +72,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     def log(self) -> Log:
         """The log of this instance, at the level that its options ask for."""
         log = Log(f"[{self.kind}:{self.plugin}:{self.alias}] ", f"{self.kind}.{self.name}")
-        if self.options.log_level:
-            log.set_level(self.options.log_level)
+        # What was set under this name before may come from a configuration that is reloaded now.
+        log.set_level(self.options.log_level)
         return log
 
     def problem(self, error: OptionError) -> Problem:

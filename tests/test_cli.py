@@ -12,10 +12,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-import shipper.engine
+import shipper.service
 from shipper.cli import main
 from shipper.command_line import FLAGS, UsageError, parse_command_line, usage
 from shipper.pipeline import Pipeline
+from shipper.service import Load
 
 DUMMY = "[INPUT]\n    Name dummy\n    Tag app\n"
 NULL = "[OUTPUT]\n    Name null\n    Match *\n"
@@ -36,7 +37,7 @@ class Command:
         self.out, self.err = self._capsys.readouterr()
         return code
 
-    def run_engine(self, pipeline: Pipeline) -> int:
+    def run_service(self, pipeline: Pipeline, load: Load) -> int:
         self.started.append(pipeline)
         return 0
 
@@ -55,7 +56,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FLB_LOG_LEVEL", raising=False)
     found = Command(capsys)
-    monkeypatch.setattr(shipper.engine, "run_engine", found.run_engine)
+    monkeypatch.setattr(shipper.service, "run_service", found.run_service)
     log = logging.getLogger("shipper")
     before = (log.handlers[:], log.level, log.propagate)
     yield found
@@ -227,7 +228,7 @@ def test_missing_configuration_file_is_told(command: Command) -> None:
 
 
 def test_exit_code_of_the_engine_is_that_of_the_command(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipper.engine, "run_engine", lambda pipeline: 7)
+    monkeypatch.setattr(shipper.service, "run_service", lambda pipeline, load: 7)
 
     assert command.run("-i", "dummy", "-o", "null") == 7
 

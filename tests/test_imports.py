@@ -24,7 +24,17 @@ ROWS = (
     ("parsers", "codecs", "net", "aws", "context", "kubernetes", "monitoring.names"),
     ("inputs", "filters", "outputs", "buffers"),
     ("plugins", "router", "intake", "dispatcher", "processing", "supervisor", "pipeline", "ledger"),
-    ("engine", "storage", "disk_storage", "config.reference", "support_report", "monitoring"),
+    (
+        "service",
+        "engine",
+        "assembly",
+        "stopping",
+        "storage",
+        "disk_storage",
+        "config.reference",
+        "support_report",
+        "monitoring",
+    ),
     ("cli", "command_line", "doctor", "admin", "testing", "__main__"),
 )
 PLUGIN_KINDS = ("inputs", "filters", "outputs")

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from shipper.log import LineFormatter, Log, configure
+from shipper.log import LineFormatter, Log, configure, tell
 
 
 class Terminal(io.StringIO):
@@ -30,10 +32,41 @@ def unchanged_logging() -> Iterator[None]:
         del root.manager.loggerDict[name]
 
 
+class Gone(io.StringIO):
+    """A stream whose writer fails, as that of a pipe does that nobody reads."""
+
+    def __init__(self, error: OSError, file: io.BufferedIOBase) -> None:
+        super().__init__()
+        self._error, self._file = error, file
+
+    def write(self, text: str) -> int:
+        raise self._error
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+
 def log_to(level: str = "info", target: io.StringIO | None = None) -> io.StringIO:
     stream = target or io.StringIO()
     configure(level, stream)
     return stream
+
+
+@pytest.mark.parametrize(("error", "is_let_go"), [(BrokenPipeError(), True), (OSError("no space"), False)])
+def test_a_stream_that_fails_is_no_error_and_without_a_reader_leads_nowhere(
+    error: OSError, is_let_go: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (tmp_path / "pipe").open("wb") as file:
+        stream = Gone(error, file)
+        log_to(target=stream)
+        Log("").info("hello")
+        monkeypatch.setattr(sys, "stderr", stream)
+        tell("hello")
+        monkeypatch.undo()
+        leads_to = os.readlink(f"/proc/self/fd/{file.fileno()}")
+
+    assert leads_to == ("/dev/null" if is_let_go else str(tmp_path / "pipe"))
+    assert capsys.readouterr().err == ""
 
 
 def test_a_line_has_time_level_prefix_message_and_fields() -> None:

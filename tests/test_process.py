@@ -160,6 +160,22 @@ def test_what_was_delivered_before_the_end_is_not_delivered_again(
     assert delivered(tmp_path) == 150
 
 
+def test_sigcont_prints_how_it_is_and_everything_goes_on(tmp_path: Path, start: Callable[..., Shipper]) -> None:
+    write_lines(tmp_path, 10)
+    shipper = start(pipeline(tmp_path))
+    shipper.until(lambda: delivered(tmp_path) == 10)
+    shipper.process.send_signal(signal.SIGCONT)
+    shipper.until(lambda: "└─ fs chunks     : 0" in shipper.log)
+    write_lines(tmp_path, 20)
+    shipper.until(lambda: delivered(tmp_path) == 20)
+    shipper.process.send_signal(signal.SIGTERM)
+    code, _ = shipper.end()
+
+    assert code == 0
+    assert "[engine] caught signal (SIGCONT)" in shipper.log
+    assert "] Fluent Bit Dump\n\n===== Input =====\ntail.0 (tail)\n│\n├─ status\n" in shipper.log
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_well_though_nobody_reads_its_log_any_more(tmp_path: Path, number: signal.Signals) -> None:
     write_lines(tmp_path, 10)
@@ -191,10 +207,11 @@ def test_a_second_sigint_ends_it_at_once_and_what_was_not_delivered_is_read_agai
     shipper.process.send_signal(signal.SIGINT)
     started = time.monotonic()
     code, _ = shipper.end()
-    took_s = time.monotonic() - started
+    took_s, told = time.monotonic() - started, shipper.log
     start(pipeline(tmp_path, tail="exit_on_eof on")).end()
 
     assert code == 0
+    assert told.count("[engine] caught signal (SIGINT)") == 2
     assert took_s < 5
     assert delivered(tmp_path) == 10
 

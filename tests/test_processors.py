@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from shipper.assembly import Assembly, assemble
+from shipper.clock import SystemClock
 from shipper.config.environment import Environment
 from shipper.config.load import load_file
+from shipper.disk import SystemDisk
 from shipper.engine import Engine
+from shipper.metrics import Metrics
 from shipper.pipeline import Pipeline, PipelineError, build_pipeline, try_instances
 from shipper.record import Record
 from shipper.testing import batch_of
@@ -40,6 +44,11 @@ class Builder:
         with pytest.raises(PipelineError) as caught:
             self.with_processors(*units)
         return [problem.message for problem in caught.value.problems]
+
+
+def assembled(pipeline: Pipeline) -> tuple[Assembly, Metrics]:
+    metrics = Metrics()
+    return assemble(pipeline, metrics, SystemClock(), SystemDisk(), lambda status=0: None), metrics
 
 
 @pytest.fixture
@@ -131,22 +140,21 @@ def test_processors_are_among_all_instances(builder: Builder) -> None:
 async def test_processors_act_on_the_batches_of_their_input_before_the_filters(builder: Builder) -> None:
     filters = "  filters:\n    - {name: modify, match: '*', add: k from_filter}\n"
     processors = "processors: {logs: [{name: modify, add: k from_processor}]}"
-    engine = Engine(
+    assembly, metrics = assembled(
         builder.build(
             f"pipeline:\n  inputs:\n    - {{name: dummy, {processors}}}\n    - {{name: dummy}}\n{filters}{OUTPUT}"
         )
     )
-    engine._make_instances()
     batches = [batch_of("one"), batch_of("two")]
 
-    for running, batch in zip(engine._inputs, batches, strict=True):
+    for running, batch in zip(assembly.inputs, batches, strict=True):
         await running.intake.emit(batch)
 
     assert [record.body for batch in batches for record in batch] == [
         {"log": "one", "k": "from_processor"},
         {"log": "two", "k": "from_filter"},
     ]
-    passed = engine.metrics.counter("filter_records_total", name="dummy.0/modify.0")
+    passed = metrics.counter("filter_records_total", name="dummy.0/modify.0")
     assert passed.value == 1
 
 
@@ -223,15 +231,14 @@ def test_a_condition_without_effect_is_remarked(builder: Builder, unit: str, tol
 async def test_processors_act_on_what_their_output_alone_is_given(builder: Builder) -> None:
     units = "processors: {logs: [{name: grep, exclude: log x}]}"
     outputs = f"[{{name: 'null', match: '*', alias: few, {units}}}, {{name: 'null', match: '*', alias: all}}]"
-    engine = Engine(builder.build(f"pipeline:\n  inputs: [{{name: dummy}}]\n  outputs: {outputs}\n"))
-    engine._make_instances()
+    assembly, _ = assembled(builder.build(f"pipeline:\n  inputs: [{{name: dummy}}]\n  outputs: {outputs}\n"))
 
-    await engine._inputs[0].intake.emit(batch_of("x", "y"))
-    for dispatcher in engine._dispatchers:
+    await assembly.inputs[0].intake.emit(batch_of("x", "y"))
+    for dispatcher in assembly.dispatchers:
         dispatcher.begin_drain()
         await dispatcher.run()
 
-    few, all_ = engine.ledger.outputs()
+    few, all_ = assembly.ledger.outputs()
     assert (few.delivered, few.dropped, few.is_balanced) == (1, {"filtered": 1}, True)
     assert (all_.delivered, all_.dropped, all_.is_balanced) == (2, {}, True)
 

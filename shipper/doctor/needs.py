@@ -8,8 +8,8 @@ import re
 import msgspec
 
 from ..disk_storage import STORED_IN_MEMORY
-from ..engine import CLOSE_S
 from ..pipeline import Instance, Pipeline
+from ..stopping import CLOSE_S
 from ..storage import memory_limit
 
 AFTER_GRACE_S = 3 * CLOSE_S

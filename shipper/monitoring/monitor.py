@@ -28,6 +28,9 @@ class Monitor:
     It is opened before anything else, so that probes find it while a large backlog is looked through; `watch` tells it
     of the pipeline as soon as that runs. `reload` is called when somebody asks for a hot reload; True is its promise to
     do so, False says that one is going on. Without it hot reload is off. `reloads` have been done before.
+
+    A `server` that listens already is taken over if it is at the right address, so that nobody finds the port closed
+    while one pipeline takes the place of another.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Monitor:
         clock: Clock,
         reload: Reload | None = None,
         reloads: int = 0,
+        server: HttpServer | None = None,
     ) -> None:
         self._service = service
         self._metrics = metrics
@@ -44,9 +48,12 @@ class Monitor:
         self._log = Log("[http_server] ")
         self._health = Health(service, clock)
         self._pages = Pages(service, metrics, clock, self._health, reload if service.hot_reload else None)
-        failures = metrics.counter("http_server_failures_total")
+        self._failures = metrics.counter("http_server_failures_total")
         host, port = service.http_listen, service.http_port
-        self._server = HttpServer(host, port, self._pages.answer, self._log, failures)
+        self.has_taken_over = server is not None and server.is_at(host, port)
+        if server is None or not self.has_taken_over:
+            server = HttpServer(host, port, self._pages.answer, self._log, self._failures)
+        self._server = server
         self._counter = _LogCounter(metrics)
         self._reloads = reloads
 
@@ -62,7 +69,10 @@ class Monitor:
             message = f"[http_server] invalid monitoring tcp_port '{port}'"
             raise ConfigError([Problem(message, None, "http_port is a number up to 65535", 255)])
         try:
-            await self._server.open()
+            if self.has_taken_over:
+                self._server.answer_with(self._pages.answer, self._failures)
+            else:
+                await self._server.open()
         except OSError as error:
             message = f"[http_server] cannot listen on {host} port {port}: {error.strerror or error}"
             raise ConfigError([Problem(message, None, "choose others with http_listen and http_port", 255)]) from error
@@ -86,8 +96,12 @@ class Monitor:
 
     async def close(self) -> None:
         """End all connections and listen no more."""
+        await self.release().close()
+
+    def release(self) -> HttpServer:
+        """The end of the monitor, but not of its server, which is given to the caller and listens on."""
         logging.getLogger(_LOGGER).removeHandler(self._counter)
-        await self._server.close()
+        return self._server
 
 
 class _LogCounter(logging.Handler):

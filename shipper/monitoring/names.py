@@ -147,6 +147,7 @@ _OWN_HELP: Mapping[str, str] = {
     "input_file_lag_seconds": "Age of the oldest unread byte of a followed file.",
     "input_oldest_unsettled_seconds": "Age of the oldest record that was read and is not delivered.",
     "input_offset_persist_age_seconds": "Time since which positions cannot be saved.",
+    "hot_reload_failed_total": "Hot reloads after which the configuration from before went on.",
     "engine_restarts_total": "Components that failed unexpectedly and were started again.",
 }
 

@@ -70,7 +70,7 @@ class HttpServer:
     ) -> None:
         self._host = host
         self._port = port
-        self._respond = respond
+        self._answer = respond
         self._log = log
         self._failures = failures
         self._limits = limits or Limits()
@@ -89,6 +89,17 @@ class HttpServer:
             return self._port
         found: int = self._server.sockets[0].getsockname()[1]
         return found
+
+    def is_at(self, host: str, port: int) -> bool:
+        """Whether it was told to listen there."""
+        return (self._host, self._port) == (host, port)
+
+    def answer_with(self, respond: Respond, failures: Counter) -> None:
+        """Let another one answer from now on, also on the connections that there are."""
+        self._answer, self._failures = respond, failures
+
+    def _respond(self, request: Request) -> Answer:
+        return self._answer(request)
 
     async def close(self) -> None:
         """Stop listening and end all connections."""

@@ -75,6 +75,33 @@ def test_s2_a_quiet_shipper_does_not_wait(tmp_path: Path) -> None:
     assert time.monotonic() - began < 2
 
 
+def test_s2_the_last_line_before_the_signal_is_delivered_however_quiet_it_was(tmp_path: Path) -> None:
+    with Station(tmp_path) as station:
+        log = station.log()
+        station.start()
+        for _ in range(3):
+            log.write(10)
+            station.until_arrived()
+            time.sleep(0.7)
+            log.write(1)
+            station.stop()
+            arrived = len(station.arrived())
+            station.start()
+
+            assert arrived == log.written
+
+
+def test_s2_an_unfinished_trace_is_delivered_before_the_stop(tmp_path: Path) -> None:
+    """The folder of a sidecar's positions goes with its pod, so nobody would read the trace again."""
+    with Station(tmp_path, tail="storage.type memory; multiline.parser java", service="grace 10") as station:
+        log = station.log()
+        station.start()
+        log.path.write_text("Exception in thread main java.lang.Error: last words\n    at a.B.c(B.java:1)\n")
+        station.stop()
+
+        assert [line for line in station.arrived() if line] == log.path.read_text().splitlines()
+
+
 @pytest.mark.parametrize("storage", ["memory", "filesystem"])
 def test_s3_killed_at_random_moments_it_loses_nothing_for_any_output(tmp_path: Path, storage: str) -> None:
     """Scale 1 to 25: 8 kills instead of 200; three outputs, one of which is away until the end."""

@@ -1,0 +1,215 @@
+"""The process around the engines: the event loop, the signals, and hot reload.
+
+A reload reads and checks the new configuration completely while the old one goes on: a mistake ends it there. Then the
+old engine retires: it delivers what it holds and releases ports, positions and storage, which the new one takes up. If
+the new one cannot, an engine with the old configuration does. Signals that come meanwhile are not lost: however many
+there were, the files are read once more, so that the newest ones win.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from .clock import Clock
+from .engine import Engine, report
+from .errors import ConfigError
+from .log import Log, tell
+from .pipeline import Pipeline, PipelineError
+from .supervisor import outcome
+
+Load = Callable[[list[str]], Pipeline]
+"""Reads the configuration anew, and adds remarks to the list; raises `ConfigError`."""
+
+FAILED = "hot_reload_failed_total"
+"""Counts the reloads after which the old configuration went on, over all engines of the process."""
+
+
+class Service:
+    """The engines of a process, one after the other; `run` goes on until the last one has ended."""
+
+    def __init__(self, pipeline: Pipeline, load: Load, clock: Clock | None = None) -> None:
+        self._load = load
+        self._clock = clock
+        self._log = Log("[reload] ")
+        self._reloads = 0
+        self._failed = 0
+        self._wanted = asyncio.Event()
+        """Somebody has asked for a reload, and the files were not read since."""
+        self._is_reloading = False
+        self._has_changed = asyncio.Event()
+        """The engine that took the place of the retired one runs, or none does."""
+        self._next: Engine | None = None
+        """Is ready to take the place of the engine that runs."""
+        self.engine = self._new_engine(pipeline)
+        """The engine that runs."""
+
+    async def run(self) -> int:
+        """Run until told to stop; gives the exit code of the process."""
+        async with asyncio.TaskGroup() as tasks:
+            reloading = tasks.create_task(self._reload_when_asked())
+            status = await self.engine.run()
+            while self._next is not None and not self.engine.is_ending:
+                if not await self._change_over():
+                    status = 0 if self.engine.is_ending else 255
+                    break
+                status = await self.engine.serve()
+            reloading.cancel()
+            if self._next is not None:
+                await self._next.discard()
+            if self.engine.server is not None:
+                await self.engine.server.close()
+        return status
+
+    # -- being asked -------------------------------------------------------------------------------------------------
+
+    def request_stop(self, signal_name: str) -> None:
+        """Stop because of a signal; see `Engine.request_stop`."""
+        self.engine.request_stop(by_signal=True)
+        _tell_signal(signal_name)
+
+    def request_reload(self, signal_name: str) -> None:
+        """Reload because of a signal; if a reload goes on, once more after it."""
+        if self.engine.pipeline.service.hot_reload:
+            self._wanted.set()
+        _tell_signal(signal_name)
+        if not self.engine.pipeline.service.hot_reload:
+            self._log.warning("hot reloading is not enabled")
+
+    def ask_for_reload(self) -> bool:
+        """Reload because somebody asks who can ask again: false, and nothing is done, if a reload goes on."""
+        if self._is_reloading or self._wanted.is_set():
+            return False
+        self._wanted.set()
+        return True
+
+    def dump(self, signal_name: str) -> None:
+        """Print how inputs, tasks and storage are."""
+        _tell_signal(signal_name)
+        tell(f"[{_now()}] Fluent Bit Dump\n{self.engine.dump()}")
+
+    # -- reloading ---------------------------------------------------------------------------------------------------
+
+    def _new_engine(self, pipeline: Pipeline) -> Engine:
+        engine = Engine(pipeline, self._clock)
+        engine.reload = self.ask_for_reload
+        engine.reloads = self._reloads
+        if pipeline.service.hot_reload:
+            engine.metrics.counter(FAILED).add(self._failed)
+        return engine
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._is_reloading = True
+            self._wanted.clear()
+            failures = self.engine.metrics.counter("engine_restarts_total", component="reload")
+            told = "a reload has failed unexpectedly; the old configuration goes on"
+            if await outcome(self._prepare_next(), self._log, failures, told) is not None:
+                self._count_failure()
+            if self._next is not None:
+                self._log.info("stop everything of the old context")
+                self._has_changed.clear()
+                self.engine.retire()
+                await self._has_changed.wait()
+            self._is_reloading = False
+
+    async def _prepare_next(self) -> None:
+        """Read the configuration and make all that can be made beside the engine that runs."""
+        self._log.info(f"reloading instance pid={os.getpid()} tid={threading.get_native_id()}")
+        warnings: list[str] = []
+        try:
+            pipeline = self._load(warnings)
+        except ConfigError as error:
+            is_readable = isinstance(error, PipelineError) and bool(error.failed)
+            self._refuse(error, f"reloaded config {'' if is_readable else 'format '}is invalid. Reloading is halted")
+            return
+        finally:
+            for warning in warnings:
+                Log("[config] ").warning(warning)
+        engine = self._new_engine(pipeline)
+        try:
+            await engine.prepare()
+        except ConfigError as error:
+            self._refuse(error, "reloaded config is invalid. Reloading is halted")
+            return
+        self._next = engine
+
+    async def _change_over(self) -> bool:
+        """Let the next engine take the place of the one that has retired; false if none is left to go on."""
+        old, new = self.engine, self._next
+        assert new is not None
+        self._next = None
+        self._log.info("start everything")
+        new.server, new.reloads = old.server, self._reloads + 1
+        self.engine = new
+        try:
+            await new.open()
+        except ConfigError as error:
+            self._refuse(error, "reloaded config cannot be started; going back to the one before it")
+            if new.is_ending or not await self._go_back(old.pipeline):
+                return False
+        else:
+            self._reloads += 1
+            self._log.info("successful reload done.")
+        self._has_changed.set()
+        return True
+
+    async def _go_back(self, pipeline: Pipeline) -> bool:
+        """Open what ran before once more; false if that fails, too."""
+        engine = self._new_engine(pipeline)
+        engine.server = self.engine.server
+        self.engine = engine
+        try:
+            await engine.prepare()
+            await engine.open()
+        except ConfigError as error:
+            report(error, self._log)
+            self._log.error("reloading is aborted and exit")
+            return False
+        return True
+
+    def _refuse(self, error: ConfigError, told: str) -> None:
+        """Tell why there is no reload, and count that."""
+        for problem in error.problems:
+            Log("[config] ").error(str(problem))
+        self._log.error(told)
+        self._count_failure()
+        for instance in self.engine.pipeline.instances():
+            instance.log()  # at its own level, which the new configuration may have set otherwise
+
+    def _count_failure(self) -> None:
+        self._failed += 1
+        self.engine.metrics.counter(FAILED).add()
+
+
+def run_service(pipeline: Pipeline, load: Load) -> int:
+    """Run the pipeline on a uvloop until a signal stops it; gives the exit code of the process.
+
+    `load` reads the configuration again at a hot reload.
+    """
+    import uvloop
+
+    async def main() -> int:
+        service = Service(pipeline, load)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(number, service.request_stop, number.name)
+        loop.add_signal_handler(signal.SIGHUP, service.request_reload, "SIGHUP")
+        loop.add_signal_handler(signal.SIGCONT, service.dump, "SIGCONT")
+        return await service.run()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
+
+
+def _tell_signal(name: str) -> None:
+    tell(f"[{_now()}] [engine] caught signal ({name})")
+
+
+def _now() -> str:
+    return time.strftime("%Y/%m/%d %H:%M:%S")

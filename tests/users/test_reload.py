@@ -1,0 +1,380 @@
+"""Users' rows Y1 to Y4: a hot reload loses and doubles nothing, never hangs, and a bad one changes nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .cloudwatch import CREDENTIALS, CloudWatch
+from .harness import Log, assert_complete, judge
+from .storing import Station, resident_kb
+from .test_monitoring import Api
+
+RELOAD = "hot_reload on"
+DONE = "successful reload done"
+INPUT_IN_MEMORY = "[INPUT]\n    name dummy\n    tag t.dummy\n    rate 20\n"
+
+
+def reloads(station: Station) -> int:
+    return station.shipper.log().decode(errors="replace").count(DONE)
+
+
+def reload(station: Station, patience_s: float = 20.0) -> float:
+    """Ask for a reload by SIGHUP and wait until it is done; gives the seconds it took."""
+    before = reloads(station)
+    os.kill(station.shipper.check().pid, signal.SIGHUP)
+    return station.until(lambda: reloads(station) > before, patience_s)
+
+
+def text_of(station: Station) -> str:
+    return (station.folder / "shipper.conf").read_text()
+
+
+@contextmanager
+def written_steadily(log: Log, rotate_every_s: float = 0.4) -> Iterator[None]:
+    """Write 2000 lines a second and rotate while the block runs."""
+    is_over = threading.Event()
+
+    def write() -> None:
+        rotated = time.monotonic()
+        while not is_over.wait(0.01):
+            log.write(20)
+            if time.monotonic() - rotated > rotate_every_s:
+                log.rotate()
+                rotated = time.monotonic()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        writer.join()
+
+
+def reload_under_load(station: Station, times: int, log: Log) -> list[float]:
+    """Reload so often while lines are written; gives the seconds of each."""
+    with written_steadily(log):
+        took = []
+        for _ in range(times):
+            time.sleep(0.3)
+            took.append(reload(station))
+        time.sleep(0.3)
+    return took
+
+
+def reload_from_file_to_file(folder: Path, storage: str, times: int) -> None:
+    with Station(folder, service=RELOAD, tail=f"storage.type {storage}") as station:
+        log = station.log()
+        station.start()
+        reload_under_load(station, times, log)
+        station.until_arrived(patience_s=60)
+        station.stop()
+
+        assert_complete(station.verdict())
+        assert reloads(station) == times
+
+
+# -- nothing lost, nothing doubled -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("storage", ["memory", "filesystem"])
+def test_y2_reloads_under_writing_and_rotation_lose_and_double_nothing(tmp_path: Path, storage: str) -> None:
+    reload_from_file_to_file(tmp_path, storage, 3)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("storage", ["memory", "filesystem"])
+def test_y2_twenty_reloads_under_writing_and_rotation_lose_and_double_nothing(tmp_path: Path, storage: str) -> None:
+    reload_from_file_to_file(tmp_path, storage, 20)
+
+
+def test_y2_reloads_lose_and_double_nothing_on_the_way_to_cloudwatch(tmp_path: Path) -> None:
+    with (
+        CloudWatch() as cloud,
+        Station(tmp_path, outputs=(), service=RELOAD, sections=cloud.output(), variables=CREDENTIALS) as station,
+    ):
+        log = station.log()
+        station.start()
+        reload_under_load(station, 3, log)
+        station.until(lambda: len(cloud.all_messages()) >= log.written)
+        station.stop()
+
+        assert_complete(judge(cloud.all_messages(), station.logs))
+
+
+def reload_with_one_away(folder: Path, storage: str, times: int) -> list[float]:
+    """Of two outputs one is away while lines are written; gives the seconds of each reload."""
+    with Station(folder, ("a", "b"), service=RELOAD, tail=f"storage.type {storage}") as station:
+        log = station.log()
+        station.start()
+        log.write(100)
+        station.until_arrived("a")
+        station.close("a")
+        log.write(100)
+        station.until_told("failed to flush chunk")
+        took = reload_under_load(station, times, log)
+        station.until_arrived("b")
+        station.open("a")
+        station.until_arrived("a", patience_s=120)
+        station.stop()
+
+        assert_complete(station.verdict("a"))
+        assert_complete(station.verdict("b"))
+    return took
+
+
+@pytest.mark.parametrize("storage", ["memory", "filesystem"])
+def test_y1_an_output_that_is_away_holds_up_no_reload_and_gets_everything_later(tmp_path: Path, storage: str) -> None:
+    """In small: 4 reloads instead of 500. Half a second of each is spent on finding out that the output is away."""
+    assert max(reload_with_one_away(tmp_path, storage, 4)) < 1.5
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("storage", ["memory", "filesystem"])
+def test_y1_fifty_reloads_with_one_output_away_lose_and_double_nothing(tmp_path: Path, storage: str) -> None:
+    assert max(reload_with_one_away(tmp_path, storage, 50)) < 3
+
+
+def test_y1_what_a_file_still_has_is_not_waited_for_longer_than_grace(tmp_path: Path) -> None:
+    with Station(tmp_path, service=f"{RELOAD}; grace 1", tail="storage.type memory", path=None) as station:
+        log = station.log()
+        station.start()
+        station.close()
+        log.write(100)
+        station.until_told("failed to flush chunk")
+        took = reload(station)
+        station.open()
+        station.until_arrived()
+        station.stop()
+
+        assert_complete(station.verdict())
+        assert took < 4
+
+
+# -- what would be lost is waited for, but not against anybody's will --------------------------------------------------
+
+
+@contextmanager
+def reload_that_waits(folder: Path, service: str) -> Iterator[Station]:
+    """A station that retires for a reload, and holds records that are nowhere else for an output that is away."""
+    sections = INPUT_IN_MEMORY
+    with Station(folder, service=f"{RELOAD}; {service}", sections=sections, path=None, tail="") as station:
+        station.start()
+        station.until(lambda: station.arrived() != [])
+        station.close()
+        station.until_told("failed to flush chunk")
+        os.kill(station.shipper.check().pid, signal.SIGHUP)
+        station.until_told("in memory alone and waited for", 10)
+        yield station
+
+
+def test_y1_what_would_be_lost_is_waited_for_and_told(tmp_path: Path) -> None:
+    with reload_that_waits(tmp_path, "grace 1") as station:
+        time.sleep(2)
+        waited = reloads(station)
+        station.open()
+        station.until_told(DONE)
+
+        assert waited == 0
+        assert re.search(r"service has stopped \(0 pending records", station.shipper.log().decode())
+
+
+def test_y1_sigterm_ends_a_reload_that_waits(tmp_path: Path) -> None:
+    with reload_that_waits(tmp_path, "grace 1") as station:
+        began = time.monotonic()
+        station.shipper.terminate()
+
+        assert time.monotonic() - began < 3
+        assert reloads(station) == 0
+
+
+def test_y1_a_second_sigterm_ends_it_at_once(tmp_path: Path) -> None:
+    with reload_that_waits(tmp_path, "grace 60") as station:
+        station.shipper.check().terminate()
+        station.until_told("service will shutdown in max 60 seconds")
+        began = time.monotonic()
+        station.shipper.terminate()
+
+        assert time.monotonic() - began < 3
+
+
+def test_y1_the_timeout_of_a_reload_is_obeyed(tmp_path: Path) -> None:
+    with reload_that_waits(tmp_path, "grace 60; hot_reload.timeout 3") as station:
+        station.until_told(DONE, 6)
+
+        assert station.told("service will shutdown in max 3 seconds")
+
+
+# -- quick successive requests -----------------------------------------------------------------------------------------
+
+
+def test_y3_of_twenty_quick_signals_the_newest_configuration_runs(tmp_path: Path) -> None:
+    with Station(tmp_path, service=RELOAD) as station:
+        log = station.log()
+        station.start()
+        text = text_of(station)
+        for number in range(20):
+            station.configure(text.replace("file all", f"file all.{number}"))
+            os.kill(station.shipper.check().pid, signal.SIGHUP)
+            time.sleep(0.05)
+        # The last signal may be answered by one more reload than was seen until now.
+        last = tmp_path / "a" / "all.19"
+
+        def written_to_the_last() -> bool:
+            log.write(1)
+            return last.exists()
+
+        station.until(written_to_the_last)
+        before, done = {path.name for path in last.parent.iterdir()}, reloads(station)
+        log.write(10)
+        time.sleep(0.5)
+
+        assert {path.name for path in last.parent.iterdir()} == before
+        assert 1 <= reloads(station) == done <= 20
+        station.stop()
+
+
+def test_y3_the_api_says_that_a_reload_goes_on(tmp_path: Path) -> None:
+    with reload_that_waits(tmp_path, "grace 1; http_server on; http_port 0") as station:
+        answer = Api(station).get("/api/v2/reload", "POST")
+
+        assert answer == (400, '{"reload":"in progress","status":-2}')
+
+
+# -- a reload that cannot be -------------------------------------------------------------------------------------------
+
+
+def unknown_output(text: str) -> str:
+    return text.replace("name file", "name flie")
+
+
+def unknown_option(text: str) -> str:
+    return text.replace("format template", "formt template")
+
+
+def no_configuration(text: str) -> str:
+    return "[SERVICE\n" + text
+
+
+def missing_include(text: str) -> str:
+    return "@INCLUDE nowhere.conf\n" + text
+
+
+def missing_script(text: str) -> str:
+    return text + "[FILTER]\n    name lua\n    match *\n    script nowhere.lua\n    call f\n"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told", "halted"),
+    [
+        (unknown_output, r"\[config\] \S+shipper\.conf:\d+: .*'flie'.* - did you mean 'file'\?", "config is invalid"),
+        (unknown_option, r"\[config\] \S+shipper\.conf:\d+: file: .*'formt'.* did you mean", "config is invalid"),
+        (no_configuration, r"\[config\] \S+shipper\.conf:1", "config format is invalid"),
+        (missing_include, r"\[config\] \S+shipper\.conf:1: .*nowhere\.conf", "config format is invalid"),
+        (missing_script, r"\[config\] \S+shipper\.conf:\d+: lua: .*nowhere\.lua", "config is invalid"),
+    ],
+)
+def test_y4_a_bad_configuration_leaves_the_old_one_running(
+    tmp_path: Path, spoil: Callable[[str], str], told: str, halted: str
+) -> None:
+    with Station(tmp_path, service=f"{RELOAD}; http_server on; http_port 0") as station:
+        log = station.log()
+        station.start()
+        api, good = Api(station), text_of(station)
+        log.write(10)
+        station.until_arrived()
+        station.configure(spoil(good))
+        answer = api.get("/api/v2/reload", "POST")
+        station.until_told(rf"\[error\] \[reload\] reloaded {halted}\. Reloading is halted")
+        log.write(10)
+        station.until_arrived()
+        names = ('fluentbit_input_records_total{name="tail.0"}', "shipper_hot_reload_failed_total")
+        counts = [api.metric(name) for name in names]
+        station.configure(good)
+        reload(station)
+        after = api.metric("shipper_hot_reload_failed_total"), api.json("/api/v2/reload")
+        ledger = station.stop()
+
+        assert answer == (200, '{"reload":"done","status":0}')
+        assert station.told(told), station.shipper.end_of_log()
+        assert counts == [20, 1], "its counters went on"
+        assert after == (1, {"hot_reload_count": 1})
+        assert_complete(station.verdict())
+        assert ledger["tail.0"]["read"] == 0, "those of a new one begin with nothing"
+
+
+def test_y4_if_the_new_one_cannot_start_the_old_one_goes_on(tmp_path: Path) -> None:
+    with Station(tmp_path, service=f"{RELOAD}; http_server on; http_port 0") as station, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        log = station.log()
+        station.start()
+        api, good = Api(station), text_of(station)
+        port = taken.getsockname()[1]
+        station.configure(good + f"[INPUT]\n    name tcp\n    listen 127.0.0.1\n    port {port}\n    tag t.tcp\n")
+        with written_steadily(log):
+            os.kill(station.shipper.check().pid, signal.SIGHUP)
+            station.until_told("cannot be started; going back to the one before it")
+            time.sleep(0.5)
+        station.until_arrived()
+        failed, count = api.metric("shipper_hot_reload_failed_total"), api.json("/api/v2/reload")
+        station.stop()
+
+        assert station.told(r"\[config\] \S+shipper\.conf:\d+: tcp: .*in use"), station.shipper.end_of_log()
+        assert (failed, count, reloads(station)) == (1, {"hot_reload_count": 0}, 0)
+        assert_complete(station.verdict())
+
+
+# -- beside it ---------------------------------------------------------------------------------------------------------
+
+
+def test_y2_the_monitoring_api_answers_all_the_time(tmp_path: Path) -> None:
+    with Station(tmp_path, service=f"{RELOAD}; http_server on; http_port 0") as station:
+        station.log().write(100)
+        station.start()
+        api, is_over, answers = Api(station), threading.Event(), list[int]()
+
+        def ask() -> None:
+            while not is_over.wait(0.002):
+                answers.append(api.get("/live")[0])
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        for _ in range(5):
+            reload(station)
+        is_over.set()
+        asking.join()
+        count = api.json("/api/v2/reload")
+        station.stop()
+
+        assert len(answers) > 20
+        assert set(answers) == {200}
+        assert count == {"hot_reload_count": 5}
+
+
+def test_y2_reloads_do_not_make_it_grow(tmp_path: Path) -> None:
+    with Station(tmp_path, ("a", "b"), service=f"{RELOAD}; http_server on; http_port 0") as station:
+        log = station.log()
+        station.start()
+        log.write(1000)
+        station.until_arrived("b")
+        for _ in range(5):
+            reload(station)
+        # Some are open for moments only.
+        files, before = len(station.shipper.open_files()) + 3, resident_kb(station.shipper.check().pid)
+        for _ in range(40):
+            reload(station)
+        grown = resident_kb(station.shipper.check().pid) - before
+
+        assert len(station.shipper.open_files()) <= files, "one that is never closed would be there 40 times"
+        assert grown < 2000
