@@ -1,0 +1,162 @@
+"""The set that sends the events of a cluster to S3 (config/kubernetes-events), with a real process and emulators."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.components.kubernetes import USUAL_TOKEN
+from tests.components.kubernetes_events import EventsStandIn, events_stand_in
+from tests.components.moto_server import aws_keys, moto_url
+from tests.components.shipper_process import REPOSITORY, ShipperProcess
+from tests.faults.ledger import assert_balanced
+
+from . import cloud
+from .mounted import dry_run, mounted
+
+__all__ = ["aws_keys", "moto_url"]
+
+_URL = "https://kubernetes.default.svc"
+_KEY = re.compile(
+    r"fluentbit-logs/k8s_events/year=(\d{4})/month=(\d\d)/day=(\d\d)/(\d\d)-(\d\d)-(\d\d)-object[0-9A-Za-z]{8}"
+)
+
+
+class Cluster:
+    """An API server and a bucket, and a shipper that has the set mounted between them."""
+
+    def __init__(self, folder: Path, api: EventsStandIn, moto: str, *, url: str = _URL, filters: str = "") -> None:
+        self.bucket = f"events-{time.monotonic_ns()}"
+        (folder / "token").write_text(USUAL_TOKEN)
+        (folder / "home").mkdir()
+        checks = f"\n    kube_ca_file {api.ca_file}" if api.ca_file else ""
+        configuration = mounted(
+            "kubernetes-events",
+            folder / "etc",
+            [
+                (_URL, f"{url.partition('://')[0]}://127.0.0.1:{api.port}\n    kube_token_file {folder}/token{checks}"),
+                ("my-k8s-events", f"{self.bucket}\n    endpoint {moto}"),
+                ("/home", f"{folder}/home"),
+                ("1m", "1s"),
+                ("[OUTPUT]", f"{filters}[OUTPUT]"),
+            ],
+        )
+        self.shipper = ShipperProcess(configuration / "fluentbit.conf", folder / "shipper.log")
+        self.moto = moto
+
+    async def deliver(self, count: int) -> dict[str, str]:
+        """Run the shipper until so many lines are in the bucket, and end it; gives the objects by their keys."""
+        await asyncio.to_thread(cloud.client("s3", self.moto).create_bucket, Bucket=self.bucket)
+        self.shipper.start()
+        try:
+            found: dict[str, str] = await asyncio.to_thread(
+                cloud.until,
+                lambda: cloud.objects(self.moto, self.bucket),
+                lambda all_: sum(text.count("\n") for text in all_.values()) >= count,
+                self.shipper.end_of_log,
+            )
+            assert_balanced(await asyncio.to_thread(self.shipper.terminate))
+        finally:
+            self.shipper.close()
+        return found
+
+
+def scheduled(name: str, when: datetime) -> dict[str, Any]:
+    """An event as a list tells it, in the order in which an API server writes the keys."""
+    seconds = f"{when:%Y-%m-%dT%H:%M:%SZ}"
+    return {
+        "metadata": {"name": name, "namespace": "default", "uid": f"uid-{name}", "creationTimestamp": seconds},
+        "involvedObject": {"kind": "Pod", "namespace": "default", "name": "web-1", "uid": "8e", "apiVersion": "v1"},
+        "reason": "Scheduled",
+        "message": "Successfully assigned default/web-1 to ip-10-0-1-2",
+        "source": {"component": "default-scheduler"},
+        "firstTimestamp": seconds,
+        "lastTimestamp": seconds,
+        "count": 1,
+        "type": "Normal",
+        "eventTime": None,
+        "reportingComponent": "default-scheduler",
+        "reportingInstance": "",
+    }
+
+
+@pytest.fixture(params=["https", "http"])
+async def api(request: pytest.FixtureRequest) -> AsyncIterator[EventsStandIn]:
+    async with events_stand_in(tls=request.param == "https") as stand_in:
+        yield stand_in
+
+
+def test_the_set_is_accepted_without_a_warning(tmp_path: Path) -> None:
+    configuration = mounted("kubernetes-events", tmp_path / "etc") / "fluentbit.conf"
+
+    status, told = dry_run(configuration, {})
+
+    assert (status, "[warn]" in told, "[error]" in told) == (0, False, False), told
+
+
+def test_the_published_url_without_tls_is_accepted_too(tmp_path: Path) -> None:
+    configuration = mounted("kubernetes-events", tmp_path / "etc", [("https://", "http://")]) / "fluentbit.conf"
+
+    assert dry_run(configuration, {})[0] == 0
+
+
+async def test_events_arrive_in_partitions_as_the_api_server_tells_them(
+    api: EventsStandIn, tmp_path: Path, moto_url: str, aws_keys: None
+) -> None:
+    then = (datetime.now(UTC) - timedelta(minutes=5)).replace(microsecond=0)
+    cluster = Cluster(tmp_path, api, moto_url, url=api.url)
+    api.events["web-1.17e5"] = event = scheduled("web-1.17e5", then)
+
+    found = await cluster.deliver(1)
+
+    ((key, text),) = found.items()
+    parts = _KEY.fullmatch(key)
+    assert parts is not None, key
+    assert datetime(*map(int, parts.groups()), tzinfo=UTC) == then  # type: ignore[misc, arg-type]  # six numbers
+    assert text == f'{{"date":"{then:%Y-%m-%dT%H:%M:%S}.000000Z",{msgspec.json.encode(event)[1:].decode()}\n'
+
+
+async def test_events_of_a_watch_arrive_and_nothing_is_asked_but_for_events(
+    api: EventsStandIn, tmp_path: Path, moto_url: str, aws_keys: None
+) -> None:
+    cluster = Cluster(tmp_path, api, moto_url, url=api.url)
+    api.add("listed")
+    delivering = asyncio.create_task(cluster.deliver(2))
+    await until_watched(api, delivering)
+    api.add("watched")
+
+    lines = "".join((await delivering).values()).splitlines()
+
+    assert sorted(msgspec.json.decode(line)["metadata"]["name"] for line in lines) == ["listed", "watched"]
+    assert {(got.method, got.target.partition("?")[0]) for got in api.got} == {("GET", "/api/v1/events")}
+
+
+async def test_with_the_filter_of_the_migration_page_all_lines_begin_alike(
+    api: EventsStandIn, tmp_path: Path, moto_url: str, aws_keys: None
+) -> None:
+    page = (REPOSITORY / "docs" / "migration.md").read_text()
+    (recipe,) = re.findall(r"```\n(\[FILTER\]\n.*?)```", page, re.DOTALL)
+    cluster = Cluster(tmp_path, api, moto_url, url=api.url, filters=recipe)
+    api.add("listed")
+    delivering = asyncio.create_task(cluster.deliver(2))
+    await until_watched(api, delivering)
+    api.add("watched")
+
+    lines = "".join((await delivering).values()).splitlines()
+
+    assert len(lines) == 2
+    assert all(re.match(r'\{"date":"[^"]{27}","metadata":\{', line) for line in lines), lines
+
+
+async def until_watched(api: EventsStandIn, delivering: asyncio.Task[dict[str, str]]) -> None:
+    async with asyncio.timeout(cloud.PATIENCE_S):
+        while not api.watches and not delivering.done():  # noqa: ASYNC110  # another process: nothing to wait on
+            await asyncio.sleep(0.02)

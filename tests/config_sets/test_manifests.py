@@ -1,0 +1,114 @@
+"""The manifests of config/kubernetes: that Kubernetes takes them, and that they fit the configurations they mount."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import kubernetes_validate  # type: ignore[import-untyped]  # it has no stubs
+import pytest
+
+from tests.components.shipper_process import shipper_command
+
+from .manifests import SETS, Document, built, documents
+from .mounted import CONFIG, dry_run
+
+FILES = sorted(path for path in (CONFIG / "kubernetes").rglob("*.yaml") if path.name != "kustomization.yaml")
+VERSIONS = ("1.29.0", kubernetes_validate.latest_version())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: "/".join(path.parts[-2:]))
+def test_objects_are_what_the_schemas_of_kubernetes_describe(path: Path, version: str) -> None:
+    """`strict` refuses keys that the schemas do not know."""
+    used = [kubernetes_validate.validate(one, version, strict=True) for one in documents(path)]
+
+    assert used
+
+
+def test_the_schemas_refuse_what_is_wrong() -> None:
+    (daemonset,) = documents(CONFIG / "kubernetes" / "node" / "daemonset.yaml")
+    daemonset["spec"]["template"]["spec"]["terminationGracePeriod"] = 60
+
+    with pytest.raises(kubernetes_validate.ValidationError, match="terminationGracePeriod"):
+        kubernetes_validate.validate(daemonset, VERSIONS[0], strict=True)
+
+
+def test_the_folder_of_all_has_those_of_a_node_and_of_a_cluster() -> None:
+    kinds = [one["kind"] for one in built("kubernetes").objects]
+
+    assert kinds[0] == "Namespace"
+    assert (kinds.count("DaemonSet"), kinds.count("Deployment")) == (1, 1)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_pod_runs_its_configuration_without_a_warning(name: str, tmp_path: Path) -> None:
+    result = built(name)
+
+    status, told = dry_run(result.mount(tmp_path / "etc"), result.environment())
+
+    assert (status, "[warn]" in told, "[error]" in told) == (0, False, False), told
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_doctor_has_nothing_to_say_about_a_pod(name: str, tmp_path: Path) -> None:
+    """Volumes for all that is read and kept, a limit that is enough for the records, and time for a stop."""
+    result = built(name)
+    (path,) = (path for path in (CONFIG / name).glob("*.yaml") if path.stem in ("daemonset", "deployment"))
+
+    done = subprocess.run(
+        [shipper_command(), "doctor", "-c", result.mount(tmp_path / "etc"), path],
+        env=result.environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "nothing to complain about\n")
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_everything_that_is_referred_to_is_there(name: str) -> None:
+    result = built(name)
+    pod, there = result.pod, {(one["kind"], one["metadata"]["name"]) for one in result.objects}
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    mounted = {mount["name"] for one in _containers(pod) for mount in one.get("volumeMounts", ())}
+    ports = {port["name"] for port in result.shipper["ports"]}
+    probed = {result.shipper[probe]["httpGet"]["port"] for probe in result.shipper if probe.endswith("Probe")}
+
+    assert mounted == volumes
+    assert probed <= ports
+    assert "serviceAccountName" not in pod or ("ServiceAccount", pod["serviceAccountName"]) in there
+    for binding in (one for one in result.objects if one["kind"].endswith("Binding")):
+        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) in there
+        assert {("ServiceAccount", subject["name"]) for subject in binding["subjects"]} <= there
+    selector = result.workload["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= result.workload["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_roles_allow_what_is_asked_for_and_nothing_more() -> None:
+    """What is asked for is in test_container_insights and test_kubernetes_events."""
+
+    def rules(name: str) -> dict[str, list[Document]]:
+        objects = built(f"kubernetes/{name}").objects
+        return {one["kind"]: one["rules"] for one in objects if one["kind"] in ("Role", "ClusterRole")}
+
+    assert rules("node") == {
+        "ClusterRole": [{"apiGroups": [""], "resources": ["nodes/pods", "nodes/proxy"], "verbs": ["get"]}]
+    }
+    assert rules("events") == {
+        "ClusterRole": [{"apiGroups": [""], "resources": ["events"], "verbs": ["list", "watch"]}],
+        "Role": [
+            {
+                "apiGroups": ["coordination.k8s.io"],
+                "resources": ["leases"],
+                "verbs": ["get", "create", "update"],
+            }
+        ],
+    }
+    assert rules("sidecar") == {}
+
+
+def _containers(pod: Document) -> list[Document]:
+    return [*pod.get("initContainers", ()), *pod["containers"]]
