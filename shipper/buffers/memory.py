@@ -25,7 +25,7 @@ PAUSE_TOLD_EVERY_S = 30.0
 """Of pauses that follow each other one in this time is told; one that lasts is always told."""
 
 
-RELIEF_AFTER_S = 1.0
+RELIEF_AFTER_S = 0.5
 """Wait for room before something is done about what holds it."""
 
 RING_OVER_LIMIT = "memrb_overlimit"

@@ -24,7 +24,7 @@ from .filesystem import FilesystemBuffer
 from .filesystem.reader import StoredReader
 from .memory import Entry, MemoryBuffer, MemoryLimit, MemoryReader
 
-AWAY_AFTER_S = 2.0
+AWAY_AFTER_S = 1.0
 """An output that has committed nothing for so long is taken to be away."""
 
 
