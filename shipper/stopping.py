@@ -172,14 +172,12 @@ class Stopping:
         return max(AWAY_S, abs(self._grace)) if "source" in kept else AWAY_S
 
     async def _wait_until_quiet(self, started: float) -> None:
-        """Let the inputs go on while they bring records or have unfinished ones, at most for half of Grace."""
+        """Let the inputs go on while they bring records, at most for half of Grace."""
         end = started + abs(self._grace) / 2
         while not self._stop.end_now.is_set():
-            inputs = self._assembly.inputs
-            taken_at = [running.intake.last_taken_at + QUIET_S for running in inputs]
-            complete_at = [at for running in inputs if (at := running.input.unfinished_until()) is not None]
+            quiet_at = [running.intake.last_taken_at + QUIET_S for running in self._assembly.inputs]
             # What was written just before the signal may not have been noticed yet.
-            left = min(max([started + LAST_LOOK_S, *taken_at, *complete_at]), end) - self._clock.monotonic()
+            left = min(max([started + LAST_LOOK_S, *quiet_at]), end) - self._clock.monotonic()
             if left <= 0:
                 return
             await self._clock.wait(self._stop.end_now, left)

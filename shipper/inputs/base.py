@@ -70,10 +70,6 @@ class Input(ABC):
         Each batch carries a receipt; the input may forget what it covers once it is settled.
         """
 
-    def unfinished_until(self) -> float | None:
-        """By the clock, when records that have begun and not ended will count as complete; None if there are none."""
-        return None
-
     async def stop(self) -> bool:
         """Take no more from the source, hand out what is held, and let `run` return soon.
 

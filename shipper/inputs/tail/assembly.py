@@ -83,10 +83,6 @@ class Assembler(ABC):
         """When an open record is due to be handed out as it is."""
         return None
 
-    def idle_at(self, idle_s: float) -> float | None:
-        """When the first open record will not have grown for so long."""
-        return None
-
     def flush(self, now: float, idle_s: float | None, now_ns: int) -> Content | None:
         """The open records that are due, and those that have been idle for `idle_s` if that is given."""
         return None
@@ -203,10 +199,6 @@ class JoinedLines(Assembler):
 
     def deadline(self) -> float | None:
         return self._joiner.deadline()
-
-    def idle_at(self, idle_s: float) -> float | None:
-        deadline = self._joiner.deadline()
-        return None if deadline is None else deadline - max(0.0, self._flush_s - idle_s)
 
     def flush(self, now: float, idle_s: float | None, now_ns: int) -> Content | None:
         if self._joiner.is_idle:

@@ -154,12 +154,6 @@ class TailInput(Input):
                     await self._clock.sleep(PACE_S)
         await self._hand_out(emit, IDLE_AT_STOP_S if self._store.is_persistent else 0.0)
 
-    def unfinished_until(self) -> float | None:
-        if not self._store.is_persistent:
-            return None  # they are handed out at the stop as they are: nobody would read them again
-        idle_at = (follower.assembler.idle_at(IDLE_AT_STOP_S) for follower in self._catalogue)
-        return max((at for at in idle_at if at is not None), default=None)
-
     async def stop(self) -> bool:
         self._is_stopping = True
         self._turns.is_filled.set()
