@@ -140,6 +140,11 @@ class Credentials(AioCredentials):  # type: ignore[misc]  # aiobotocore has no t
         if base is None:
             raise NoCredentialsError
         self._base_provider = base.method
+        if isinstance(base, AioRefreshableCredentials):
+            # Before, botocore fetches new keys with every request while the old ones have less than ten minutes left,
+            # and does not use the old ones if that fails; some sources give out keys that have no more to begin with.
+            base._advisory_refresh_timeout = _REFRESH_WANTED_S
+            base._mandatory_refresh_timeout = _REFRESH_NEEDED_S
         return await self._assume_role(session, base) if self._settings.role_arn else base
 
     async def _assume_role(self, session: AioSession, base: Any) -> Any:

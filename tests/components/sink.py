@@ -78,7 +78,9 @@ def random_windows(seed: int, seconds: float) -> list[Window]:
     return windows
 
 
-class _Event(msgspec.Struct):
+class Event(msgspec.Struct):
+    """One log event of a put."""
+
     timestamp: int
     message: str
 
@@ -88,7 +90,7 @@ class _Names(msgspec.Struct):
 
     group: str = msgspec.field(name="logGroupName")
     stream: str = msgspec.field(name="logStreamName", default="")
-    events: list[_Event] = msgspec.field(name="logEvents", default_factory=list)
+    events: list[Event] = msgspec.field(name="logEvents", default_factory=list)
 
 
 class Refused(Exception):
@@ -101,7 +103,7 @@ class Refused(Exception):
         self.status = status
 
 
-def check_put(events: list[_Event]) -> None:
+def check_put(events: list[Event]) -> None:
     """Raise `Refused` where the real service would refuse the events of one put."""
     if not 1 <= len(events) <= MOST_EVENTS:
         raise Refused("InvalidParameterException", f"{len(events)} log events in a batch")

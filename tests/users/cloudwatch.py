@@ -15,13 +15,18 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_EC2_
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a request is answered with; an error has a code."""
+    """What a request is answered with; an error has a code, and `body` are further members of the answer.
+
+    Of a request that is answered with 200 the events `accepted` are kept.
+    """
 
     status: int = 200
     code: str = ""
     message: str = ""
     headers: dict[str, str] = {}
     delay_s: float = 0.0
+    body: dict[str, Any] = {}
+    accepted: slice = slice(None)
 
 
 OK = Answer()
@@ -33,7 +38,8 @@ class CloudWatch:
     """Takes what `decide` lets through; a context manager.
 
     While `gate` is not set it takes requests and does nothing. `attempts` has the time and the operation of each
-    request, `messages` what was accepted, by stream.
+    request, `messages` what was accepted, by stream, and `signed_with` the access key of the request that `decide` is
+    asked about.
     """
 
     def __init__(self, decide: Decide = lambda operation, body: OK) -> None:
@@ -43,6 +49,7 @@ class CloudWatch:
         self.attempts: list[tuple[float, str]] = []
         self.messages: dict[str, list[str]] = {}
         self.accepted_at: list[tuple[float, int]] = []
+        self.signed_with = ""
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
         self._server.daemon_threads = True
@@ -59,14 +66,15 @@ class CloudWatch:
         self._server.shutdown()
         self._server.server_close()
 
-    def take(self, operation: str, body: dict[str, Any]) -> Answer:
+    def take(self, operation: str, body: dict[str, Any], access_key: str) -> Answer:
         self.gate.wait()
         now = time.monotonic()
         with self._lock:
+            self.signed_with = access_key
             self.attempts.append((now, operation))
             answer = self.decide(operation, body)
             if answer.status == 200 and operation == "PutLogEvents":
-                events = [event["message"] for event in body["logEvents"]]
+                events = [event["message"] for event in body["logEvents"][answer.accepted]]
                 self.messages.setdefault(body["logStreamName"], []).extend(events)
                 self.accepted_at.append((now, len(events)))
         time.sleep(answer.delay_s)
@@ -94,13 +102,15 @@ class CloudWatch:
 def _handler_of(service: CloudWatch) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body go out apart, and each answer would wait 40 ms between them
 
         def do_POST(self) -> None:
             body = msgspec.json.decode(self.rfile.read(int(self.headers["Content-Length"])))
             operation = self.headers["X-Amz-Target"].rpartition(".")[2]
-            answer = service.take(operation, body)
-            told = {} if answer.status == 200 else {"__type": answer.code, "message": answer.message}
-            text = msgspec.json.encode(told)
+            access_key = self.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0]
+            answer = service.take(operation, body, access_key)
+            error = {} if answer.status == 200 else {"__type": answer.code, "message": answer.message}
+            text = msgspec.json.encode({**error, **answer.body})
             self.send_response(answer.status)
             for name, value in {"Content-Type": "application/x-amz-json-1.1", **answer.headers}.items():
                 self.send_header(name, value)

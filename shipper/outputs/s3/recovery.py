@@ -13,6 +13,7 @@ import msgspec
 
 from ...codecs.compression import CorruptData, decoded, new_compressor
 from ...disk import Disk
+from .bucket import file_digest
 from .content import identities
 from .spool import IDENTITY, Piece, Sheet, Spool, opened, write_all
 
@@ -35,21 +36,25 @@ def adopt(folder: Path, name: str, disk: Disk) -> Spool:
         spool.size = disk.stat(str(spool.path(".data"))).st_size
     size = spool.size
     is_whole = sheet.state == "closed" and sheet.pieces and sheet.pieces[-1].end == size
-    if sheet.state != "done" and not is_whole:
-        try:
+    try:
+        if sheet.state != "done" and not (is_whole and all(_is_intact(spool, piece) for piece in sheet.pieces)):
             _salvage(spool)
-        except OSError as error:
-            raise Damaged(str(error)) from error
+    except OSError as error:
+        raise Damaged(str(error)) from error
     spool.content_size = sum(piece.content_size for piece in sheet.pieces)
     return spool
 
 
 def _salvage(spool: Spool) -> None:
-    """Close a spool that was left open or was cut short: finished pieces stay, the rest is written anew."""
+    """Close a spool that was left open, was cut short or has other bytes now.
+
+    Finished pieces stay, the rest is written anew.
+    """
     sheet = spool.sheet
-    kept = [piece for piece in sheet.pieces if piece.end <= spool.size]
+    kept = [piece for piece in sheet.pieces if _is_intact(spool, piece)]
     if len(kept) < len(sheet.pieces):
         kept = []  # what was sent cannot be vouched for any more, so all that is left becomes one piece
+        sheet.is_unique = sheet.is_unique and not sheet.was_sent  # and it must not take the place of what was whole
         sheet.upload_id = "" if sheet.upload_id is not None else None
     start = kept[-1].end if kept else 0
     before = sum(piece.content_size for piece in kept)
@@ -63,6 +68,11 @@ def _salvage(spool: Spool) -> None:
             kept.append(piece)
     sheet.pieces, sheet.state = kept, "closed"
     spool.save()
+
+
+def _is_intact(spool: Spool, piece: Piece) -> bool:
+    """Whether the disk still has the bytes that were written; S3 would refuse others for ever."""
+    return piece.end <= spool.size and file_digest(spool.part(piece), hashlib.sha256).hex() == piece.sha256
 
 
 def _rewritten(spool: Spool, start: int, before: int, fd: int) -> Piece:

@@ -82,6 +82,10 @@ class SmallS3:
         """Let the next calls of this operation fail."""
         self._faults.setdefault(operation, deque()).extend(faults)
 
+    def heal(self) -> None:
+        """Let no call fail from now on."""
+        self._faults.clear()
+
     def operations(self) -> list[str]:
         return [call.operation for call in self.calls]
 
@@ -182,7 +186,11 @@ class _Handler(BaseHTTPRequestHandler):
     s3: ClassVar[SmallS3]
 
     def _serve(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        length = int(self.headers.get("Content-Length", "0"))
+        body = self.rfile.read(length)
+        if len(body) < length:  # whoever sent it was killed
+            self.close_connection = True
+            return
         headers = {name.lower(): value for name, value in self.headers.items()}
         fault, found = self.s3.answer(self.command, self.path, headers, body)
         if fault is not None and fault.cut:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import re
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from shipper.outputs.s3.recovery import adopt
 from shipper.outputs.s3.spool import Sheet, Spool, new_name
 from shipper.record import RecordBatch
 
-from .making import T0, batch_of, options_of, running
+from .making import T0, Running, batch_of, options_of, running
 from .server import Fault, SmallS3
 from .test_multipart import large, numbers
 
@@ -128,13 +129,19 @@ async def test_a_kill_before_the_first_byte_leaves_nothing(s3: SmallS3, tmp_path
     assert not list(tmp_path.rglob("*.json"))
 
 
+def noted_parts(one: Running) -> int:
+    """How many parts the output knows to be in S3."""
+    uploads = one.output._uploads
+    return sum(bool(p.etag) for u in uploads._waiting for p in u.spool.sheet.pieces) if uploads else 0
+
+
 async def test_an_upload_goes_on_behind_its_parts(s3: SmallS3, tmp_path: Path) -> None:
     options = options_of(s3.url, tmp_path, "total_file_size 50M\nupload_timeout 1m\n")
     async with running(options) as one:
         for number in range(8):
             one.put(large(number))
             await one.until(lambda: one.buffer.statistics().records == 0)
-        await one.until(lambda: s3.operations().count("UploadPart") == 2)
+        await one.until(lambda: s3.operations().count("UploadPart") == 2 and noted_parts(one) == 2)
     sent = s3.operations()
     async with running(options) as one:
         one.put(*(large(number) for number in range(8)))
@@ -235,6 +242,22 @@ def test_a_file_that_was_cut_anywhere_becomes_whole_lines(tmp_path: Path, compre
         best = text
 
     assert best == b"".join(lines)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd", "snappy"])
+def test_a_closed_file_with_other_bytes_than_were_written_is_made_anew(tmp_path: Path, compression: str) -> None:
+    lines = [b"%d first\n%d second\n" % (n, n) for n in range(20)]
+    spool = spool_with(tmp_path, compression, lines)
+    spool.close()
+    data = spool.path(".data").read_bytes()
+    middle = len(data) // 2
+    spool.path(".data").write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+    found = adopt(tmp_path, spool.name, SystemDisk())
+    hashes = [hashlib.sha256(found.path(".data").read_bytes()).hexdigest()] if found.sheet.pieces else []
+
+    assert [piece.sha256 for piece in found.sheet.pieces] == hashes
+    assert hashes != [hashlib.sha256(data).hexdigest()]
+    assert b"".join(found.contents()).endswith(b"\n") or not hashes
 
 
 def test_what_was_cut_is_a_whole_gzip_file_again(tmp_path: Path) -> None:
