@@ -44,7 +44,6 @@ class Disk(Protocol):
 class SystemDisk:
     """The disk of the machine; every call raises `OSError` as the operating system gives it."""
 
-    open = staticmethod(os.open)
     close = staticmethod(os.close)
     pread = staticmethod(os.pread)
     write = staticmethod(os.write)
@@ -55,6 +54,9 @@ class SystemDisk:
     rename = staticmethod(os.rename)
     unlink = staticmethod(os.unlink)
     truncate = staticmethod(os.ftruncate)
+
+    def open(self, path: str, flags: int, mode: int = 0o600) -> int:
+        return os.open(path, flags, mode)
 
     def free(self, path: str) -> int:
         found = os.statvfs(path)

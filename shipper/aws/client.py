@@ -137,7 +137,10 @@ def _http_settings(url: str, settings: AwsSettings) -> net.HttpSettings:
         tls=tls,
         connect_timeout=settings.connect_timeout,
         io_timeout=settings.io_timeout,
+        keepalive=settings.keepalive,
         idle_timeout=settings.idle_timeout,
+        requests_each=settings.requests_each,
+        tcp_keepalive=settings.tcp_keepalive,
         connections=settings.connections,
         use_proxy=settings.use_proxy,
         resend=False,  # whoever calls must know that the service may have acted on it

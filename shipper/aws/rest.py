@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -19,6 +20,8 @@ from aiohttp.payload import Payload
 from botocore.exceptions import BotoCoreError, ClientError
 from yarl import URL
 
+from ..net.keepalive import watch_socket
+from ..net.settings import TcpKeepalive
 from .messages import FilePart, RestAnswer
 from .session import Credentials, new_signing_session
 from .settings import AwsError, AwsSettings, NoAnswer, NoCredentials
@@ -46,9 +49,7 @@ class RestClient:
         """Get ready without a word to AWS; raises `OptionError` for a profile that does not exist."""
         settings = self._settings
         _, self._credentials = new_signing_session(settings)
-        connector = aiohttp.TCPConnector(
-            limit=settings.connections, keepalive_timeout=settings.idle_timeout, ssl=_tls_context(settings)
-        )
+        connector = _connector(settings)
         self._http = aiohttp.ClientSession(
             connector=connector, trust_env=settings.use_proxy, auto_decompress=False, middlewares=(_send_once,)
         )
@@ -188,6 +189,22 @@ class _FileBody(Payload):
 
 def _hash_of(body: bytes | FilePart) -> str:
     return body.sha256 if isinstance(body, FilePart) else hashlib.sha256(body).hexdigest()
+
+
+def _connector(settings: AwsSettings) -> aiohttp.TCPConnector:
+    """What makes the connections; how many calls one may serve cannot be said to it."""
+    watched = settings.tcp_keepalive
+    more: dict[str, Any] = {"keepalive_timeout": settings.idle_timeout} if settings.keepalive else {"force_close": True}
+    if watched is not None:
+        more["socket_factory"] = lambda address: _watched_socket(address, watched)
+    return aiohttp.TCPConnector(limit=settings.connections, ssl=_tls_context(settings), **more)
+
+
+def _watched_socket(address: Sequence[Any], watched: TcpKeepalive) -> socket.socket:
+    family, kind, protocol = address[:3]
+    made = socket.socket(family, kind, protocol)
+    watch_socket(made, watched)
+    return made
 
 
 def _tls_context(settings: AwsSettings) -> ssl.SSLContext | bool:

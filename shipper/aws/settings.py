@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ..net.settings import TcpKeepalive
+
 _DENIED = re.compile(
     "InvalidClientTokenId|AccessDenied|Expired|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|InvalidSecurity"
     "|TokenRefreshRequired|InvalidSignature|IncompleteSignature|MissingAuthenticationToken|UnrecognizedClientException"
@@ -39,7 +41,10 @@ class AwsSettings(msgspec.Struct, frozen=True, kw_only=True):
     verify: bool | str = True
     connect_timeout: float = 10.0
     io_timeout: float = 60.0
+    keepalive: bool = True
     idle_timeout: float = 30.0
+    requests_each: int = 0
+    tcp_keepalive: TcpKeepalive | None = None
     connections: int = 16
     use_proxy: bool = True
     user_agent: str = ""

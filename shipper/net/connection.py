@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Callable, Sequence
 from typing import cast
 
 from .answers import AnswerReader, BadAnswer
-from .settings import HttpAnswer, NoAnswer
+from .keepalive import watch_peer
+from .settings import HttpAnswer, NoAnswer, TcpKeepalive
 
 HEAD_START_S = 0.25
 """An address has this much time before the next one is tried beside it."""
 
+_WATCHED = TcpKeepalive(idle_s=30, interval_s=10, probes=3)
+
 
 class Connection(asyncio.Protocol):
-    """A connection and the request that is under way on it. `last_used` is when it came to rest."""
+    """A connection and the request that is under way on it.
+
+    `last_used` is when it came to rest, `exchanges` how many requests it has served.
+    """
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
@@ -26,6 +31,7 @@ class Connection(asyncio.Protocol):
         self._on_data: Callable[[], None] | None = None
         self.is_open = False
         self.last_used = 0.0
+        self.exchanges = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -67,6 +73,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or not self.is_open:
             raise NoAnswer("answer", "the connection is closed")
         self._reader, self._waiter = reader, asyncio.get_running_loop().create_future()
+        self.exchanges += 1
         try:
             self._transport.writelines(parts)
             return await self._waiter
@@ -89,7 +96,7 @@ class Connection(asyncio.Protocol):
             raise NoAnswer("answer", "the connection is closed")
         self._reader, self._on_data = reader, on_data
         self._waiter = asyncio.get_running_loop().create_future()
-        _notice_lost_peers(self._transport)
+        watch_peer(self._transport, _WATCHED)
         self._transport.writelines(parts)
         return self._waiter
 
@@ -109,6 +116,11 @@ class Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._transport = await loop.start_tls(self._transport, self, context, server_hostname=name)
 
+    def watch(self, chosen: TcpKeepalive) -> None:
+        """Have the peer asked while nothing is said."""
+        if self._transport is not None:
+            watch_peer(self._transport, chosen)
+
     def close(self) -> None:
         """Cut the connection."""
         self.is_open = False
@@ -125,17 +137,6 @@ class Connection(asyncio.Protocol):
             self._waiter.set_exception(NoAnswer("answer", reason))
         if self._transport is not None:
             self._transport.abort()
-
-
-def _notice_lost_peers(transport: asyncio.Transport) -> None:
-    """Have the system ask a silent peer whether it is still there: nothing else would tell of a cut cable."""
-    found = transport.get_extra_info("socket")
-    if found is None or found.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-        if (option := getattr(socket, name, None)) is not None:
-            found.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 async def connect(

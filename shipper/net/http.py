@@ -124,12 +124,16 @@ class HttpClient:
     async def _over(self, connection: Connection, parts: list[bytes], reader: AnswerReader) -> HttpAnswer:
         answer = await connection.exchange(parts, reader)
         if connection.is_open:
-            if self._settings.keepalive:
+            if self._may_serve_again(connection):
                 connection.last_used = self._clock.monotonic()
                 self._idle.append(connection)
             else:
                 connection.close()
         return answer
+
+    def _may_serve_again(self, connection: Connection) -> bool:
+        most = self._settings.requests_each
+        return self._settings.keepalive and (not most or connection.exchanges < most)
 
     def _kept(self) -> Connection | None:
         """A connection at rest that may still serve; those that rested too long are closed."""
@@ -151,7 +155,7 @@ class HttpClient:
             async with asyncio.timeout(limit_s):
                 # Half of the time for the name: a resolver that hangs must leave time for the last known address.
                 addresses = await self._addresses(self._names, limit_s / 2)
-                return await self._connect_to(addresses)
+                connection = await self._connect_to(addresses)
         except TimeoutError as error:
             self._names.doubt()
             raise NoAnswer("connect", f"{self._shown()}: no connection within {limit_s:g} seconds") from error
@@ -162,6 +166,9 @@ class HttpClient:
         except OSError as error:
             self._names.doubt()
             raise NoAnswer("connect", f"{self._shown()}: {error.strerror or error}") from error
+        if self._settings.tcp_keepalive is not None:
+            connection.watch(self._settings.tcp_keepalive)
+        return connection
 
     async def _addresses(self, names: HostNames, patience_s: float) -> list[str]:
         try:

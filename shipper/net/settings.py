@@ -31,12 +31,21 @@ class TlsSettings(msgspec.Struct, frozen=True, kw_only=True):
     ciphers: str | None = None
 
 
+class TcpKeepalive(msgspec.Struct, frozen=True, kw_only=True):
+    """When the system asks a silent peer whether it is still there; without a value the system's own counts."""
+
+    idle_s: int | None = None
+    interval_s: int | None = None
+    probes: int | None = None
+
+
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where requests go and how long they may take.
 
-    `io_timeout` bounds a whole request, `idle_timeout` the rest of a kept connection. At most `connections` are open
-    at one time; 0 is without limit. `answer_limit` is the most that is kept of the body of an answer. `proxy` wins over
-    the proxy of the environment, which `use_proxy` is about.
+    `io_timeout` bounds a whole request, `idle_timeout` the rest of a kept connection. A connection is closed after
+    `requests_each` requests; 0 is without limit. With `tcp_keepalive` silent peers are asked. At most `connections`
+    are open at one time; 0 is without limit. `answer_limit` is the most that is kept of the body of an answer. `proxy`
+    wins over the proxy of the environment, which `use_proxy` is about.
 
     With `resend` a request on a kept connection that ends before any answer goes out again at once. The server may have
     acted on it all the same, so a client that prefers to leave that decision to its caller switches it off.
@@ -49,6 +58,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     io_timeout: float = DEFAULT_IO_TIMEOUT_S
     keepalive: bool = True
     idle_timeout: float = 30.0
+    requests_each: int = 0
+    tcp_keepalive: TcpKeepalive | None = None
     connections: int = 0
     source_address: str | None = None
     use_proxy: bool = True
@@ -100,6 +111,16 @@ class NetworkChoices(Protocol):
     def keepalive(self) -> bool: ...
     @property
     def keepalive_idle_timeout(self) -> float: ...
+    @property
+    def keepalive_max_recycle(self) -> int: ...
+    @property
+    def tcp_keepalive(self) -> bool: ...
+    @property
+    def tcp_keepalive_time(self) -> int: ...
+    @property
+    def tcp_keepalive_interval(self) -> int: ...
+    @property
+    def tcp_keepalive_probes(self) -> int: ...
     @property
     def max_worker_connections(self) -> int: ...
     @property
@@ -154,11 +175,24 @@ def http_settings(
         io_timeout=io_timeout or float(chosen.io_timeout) or DEFAULT_IO_TIMEOUT_S,
         keepalive=chosen.keepalive,
         idle_timeout=float(chosen.keepalive_idle_timeout),
+        requests_each=max(0, chosen.keepalive_max_recycle),
+        tcp_keepalive=tcp_keepalive(chosen),
         connections=max(0, chosen.max_worker_connections),
         source_address=chosen.source_address,
         use_proxy=not chosen.proxy_env_ignore,
         proxy=proxy,
         answer_limit=answer_limit,
+    )
+
+
+def tcp_keepalive(chosen: NetworkChoices) -> TcpKeepalive | None:
+    """The `net.tcp_keepalive*` options of an output; None if they are off."""
+    if not chosen.tcp_keepalive:
+        return None
+    return TcpKeepalive(
+        idle_s=_if_positive(chosen.tcp_keepalive_time),
+        interval_s=_if_positive(chosen.tcp_keepalive_interval),
+        probes=_if_positive(chosen.tcp_keepalive_probes),
     )
 
 
@@ -177,3 +211,7 @@ def tls_settings(chosen: NetworkChoices) -> TlsSettings:
         max_version=chosen.tls_max_version,
         ciphers=chosen.tls_ciphers,
     )
+
+
+def _if_positive(number: int) -> int | None:
+    return number if number > 0 else None

@@ -7,6 +7,7 @@ import ssl
 
 from ..clock import Clock
 from ..log import Log
+from .keepalive import watch_peer
 from .names import HostNames
 from .settings import HttpSettings, NoAnswer
 from .tls import TlsContext
@@ -39,7 +40,7 @@ class Connector:
             async with asyncio.timeout(limit_s):
                 if self._unix_path is not None:
                     return await asyncio.open_unix_connection(self._unix_path)
-                return await self._connect_to_host()
+                streams = await self._connect_to_host()
         except TimeoutError as error:
             self._doubt()
             raise NoAnswer("connect", f"{self}: no connection within {limit_s:g} seconds") from error
@@ -48,6 +49,9 @@ class Connector:
         except OSError as error:
             self._doubt()
             raise NoAnswer("connect", f"{self}: {error.strerror or error}") from error
+        if self._settings.tcp_keepalive is not None:
+            watch_peer(streams[1].transport, self._settings.tcp_keepalive)
+        return streams
 
     async def close(self) -> None:
         """Give up looking up the name."""

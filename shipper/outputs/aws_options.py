@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Self
 from ..aws.settings import AwsSettings, url_of
 from ..config.options import opt
 from ..errors import OptionError
+from ..net.settings import tcp_keepalive
 from .base import NetworkOptions
 
 _CONNECT_TIMEOUT_S, _IO_TIMEOUT_S = 10.0, 60.0
@@ -76,7 +77,10 @@ class AwsOutputOptions(NetworkOptions, kw_only=True):
             verify=(self.tls_ca_file or True) if self.tls_verify else False,
             connect_timeout=float(self.connect_timeout) or _CONNECT_TIMEOUT_S,
             io_timeout=float(self.io_timeout) or _IO_TIMEOUT_S,
+            keepalive=self.keepalive,
             idle_timeout=float(self.keepalive_idle_timeout),
+            requests_each=max(0, self.keepalive_max_recycle),
+            tcp_keepalive=tcp_keepalive(self),
             connections=self.max_worker_connections or self.usual_connections,
             use_proxy=not self.proxy_env_ignore,
             user_agent=self.user_agent,

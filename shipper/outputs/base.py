@@ -91,7 +91,7 @@ class NetworkOptions(OutputOptions):
     keepalive_idle_timeout: Annotated[Seconds, opt("Close a connection that was idle for so long.")] = field(
         default=Seconds(30), name="net.keepalive_idle_timeout"
     )
-    keepalive_max_recycle: Annotated[int, opt("Accepted; connections are closed by idle time only.")] = field(
+    keepalive_max_recycle: Annotated[int, opt("Close a connection after so many requests; 0 for no limit.")] = field(
         default=2000, name="net.keepalive_max_recycle"
     )
     max_worker_connections: Annotated[int, opt("Most connections at one time; 0 for no limit.")] = field(
@@ -112,16 +112,16 @@ class NetworkOptions(OutputOptions):
     dns_prefer_ipv6: Annotated[bool, opt("Accepted; both address families are tried.")] = field(
         default=False, name="net.dns.prefer_ipv6"
     )
-    tcp_keepalive: Annotated[bool, opt("Accepted; the system's setting is used.")] = field(
+    tcp_keepalive: Annotated[bool, opt("Have the system ask silent peers whether they are still there.")] = field(
         default=False, name="net.tcp_keepalive"
     )
-    tcp_keepalive_time: Annotated[int, opt("Accepted; the system's setting is used.")] = field(
+    tcp_keepalive_time: Annotated[int, opt("Seconds of silence before it asks; -1 for the system's.")] = field(
         default=-1, name="net.tcp_keepalive_time"
     )
-    tcp_keepalive_interval: Annotated[int, opt("Accepted; the system's setting is used.")] = field(
+    tcp_keepalive_interval: Annotated[int, opt("Seconds between two questions; -1 for the system's.")] = field(
         default=-1, name="net.tcp_keepalive_interval"
     )
-    tcp_keepalive_probes: Annotated[int, opt("Accepted; the system's setting is used.")] = field(
+    tcp_keepalive_probes: Annotated[int, opt("Questions without answer that end it; -1 for the system's.")] = field(
         default=-1, name="net.tcp_keepalive_probes"
     )
     proxy_env_ignore: Annotated[bool, opt("Do not use HTTP_PROXY and NO_PROXY.")] = field(

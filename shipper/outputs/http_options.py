@@ -212,10 +212,10 @@ def checked_target(option: str, text: str) -> str:
     return target
 
 
-def lane_of(tag: str) -> int:
-    """One of a few lanes: a tag keeps its order, and thousands of tags do not make thousands of requests."""
+def lane_of(tag: str, lanes: int = LANES) -> int:
+    """One of so many lanes: a tag keeps its order, and thousands of tags do not make thousands of requests."""
     # The low bits of a CRC alone are the same for many tags that differ in one digit; a prime mixes in the others.
-    return zlib.crc32(tag.encode("utf-8", "surrogateescape")) % 65_521 % LANES
+    return zlib.crc32(tag.encode("utf-8", "surrogateescape")) % 65_521 % lanes
 
 
 def words_of(answer: HttpAnswer) -> str:

@@ -1,4 +1,4 @@
-"""The `format` option of outputs that print records for people: JSON in a framing, or MessagePack text."""
+"""The `format` option of outputs that print records: JSON in a framing, that of OpenTelemetry, or MessagePack text."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, cast
 from ..codecs import msgpack_text
 from ..codecs.dates import DateFormat
 from ..codecs.json_lines import FRAMINGS, Framing, JsonEncoder
+from ..codecs.otlp_json import OtlpEncoder, chosen_otlp
 from ..config.options import opt
 from ..context import Context
 from ..record import RecordBatch
@@ -22,7 +23,11 @@ class FormatOptions(OutputOptions):
     """Options of outputs that print records."""
 
     format: Annotated[
-        str, opt("json, json_lines, json_stream, or msgpack for the text form.", example="json_lines")
+        str,
+        opt(
+            "json, json_lines, json_stream, otlp_json, otlp_json_pretty, or msgpack for the text form.",
+            example="json_lines",
+        ),
     ] = "msgpack"
     json_date_key: Annotated[str, opt("Key of the date in JSON; false for no date.")] = "date"
     json_date_format: Annotated[DateFormat, opt("Form of the date in JSON.", example="iso8601")] = "double"
@@ -33,6 +38,8 @@ def chosen_renderer(options: FormatOptions, context: Context) -> Renderer:
     name = options.format.strip().lower()
     if name in FRAMINGS:
         return _json_renderer(cast(Framing, name), options, context)
+    if (otlp := chosen_otlp(name, JsonEncoder(context.service.escape_unicode))) is not None:
+        return _otlp_renderer(otlp)
     if name != "msgpack":
         context.log.error("unknown format; records are printed as text", format=options.format)
     return render_text
@@ -63,6 +70,13 @@ def _json_renderer(framing: Framing, options: FormatOptions, context: Context) -
 
     def render(tag: str, batches: Sequence[RecordBatch]) -> bytes:
         return frame([line for b in batches for line in encoder.encode_dated(b.content, key, date_format)]) + end
+
+    return render
+
+
+def _otlp_renderer(encoder: OtlpEncoder) -> Renderer:
+    def render(tag: str, batches: Sequence[RecordBatch]) -> bytes:
+        return encoder.document(batch.content for batch in batches) + b"\n"
 
     return render
 

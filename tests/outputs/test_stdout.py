@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -86,12 +87,30 @@ S1_JSON = (
             '{"date":"2023-11-14 22:13:20.500000","k":"v"}\n',
         ),
         ("Format json_lines\njson_date_key time", [F1], '{"time":1700000000.5,"k":"v"}\n'),
+        (
+            "Format otlp_json",
+            [F1, S2],
+            '{"resourceLogs":[{"resource":{},"scopeLogs":[{"scope":{},"logRecords":['
+            '{"timeUnixNano":"1700000000500000000","body":{"kvlistValue":{"values":'
+            '[{"key":"k","value":{"stringValue":"v"}}]}}},{"timeUnixNano":"1700000001000000000","body":'
+            '{"kvlistValue":{"values":[{"key":"k","value":{"stringValue":"v2"}}]}}}]}]}]}\n',
+        ),
     ],
 )
 async def test_records_are_printed_in_the_chosen_format(
     tmp_path: Path, lines: str, records: list[Record], expected: str
 ) -> None:
     assert await printed(tmp_path, lines, delivery_of(sample_batch(*records))) == expected
+
+
+async def test_documents_of_opentelemetry_may_be_pretty(tmp_path: Path) -> None:
+    plain = await printed(tmp_path, "Format otlp_json", delivery_of(sample_batch(S1, S2)))
+    (tmp_path / "stdout").unlink()
+    pretty = await printed(tmp_path, "Format otlp_json_pretty", delivery_of(sample_batch(S1, S2)))
+
+    assert json.loads(pretty) == json.loads(plain)
+    assert pretty.count("\n") > 50
+    assert pretty.endswith("}\n")
 
 
 async def test_text_is_printed_raw_when_escaping_is_off(tmp_path: Path) -> None:

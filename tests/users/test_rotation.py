@@ -313,7 +313,7 @@ class DeafDisk(SystemDisk):
         self.opened: list[int] = []
         self.deaf: set[int] = set()
         # The real calls are static, these remember descriptors.
-        self.open = self._open  # type: ignore[assignment]
+        self.open = self._open  # type: ignore[method-assign]
         self.pread = self._pread
 
     def _open(self, path: str, flags: int, mode: int = 0o600) -> int:

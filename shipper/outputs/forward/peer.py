@@ -36,7 +36,10 @@ class Denied(NoAnswer):
 
 
 class Peer:
-    """One connection, for one parcel at a time. `may_stay` is false if the receiver wants a new one each time."""
+    """One connection, for one parcel at a time.
+
+    `may_stay` is false if the receiver wants a new one each time, `parcels` are those that were sent.
+    """
 
     def __init__(self, streams: Streams) -> None:
         self._reader, self._writer = streams
@@ -46,6 +49,7 @@ class Peer:
         self._unread: list[Any] = []
         self.may_stay = True
         self.last_used = 0.0
+        self.parcels = 0
 
     @property
     def is_open(self) -> bool:

@@ -56,7 +56,8 @@ class Receiver:
         except Denied as error:
             self._log.error(f"{self._connector}: {error.reason}; records are held", every=60)
             raise
-        if peer.is_open and peer.may_stay and self._settings.keepalive:
+        peer.parcels += 1
+        if self._may_serve_again(peer):
             peer.last_used = self._clock.monotonic()
             self._idle.append(peer)
         else:
@@ -82,6 +83,10 @@ class Receiver:
                 await peer.close()
         except TimeoutError:
             peer.cut()
+
+    def _may_serve_again(self, peer: Peer) -> bool:
+        most = self._settings.requests_each
+        return peer.is_open and peer.may_stay and self._settings.keepalive and (not most or peer.parcels < most)
 
     def _kept(self) -> Peer | None:
         """A connection at rest that may still serve; those that rested too long are cut."""

@@ -12,14 +12,16 @@ from ...context import Context
 from ...errors import OptionError, RetryLater
 from ...net.settings import DEFAULT_IO_TIMEOUT_S, HttpApi, HttpSettings, NetworkChoices, NoAnswer, http_settings
 from ..http_options import basic_authorization, words_of
+from .assertion import ASSERTION_TYPE, AssertionMaker, AssertionSettings
 
 _USUAL_LIFE_S = 300.0
 _decode = msgspec.json.Decoder(dict[str, object]).decode
 
 
 class OAuth2Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks whom for a token, and for what; with `in_body` id and secret do not go into a header.
+    """Who asks whom for a token, and for what.
 
+    With `in_body` id and secret do not go into a header, with `assertion` a signed statement takes their place.
     `timeout_s` bounds a request for a token, `connect_timeout_s` the wait for a connection.
     """
 
@@ -28,6 +30,7 @@ class OAuth2Settings(msgspec.Struct, frozen=True, kw_only=True):
     client_secret: str = ""
     fields: Mapping[str, str | None] = {}
     in_body: bool = False
+    assertion: AssertionSettings | None = None
     refresh_skew_s: float = 60.0
     timeout_s: float = DEFAULT_IO_TIMEOUT_S
     connect_timeout_s: float = 10.0
@@ -40,6 +43,7 @@ class OAuth2:
         self._settings = settings
         self._network = network
         self._context = context
+        self._assertions = AssertionMaker(settings.assertion) if settings.assertion is not None else None
         self._http: HttpApi | None = None
         self._target = "/"
         self._lock = asyncio.Lock()
@@ -47,9 +51,11 @@ class OAuth2:
         self._good_until = 0.0
 
     async def open(self) -> None:
-        """Get ready; raises `OptionError` for a URL that cannot be used."""
+        """Get ready; raises `OptionError` for a URL, or files, that cannot be used."""
         from ...net.http import HttpClient
 
+        if self._assertions is not None:
+            self._assertions.check()
         connection, self._target = _server_of(self._settings, self._network)
         self._http = HttpClient(connection, self._context.clock, self._context.log)
         await self._http.open()
@@ -74,13 +80,7 @@ class OAuth2:
         if self._http is None:
             raise RuntimeError("the tokens are not open")
         settings = self._settings
-        fields = {"grant_type": "client_credentials", **{k: v for k, v in settings.fields.items() if v}}
-        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        if settings.in_body:
-            fields |= {"client_id": settings.client_id, "client_secret": settings.client_secret}
-        else:
-            pair = quote(settings.client_id, safe=""), quote(settings.client_secret, safe="")
-            headers["Authorization"] = basic_authorization(*pair)
+        fields, headers = self._request()
         try:
             answer = await self._http.request("POST", self._target, headers, urlencode(fields).encode())
         except NoAnswer as error:
@@ -97,6 +97,26 @@ class OAuth2:
         self._token = token
         # A life shorter than the margin is used up to its half.
         self._good_until = self._context.clock.monotonic() + max(life_s - settings.refresh_skew_s, life_s / 2)
+
+    def _request(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Fields and headers of a request for a token; raises `RetryLater` if it cannot be signed."""
+        settings = self._settings
+        fields = {"grant_type": "client_credentials", **{k: v for k, v in settings.fields.items() if v}}
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+        if self._assertions is not None:
+            try:
+                assertion = self._assertions.make(self._context.clock.time_ns() // 1_000_000_000)
+            except (OSError, ValueError) as error:
+                self._context.log.error("no access token can be asked for; records are held", every=60, reason=error)
+                raise RetryLater(f"no access token: {error}") from error
+            fields["client_id"] = settings.client_id
+            fields |= {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
+        elif settings.in_body:
+            fields |= {"client_id": settings.client_id, "client_secret": settings.client_secret}
+        else:
+            pair = quote(settings.client_id, safe=""), quote(settings.client_secret, safe="")
+            headers["Authorization"] = basic_authorization(*pair)
+        return fields, headers
 
 
 def _server_of(chosen: OAuth2Settings, network: NetworkChoices) -> tuple[HttpSettings, str]:

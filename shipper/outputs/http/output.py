@@ -37,6 +37,7 @@ from ..http_options import (
     words_of,
 )
 from ..places import RecordsOf
+from .assertion import AssertionSettings
 from .gelf import GelfEncoder, GelfKeys
 from .oauth2 import OAuth2, OAuth2Settings
 from .requests import Format, Request, SingleValues, WholeBatches
@@ -96,8 +97,24 @@ class HttpOptions(HttpOutputOptions, kw_only=True):
     oauth2_audience: Annotated[str | None, opt("Audience to ask for.")] = field(default=None, name="oauth2.audience")
     oauth2_resource: Annotated[str | None, opt("Resource to ask for.")] = field(default=None, name="oauth2.resource")
     oauth2_auth_method: Annotated[
-        Literal["basic", "post"], opt("Whether id and secret go into a header or into the body.")
+        Literal["basic", "post", "private_key_jwt"],
+        opt("Whether id and secret go into a header or into the body, or a signed statement takes their place."),
     ] = field(default="basic", name="oauth2.auth_method")
+    oauth2_jwt_key_file: Annotated[
+        str | None, opt("RSA key for private_key_jwt, in PEM; it needs the extra 'oauth2'.")
+    ] = field(default=None, name="oauth2.jwt_key_file")
+    oauth2_jwt_cert_file: Annotated[str | None, opt("Certificate of that key, in PEM or DER.")] = field(
+        default=None, name="oauth2.jwt_cert_file"
+    )
+    oauth2_jwt_aud: Annotated[str | None, opt("Whom the statement is for; oauth2.token_url if not set.")] = field(
+        default=None, name="oauth2.jwt_aud"
+    )
+    oauth2_jwt_header: Annotated[str, opt("Member that tells the certificate: kid, x5t or x5t#S256.")] = field(
+        default="kid", name="oauth2.jwt_header"
+    )
+    oauth2_jwt_ttl: Annotated[int, opt("Seconds for which a statement is good.")] = field(
+        default=300, name="oauth2.jwt_ttl_seconds"
+    )
     oauth2_refresh_skew: Annotated[Seconds, opt("Get a new token so long before the old one ends.")] = field(
         default=Seconds(60), name="oauth2.refresh_skew_seconds"
     )
@@ -118,6 +135,8 @@ class HttpOptions(HttpOutputOptions, kw_only=True):
                 raise OptionError("aws_service", "is required with aws_auth", "for example: aws_service es")
         if self.oauth2 and not self.oauth2_token_url:
             raise OptionError("oauth2.token_url", "is required with oauth2.enable")
+        if self.oauth2 and self.oauth2_auth_method == "private_key_jwt":
+            self._check_assertion()
 
     def headers(self) -> dict[str, str]:
         """The headers that are the same for all requests."""
@@ -141,9 +160,29 @@ class HttpOptions(HttpOutputOptions, kw_only=True):
             client_secret=self.oauth2_client_secret,
             fields={"scope": self.oauth2_scope, "audience": self.oauth2_audience, "resource": self.oauth2_resource},
             in_body=self.oauth2_auth_method == "post",
+            assertion=self._assertion_settings() if self.oauth2_auth_method == "private_key_jwt" else None,
             refresh_skew_s=float(self.oauth2_refresh_skew),
             timeout_s=float(self.oauth2_timeout) or self.request_timeout_s,
             connect_timeout_s=float(self.oauth2_connect_timeout or self.connect_timeout) or 10.0,
+        )
+
+    def _check_assertion(self) -> None:
+        for option, value in (
+            ("oauth2.client_id", self.oauth2_client_id),
+            ("oauth2.jwt_key_file", self.oauth2_jwt_key_file),
+            ("oauth2.jwt_cert_file", self.oauth2_jwt_cert_file),
+        ):
+            if not value:
+                raise OptionError(option, "is required with oauth2.auth_method private_key_jwt")
+
+    def _assertion_settings(self) -> AssertionSettings:
+        return AssertionSettings(
+            client_id=self.oauth2_client_id,
+            audience=self.oauth2_jwt_aud or self.oauth2_token_url or "",
+            key_file=self.oauth2_jwt_key_file or "",
+            certificate_file=self.oauth2_jwt_cert_file or "",
+            header=self.oauth2_jwt_header or "kid",
+            life_s=self.oauth2_jwt_ttl if self.oauth2_jwt_ttl > 0 else 300,
         )
 
 

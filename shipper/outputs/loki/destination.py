@@ -1,8 +1,8 @@
 """Sends requests, reads what the answers say, and makes each refusal cost no more than what it names.
 
 Requests of one delivery and tenant go one after the other, so that each stream keeps its order. Tenants go side by
-side, and trouble with one does not hold up the others. A rate limit is waited for here, for a while: it says that the
-destination works.
+side, and trouble with one does not hold up the others; nor does a stream that must wait hold up the others of its
+delivery. A rate limit is waited for here, for a while: it says that the destination works.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import TypeVar
+
+import msgspec
 
 from ...buffers.base import Delivery
 from ...clock import Clock
@@ -115,6 +117,7 @@ class Destination:
         patience_until = self._clock.monotonic() + PATIENCE_S
         searches = SEARCHES
         while requests:
+            self._bring_forward(requests)
             request = requests[0]
             await self._wait_for_turn(request, patience_until)
             answer = await self._post(request)
@@ -133,6 +136,27 @@ class Destination:
             delivery.accepted += request.records - again - len(mended.refused)
             if mended.refused:
                 self._refuse(delivery, mended, verdict.reason, answer)
+
+    def _bring_forward(self, requests: deque[Request]) -> None:
+        """Let streams that may send pass those that must wait; each stream keeps its order."""
+        if not self._streams:
+            return
+        now, paces = self._clock.monotonic(), self._streams
+        streams = {part.stream for request in requests for part in request.parts}
+        waits = {stream: paces[stream].wait(now) if stream in paces else 0.0 for stream in streams}
+        least = min(waits.values())
+        if max(waits.values()) <= least:
+            return
+        for place, request in enumerate(requests):
+            first = tuple([part for part in request.parts if waits[part.stream] <= least])
+            if not first:
+                continue
+            rest = tuple([part for part in request.parts if waits[part.stream] > least])
+            del requests[place]
+            if rest:
+                requests.insert(place, msgspec.structs.replace(request, parts=rest))
+            requests.appendleft(msgspec.structs.replace(request, parts=first))
+            return
 
     def _refuse(self, delivery: Delivery, mended: Mended, reason: str, answer: HttpAnswer) -> None:
         records, said = len(mended.refused), _words(answer)

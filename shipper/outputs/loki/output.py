@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import zlib
 from collections.abc import Callable, Hashable
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -20,6 +19,7 @@ from ...errors import OptionError
 from ...net.settings import HttpApi, http_settings
 from ...record import RecordBatch
 from ..base import NetworkOptions, Output
+from ..http_options import lane_of
 from . import json_push
 from .destination import Destination, Push
 from .guard import Shape
@@ -169,7 +169,7 @@ class LokiOutput(Output):
         lane = self._lanes.get(tag)
         if lane is None:
             if len(self._lanes) >= LANES:
-                return zlib.crc32(tag.encode("utf-8", "surrogateescape")) % LANES
+                return lane_of(tag, LANES)
             lane = self._lanes[tag] = tag
         return lane
 

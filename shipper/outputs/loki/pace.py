@@ -40,6 +40,10 @@ class Pace:
             self._next_at = start + size / self._rate
         return start - now
 
+    def wait(self, now: float) -> float:
+        """Seconds until something may be sent; nothing is reserved."""
+        return max(0.0, self._next_at - now) if self._rate is not None else 0.0
+
     def accepted(self) -> None:
         """What was sent was not too fast."""
         self._refusals = 0

@@ -9,6 +9,7 @@ taken: what cannot be of one type is written as text, the JSON of each value. Te
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 def make_object(spool: Spool, codec: Compression) -> FilePart:
     """Write the file of a closed spool and give it as a body; the same lines give the same file."""
     path = spool.path(".made")
+    # Arrow would let everybody read it.
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
     try:
         _write(path, spool, codec, *_by_arrow(spool))
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):

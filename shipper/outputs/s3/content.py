@@ -10,6 +10,7 @@ import msgspec
 
 from ...codecs.dates import DateFormat
 from ...codecs.json_lines import JsonEncoder
+from ...codecs.otlp_json import OtlpEncoder
 from ...record import Content, Record, RecordBatch
 
 PRECISE_DATES = frozenset({"double", "iso8601", "java_sql_timestamp"})
@@ -74,15 +75,25 @@ class Lines(msgspec.Struct):
 class LineMaker:
     """Makes a line of each record: its JSON with the date in front, or the value of one key alone.
 
+    With `otlp` it is a document of OpenTelemetry instead, which has many lines if it is to be pretty.
     `is_dated` says that every line shows its record's time, so that a line read again can be told from any other.
     """
 
-    def __init__(self, json: JsonEncoder, date_key: str | None, date_format: DateFormat, log_key: str | None) -> None:
+    def __init__(
+        self,
+        json: JsonEncoder,
+        date_key: str | None,
+        date_format: DateFormat,
+        log_key: str | None,
+        otlp: OtlpEncoder | None = None,
+    ) -> None:
         self._json = json
         self._date_key = date_key
         self._date_format = date_format
         self._log_key = log_key
-        self.is_dated = log_key is None and date_key is not None and date_format in PRECISE_DATES
+        self._otlp = otlp
+        has_date = log_key is None and date_key is not None and date_format in PRECISE_DATES
+        self.is_dated = has_date if otlp is None else not otlp.is_pretty
 
     def make(self, batches: Sequence[RecordBatch]) -> Lines:
         """The lines of all batches, in order."""
@@ -97,6 +108,8 @@ class LineMaker:
         return made
 
     def _dated(self, content: Content) -> bytes:
+        if self._otlp is not None:
+            return _joined(self._otlp.documents(content))
         if self._date_key is not None and self._date_format == "iso8601" and isinstance(content, DatedContent):
             short = content.dated_json_lines(self._date_key)
             if short is not None:
@@ -105,7 +118,11 @@ class LineMaker:
 
     def _add_parts(self, content: Content, made: Lines) -> None:
         if self._log_key is None:
-            lines = self._json.encode_dated(content, self._date_key, self._date_format)
+            lines = (
+                self._otlp.documents(content)
+                if self._otlp is not None
+                else self._json.encode_dated(content, self._date_key, self._date_format)
+            )
             made.parts = [*(made.parts or ()), *zip(lines, content.times_ns(), strict=True)]
             return
         key, parts = self._log_key, made.parts if made.parts is not None else []

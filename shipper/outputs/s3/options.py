@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Literal, cast
 
 from ...aws.settings import service_host
@@ -19,6 +20,7 @@ _TOTAL_LEAST, _TOTAL_MOST = 1_000_000, 50_000_000_000
 _CHUNK_MOST, _CHUNK_MOST_COMPRESSED = 50_000_000, 5_000_000_000
 _PUT_BELOW = 10_485_760
 _LINES = ("json_lines", "json")
+_OTLP = ("otlp_json", "otlp_json_pretty")
 _COLUMNAR = ("parquet", "arrow")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
@@ -54,7 +56,11 @@ class S3Options(AwsOutputOptions, kw_only=True):
     s3_key_format_tag_delimiters: Annotated[str, opt("Characters at which $TAG[n] splits the tag.", example=".-")] = "."
     static_file_path: Annotated[bool, opt("Add no random characters to keys.")] = False
     format: Annotated[
-        str, opt("json_lines, json (the same), or parquet and arrow with the extra 'parquet'.", example="parquet")
+        str,
+        opt(
+            "json_lines, json (the same), otlp_json, otlp_json_pretty, or parquet and arrow with the extra 'parquet'.",
+            example="parquet",
+        ),
     ] = "json_lines"
     json_date_key: Annotated[str, opt("Key of the date; false for no date.")] = "date"
     json_date_format: Annotated[DateFormat, opt("Form of the date.", example="iso8601")] = "iso8601"
@@ -84,16 +90,19 @@ class S3Options(AwsOutputOptions, kw_only=True):
         self._check_sizes()
 
     def _check_format(self) -> None:
-        if self.format not in (*_LINES, *_COLUMNAR):
-            raise OptionError("format", f"{self.format!r} is not possible", "write json_lines, parquet or arrow")
+        if self.format not in (*_LINES, *_OTLP, *_COLUMNAR):
+            hint = "write json_lines, otlp_json, parquet or arrow"
+            raise OptionError("format", f"{self.format!r} is not possible", hint)
         inner = ("gzip", "zstd", "snappy")
         known = ("none", *inner, *_COLUMNAR)
         if self.compression not in known:
             raise OptionError("compression", f"{self.compression!r} is not possible", f"write {', '.join(known[:4])}")
         if self.columnar == "arrow" and self.compression not in ("none", "zstd", "arrow"):
             raise OptionError("compression", f"arrow cannot hold {self.compression}", "write zstd or none")
-        if self.columnar and self.log_key is not None:
-            raise OptionError("log_key", f"log_key is not possible with the format {self.columnar}")
+        if self.columnar and self.format in _OTLP:
+            raise OptionError("compression", f"{self.columnar} is not possible with the format {self.format}")
+        if (self.columnar or self.format in _OTLP) and self.log_key is not None:
+            raise OptionError("log_key", f"log_key is not possible with the format {self.columnar or self.format}")
 
     def _check_sizes(self) -> None:
         total, chunk = self.total_file_size, self.upload_chunk_size
@@ -132,6 +141,20 @@ class S3Options(AwsOutputOptions, kw_only=True):
     @property
     def date_key(self) -> str | None:
         return None if self.json_date_key.strip().lower() in ("false", "off", "no") else self.json_date_key
+
+    def wants(self) -> Callable[[str], bool]:
+        """A test whether a tag is for this output, as routes have it; without a pattern every tag is."""
+        glob = None if self.match is None else ".*".join(map(re.escape, self.match.split("*")))
+        by_glob = re.compile(glob, re.DOTALL).fullmatch if glob is not None else None
+        by_regex = self.match_regex
+
+        def fits(tag: str) -> bool:
+            if by_glob is None and by_regex is None:
+                return True
+            found = by_regex.match(tag) if by_regex is not None else None
+            return (found is not None and found.end() > 0) or (by_glob is not None and by_glob(tag) is not None)
+
+        return fits
 
     @property
     def user_agent(self) -> str:

@@ -23,6 +23,7 @@ import msgspec
 from ...aws.messages import FilePart
 from ...buffers.base import BatchLimits, Delivery
 from ...codecs.json_lines import JsonEncoder
+from ...codecs.otlp_json import chosen_otlp
 from ...context import Context
 from ...errors import OptionError, RetryLater
 from ...record import RecordBatch
@@ -33,10 +34,13 @@ from .content import LineMaker
 from .debts import Debts
 from .keys import KeyFormat
 from .known import KnownRecords
+from .left_behind import LeftBehind
+from .left_uploads import LeftUploads
 from .options import PART_LEAST, S3Options
 from .sending import Sender
 from .spool import Sheet, Spool, new_name
 from .store import Store, StoreInUse
+from .taking_over import TakingOver
 from .uploads import Uploads
 
 if TYPE_CHECKING:
@@ -83,8 +87,9 @@ class S3Output(Output):
         self._context = context
         self._log = context.log
         self._clock = context.clock
+        json = JsonEncoder(context.service.escape_unicode)
         self._lines = LineMaker(
-            JsonEncoder(context.service.escape_unicode), options.date_key, options.json_date_format, options.log_key
+            json, options.date_key, options.json_date_format, options.log_key, chosen_otlp(options.format, json)
         )
         self._keys = KeyFormat(
             text=options.s3_key_format,
@@ -95,8 +100,11 @@ class S3Output(Output):
             Path(options.store_dir), options.bucket, context.alias, options.base_url, context.disk, context.log
         )
         self._known = KnownRecords(context.clock, context.log)
+        self._backoff = Backoff(context.service.scheduler_base, context.service.scheduler_cap)
+        self._taking_over = self._new_taking_over()
         self._debts = Debts()
         self._client: RestClient | None = None
+        self._bucket: Bucket | None = None
         self._uploads: Uploads | None = None
         self._open: dict[str, _Open] = {}
         self._close_all = False
@@ -120,7 +128,8 @@ class S3Output(Output):
         except (OSError, StoreInUse) as error:
             raise OptionError("store_dir", f"{options.store_dir} cannot be used: {error}") from error
         self._known.learn(left)
-        self._uploads = self._new_uploads(self._client)
+        self._bucket = self._new_bucket(self._client)
+        self._uploads = self._new_uploads(self._bucket)
         for spool in left:
             self._uploads.add(spool)
         if left:
@@ -155,7 +164,12 @@ class S3Output(Output):
         for spool in self._store.take_over():
             self._log.info("an object of an output that is gone is sent", key=spool.sheet.key)
             uploads.add(spool)
+        self._taking_over.claim(self._store.folder)
         async with asyncio.TaskGroup() as tasks:
+            if self._bucket is not None:
+                tasks.create_task(
+                    self._taking_over.run(self._new_sheet, self._options.date_key, uploads.add, self._bucket)
+                )
             while True:
                 uploads.wake.clear()
                 self._close_due()
@@ -207,27 +221,30 @@ class S3Output(Output):
         found = self._open.get(tag)
         if found is not None:
             return found
-        first_ns = first.content.times_ns()[0]
-        keys, options = self._keys, self._options
         name = new_name(self._clock.time_ns())
         try:
-            counter = self._store.next_counter(keys.prefix(tag, first_ns)) if keys.uses_counter else 0
-            sheet = Sheet(
-                key=keys.key(tag, first_ns, counter),
-                tag=tag,
-                first_ns=first_ns,
-                compression="none" if options.columnar else options.codec,
-                is_unique=keys.is_unique,
-                columnar=options.columnar,
-            )
+            sheet = self._new_sheet(tag, first.content.times_ns()[0])
             spool = Spool(self._store.folder, name, sheet, self._context.disk, has_identities=not self._lines.is_dated)
             spool.save()
         except OSError as error:
             raise self._disk_trouble(error) from error
-        due = self._clock.monotonic() + float(options.upload_timeout)
+        due = self._clock.monotonic() + float(self._options.upload_timeout)
         one = self._open[tag] = _Open(spool, due)
         uploads.add(spool)
         return one
+
+    def _new_sheet(self, tag: str, first_ns: int) -> Sheet:
+        """The sheet of a new object; raises `OSError` if the disk does not take the next $INDEX."""
+        keys, options = self._keys, self._options
+        counter = self._store.next_counter(keys.prefix(tag, first_ns)) if keys.uses_counter else 0
+        return Sheet(
+            key=keys.key(tag, first_ns, counter),
+            tag=tag,
+            first_ns=first_ns,
+            compression="none" if options.columnar else options.codec,
+            is_unique=keys.is_unique,
+            columnar=options.columnar,
+        )
 
     def _written(self, write: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
         try:
@@ -315,9 +332,14 @@ class S3Output(Output):
             raise RuntimeError("the output is not open")
         return self._uploads
 
-    def _new_uploads(self, client: RestClient) -> Uploads:
-        options, context = self._options, self._context
-        bucket = Bucket(
+    def _new_taking_over(self) -> TakingOver:
+        options, disk, log = self._options, self._context.disk, self._log
+        left = LeftBehind(Path(options.store_dir) / options.bucket, options.wants(), disk, log)
+        return TakingOver(left, LeftUploads(disk, log, left.put_aside), self._clock, log, self._backoff)
+
+    def _new_bucket(self, client: RestClient) -> Bucket:
+        options = self._options
+        return Bucket(
             options.bucket,
             client,
             self._clock,
@@ -325,6 +347,9 @@ class S3Output(Output):
             options.object_headers(),
             send_md5=options.send_content_md5,
         )
+
+    def _new_uploads(self, bucket: Bucket) -> Uploads:
+        options, context = self._options, self._context
         sender = Sender(
             bucket,
             self._log,
@@ -332,12 +357,11 @@ class S3Output(Output):
             context.counter("in_doubt_objects_total").add,
             resend_at_once=options.auto_retry_requests,
         )
-        service = context.service
         return Uploads(
             sender,
             self._clock,
             self._log,
-            Backoff(service.scheduler_base, service.scheduler_cap),
+            self._backoff,
             options.retry_limit.retries if options.retry_limit else None,
             self._give_up,
             context.counter("upload_failures_total").add,

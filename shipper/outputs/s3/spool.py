@@ -215,7 +215,7 @@ def new_name(time_ns: int) -> str:
 @contextlib.contextmanager
 def opened(disk: Disk, path: str, flags: int) -> Iterator[int]:
     """A file descriptor for as long as the context lasts."""
-    fd = disk.open(path, flags | os.O_CLOEXEC)
+    fd = disk.open(path, flags | os.O_CLOEXEC, 0o600)
     try:
         yield fd
     finally:

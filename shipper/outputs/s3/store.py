@@ -5,6 +5,7 @@
         ID.data ID.json …                         spools
         quarantine/                               spools that were given up; sent again after the next start
         counters.json                             the next $INDEX for each prefix
+        ID.left, ID.upload                        what Fluent Bit has left in STORE_DIR/BUCKET (`left_behind`)
 
 A folder whose process has died, and which no output uses any more because it has another name now, is taken over by an
 output with the same destination.
@@ -31,6 +32,7 @@ from .spool import SUFFIXES, Spool, opened, write_all
 QUARANTINE = "quarantine"
 
 _NAME = re.compile(r"([0-9a-f]{24})\.json")
+_TAKEN = re.compile(r"[0-9a-f]{24}\.(?:left|upload)")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _TRIES = 64
 _COUNTERS = 10_000
@@ -162,6 +164,9 @@ class Store:
             for suffix in SUFFIXES:
                 with contextlib.suppress(FileNotFoundError):
                     self._disk.rename(str(source / f"{name}{suffix}"), str(target / f"{name}{suffix}"))
+        for path in sorted(source.iterdir()):
+            if _TAKEN.fullmatch(path.name):
+                self._disk.rename(str(path), str(target / path.name))
 
 
 def _locked(folder: Path) -> int | None:

@@ -15,7 +15,7 @@ class ProcessDisk(SystemDisk):
     def __init__(self) -> None:
         self.opened: set[int] = set()
 
-    def open(self, path: str, flags: int, mode: int = 0o600) -> int:  # type: ignore[override]
+    def open(self, path: str, flags: int, mode: int = 0o600) -> int:
         fd = os.open(path, flags, mode)
         self.opened.add(fd)
         return fd

@@ -170,7 +170,7 @@ def test_a_medium_that_fails_for_good_costs_its_segment_and_no_other(tmp_path: P
                 raise OSError(5, "Input/output error")
             return super().pread(fd, size, offset)
 
-        def open(self, path: str, flags: int, mode: int = 0o600) -> int:  # type: ignore[override]
+        def open(self, path: str, flags: int, mode: int = 0o600) -> int:
             fd = super().open(path, flags, mode)
             (bad.add if path.endswith("02.seg") and self.is_bad else bad.discard)(fd)
             return fd

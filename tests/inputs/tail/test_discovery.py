@@ -162,7 +162,7 @@ class DeniedDisk(SystemDisk):
     def __init__(self, path: Path) -> None:
         self._path = str(path)
         self.is_denied = True
-        self.open = self._open  # type: ignore[assignment]
+        self.open = self._open  # type: ignore[method-assign]
 
     def _open(self, path: str, flags: int, mode: int = 0o600) -> int:
         if self.is_denied and path == self._path:

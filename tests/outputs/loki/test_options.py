@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,20 @@ def test_the_first_tags_have_lanes_of_their_own_and_there_are_never_many() -> No
     assert len(set(lanes[:LANES])) == LANES
     assert len(set(lanes)) <= 2 * LANES
     assert lanes == [made.lane(logs("x", tag=f"tag{n}")) for n in range(1000)]
+
+
+@pytest.mark.parametrize(
+    "name", ["kube.var.log.containers.web-{}_shop_app-0123.log", "app.{}", "kube.c{}.log", "host-{}.dmesg"]
+)
+@pytest.mark.parametrize(("tags", "lanes", "most"), [(8, 5, 3), (640, 60, 25), (6400, 64, 170)])
+def test_tags_that_share_lanes_are_spread_over_them(name: str, tags: int, lanes: int, most: int) -> None:
+    made = output()
+    for n in range(LANES):
+        made.lane(logs("x", tag=f"early{n}"))
+    found = Counter(made.lane(logs("x", tag=name.format(n))) for n in range(tags))
+
+    assert len(found) >= lanes
+    assert max(found.values()) <= most
 
 
 def test_the_example_passes_the_dry_run(

@@ -9,7 +9,7 @@ import pytest
 
 from shipper.buffers.base import Delivery
 from shipper.errors import RetryLater
-from shipper.net.settings import NoAnswer
+from shipper.net.settings import HttpAnswer, NoAnswer
 from shipper.record import Record, RecordBatch
 from shipper.testing import ManualClock
 
@@ -116,6 +116,98 @@ async def test_of_streams_only_the_one_over_its_rate_is_sent_again() -> None:
 
     assert [s["stream"] for s in sending.http.sent[1][1]["streams"]] == [{"s": "b"}]
     assert delivery.accepted == 3
+
+
+def too_fast(stream: str, **headers: str) -> HttpAnswer:
+    text = f"Per stream rate limit exceeded (limit: 3MB/sec) while attempting to ingest for stream '{{s=\"{stream}\"}}'"
+    return says(429, text, **headers)
+
+
+def streams_sent(sending: Sending) -> list[list[str]]:
+    """The streams of each request."""
+    return [[s["stream"]["s"] for s in body["streams"]] for _, body in sending.http.sent]
+
+
+def large(stream: str) -> RecordBatch:
+    """Entries of one stream that fill a request."""
+    return batch(*[{"s": stream, "log": "x" * 10_000}] * 90)
+
+
+async def finished(task: asyncio.Task[Delivery], clock: ManualClock) -> Delivery:
+    """What a task gives that waits for the clock, in less than five minutes of it."""
+    for _ in range(300):
+        if task.done():
+            break
+        await clock.advance(1)
+    assert task.done()
+    return task.result()
+
+
+async def test_a_stream_over_its_rate_holds_up_no_other() -> None:
+    clock = ManualClock()
+    sending = Sending(ScriptedHttp(too_fast("a", retry_after="20")), "labels s=$s", clock)
+    task = asyncio.create_task(sending.send(large("a"), large("b"), large("c"), large("a")))
+    await clock.advance(0.001)
+    at_once = streams_sent(sending)
+    await clock.advance(19.9)
+    before = len(sending.http.sent)
+    delivery = await finished(task, clock)
+
+    assert at_once == [["a"], ["b"], ["c"]]
+    assert before == 3
+    assert streams_sent(sending)[3:] == [["a"], ["a"]]
+    assert (delivery.accepted, delivery.refused_records) == (360, 0)
+
+
+async def test_each_stream_rests_as_long_as_the_server_wishes_for_it() -> None:
+    clock = ManualClock()
+    http = ScriptedHttp(too_fast("a", retry_after="20"), too_fast("b", retry_after="5"))
+    sending = Sending(http, "labels s=$s", clock)
+    times: list[tuple[str, float]] = []
+    task = asyncio.create_task(sending.send(large("a"), large("b"), large("c")))
+    for _ in range(250):
+        await clock.advance(0.1)
+        times += [(names[0], clock.monotonic()) for names in streams_sent(sending)[len(times) :]]
+    assert task.done()
+
+    assert [name for name, _ in times] == ["a", "b", "c", "b", "a"]
+    assert times[2][1] < 0.2
+    assert times[3][1] == pytest.approx(5, abs=0.3)
+    assert times[4][1] == pytest.approx(20, abs=0.3)
+
+
+async def test_streams_of_one_request_part_ways_when_one_of_them_must_wait() -> None:
+    clock = ManualClock()
+    sending = Sending(ScriptedHttp(too_fast("a", retry_after="10")), "labels s=$s", clock)
+    first = asyncio.create_task(sending.send(batch({"s": "a", "log": "1"}, {"s": "b", "log": "2"})))
+    await clock.advance(0.001)
+    second = asyncio.create_task(sending.send(batch({"s": "a", "log": "3"}, {"s": "b", "log": "4"})))
+    await clock.advance(0.001)
+    at_once = streams_sent(sending)
+    accepted = [(await finished(task, clock)).accepted for task in (first, second)]
+
+    assert at_once == [["a", "b"], ["b"]]
+    assert sorted(streams_sent(sending)[2:]) == [["a"], ["a"]]
+    assert accepted == [2, 2]
+
+
+async def test_a_stream_that_rests_too_long_is_all_that_is_given_back() -> None:
+    clock = ManualClock()
+    sending = Sending(ScriptedHttp(too_fast("a", retry_after="600")), "labels s=$s", clock)
+    delivery = Delivery("", [large("a"), large("b")])
+    with pytest.raises(RetryLater) as failure:
+        await sending.output.send(delivery)
+    given_back = streams_sent(sending)
+    await clock.advance(601)
+    task = asyncio.create_task(sending.output.send(delivery))
+    for _ in range(5):
+        await clock.advance(1)
+
+    assert task.done()
+    assert failure.value.after == pytest.approx(600, abs=1)
+    assert given_back == [["a"], ["b"]]
+    assert streams_sent(sending)[2:] == [["a"]]
+    assert delivery.accepted == 180
 
 
 async def test_only_the_tenant_that_failed_is_sent_again() -> None:

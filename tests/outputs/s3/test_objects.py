@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -74,6 +75,25 @@ async def test_events_in_an_object_match_the_pattern_of_a_hive_table(s3: SmallS3
         ("Pod", "shop", "web", "Scheduled", "Successfully assigned shop/web to n1", "default-scheduler", "n1")
     ] * 2
     assert stored.text.endswith("\n")
+
+
+@pytest.mark.parametrize("word", ["otlp_json", "otlp_json_pretty"])
+async def test_documents_of_opentelemetry_are_there_once_after_a_kill(s3: SmallS3, tmp_path: Path, word: str) -> None:
+    options = options_of(s3.url, tmp_path, f"{PUT}format {word}")
+    async with running(options) as one:
+        one.put(batch_of({"log": "a", "n": 1}, {"log": "b\nc"}))
+        await one.until(lambda: one.buffer.statistics().records == 0)
+    async with running(options) as one:
+        one.put(batch_of({"log": "a", "n": 1}, {"log": "b\nc"}, {"log": "d"}))
+        await one.drain()
+
+    text, records = "".join(stored.text for stored in s3.objects.values()), []
+    while text:
+        document, end = json.JSONDecoder().raw_decode(text)
+        records += document["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
+        text = text[end:].lstrip()
+    assert sorted(r["body"]["stringValue"] for r in records) == ["a", "b\nc", "d"]
+    assert {r["timeUnixNano"] for r in records} == {str(T0 + n * 1_000_000) for n in range(3)}
 
 
 async def test_headers_of_objects_come_from_the_options(s3: SmallS3, tmp_path: Path) -> None:

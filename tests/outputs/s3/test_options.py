@@ -34,6 +34,8 @@ def read(lines: str) -> S3Options:
         ("total_file_size 20M\nupload_chunk_size 30M", "cannot be larger than total_file_size"),
         ("total_file_size 20M\nupload_chunk_size 12M", "at least twice upload_chunk_size"),
         ("format parquet\nlog_key log", "log_key is not possible with the format parquet"),
+        ("format otlp_json\nlog_key log", "log_key is not possible with the format otlp_json"),
+        ("format otlp_json_pretty\ncompression parquet", "parquet is not possible with the format otlp_json_pretty"),
         ("format arrow\ncompression gzip", "arrow cannot hold gzip"),
         ("endpoint ftp://x", "unknown scheme"),
     ],
