@@ -171,11 +171,11 @@ async def test_credentials_that_nobody_gives_out_are_waited_for_as_long_as_a_cal
         await client.open()
         signer.open()
         started = time.monotonic()
-        with pytest.raises(NoCredentials, match=r"no end within 0\.1 seconds"):
+        with pytest.raises(NoCredentials, match=r"no end within 0\.5 seconds"):
             await client.call("GET", "/")
-        with pytest.raises(NoCredentials, match=r"no end within 0\.1 seconds"):
+        with pytest.raises(NoCredentials, match=r"no end within 0\.5 seconds"):
             await signer.signed("GET", "http://127.0.0.1:1/", {}, b"")
         await client.close()
 
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5
         assert server.opened

@@ -112,6 +112,7 @@ def test_m4_no_acknowledged_chunk_is_lost_when_the_sink_is_away_and_we_are_kille
         sender = Sender(port, chunks)
         with closing(sender):
             sender.work(10, lambda: len(sender.acknowledged) >= 50)
+            acknowledged_before = len(sender.acknowledged)
             station.close()
             sender.work(1.5)
             acknowledged_while_away = len(sender.acknowledged)
@@ -132,7 +133,7 @@ def test_m4_no_acknowledged_chunk_is_lost_when_the_sink_is_away_and_we_are_kille
         assert len(wanted - set(station.arrived())) == 0
         assert ledger["push"].numbers.get("dropped", 0) == 0
         if storage == "memory":
-            assert held_up > 0
+            assert held_up > 0 or acknowledged_before == chunks
         else:
             assert acknowledged_while_away > 50
 
