@@ -100,7 +100,9 @@ class Sender:
 
 def station_of(folder: Path, storage: str, section: str) -> Station:
     options = f"{section}\n    storage.type {storage}\n    mem_buf_limit 1M\n"
-    return Station(folder, sections=f"[INPUT]\n    listen 127.0.0.1\n    alias push\n{options}")
+    # With a folder, what the sink does not take would be moved there after a second, and be acknowledged.
+    path = None if storage == "memory" else ""
+    return Station(folder, sections=f"[INPUT]\n    listen 127.0.0.1\n    alias push\n{options}", tail="", path=path)
 
 
 @pytest.mark.parametrize("storage", ["memory", "filesystem"])
@@ -112,7 +114,6 @@ def test_m4_no_acknowledged_chunk_is_lost_when_the_sink_is_away_and_we_are_kille
         sender = Sender(port, chunks)
         with closing(sender):
             sender.work(10, lambda: len(sender.acknowledged) >= 50)
-            acknowledged_before = len(sender.acknowledged)
             station.close()
             sender.work(1.5)
             acknowledged_while_away = len(sender.acknowledged)
@@ -133,7 +134,7 @@ def test_m4_no_acknowledged_chunk_is_lost_when_the_sink_is_away_and_we_are_kille
         assert len(wanted - set(station.arrived())) == 0
         assert ledger["push"].numbers.get("dropped", 0) == 0
         if storage == "memory":
-            assert held_up > 0 or acknowledged_before == chunks
+            assert held_up > 0
         else:
             assert acknowledged_while_away > 50
 
