@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _Opening = tuple[Instance, Callable[[], Awaitable[None]]]
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Options of glibc's `mallopt`; other libraries do not have it, or take no notice of them."""
+
 _STRATEGIES = {
     "memory": "'memory' (memory only)",
     "filesystem": "'filesystem' (memory + filesystem)",
@@ -290,11 +293,24 @@ def _return_free_memory() -> None:
         trim(0)
 
 
+def _keep_memory_of_batches() -> None:
+    """Let the texts of one batch use the memory of the one before.
+
+    The C library gives what is larger than 128 KiB back to the system at once, which then clears every page of it again
+    for the next batch: a twentieth of all CPU time.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(_M_TRIM_THRESHOLD, 8 << 20)
+        set_option(_M_MMAP_THRESHOLD, 4 << 20)
+
+
 def _settle_memory() -> None:
     """Take what the start made out of the garbage collector's sight; batches make few cycles, so it may come rarely."""
     # What an engine before this one has left was taken out, too.
     gc.unfreeze()
     gc.collect()
     _return_free_memory()
+    _keep_memory_of_batches()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

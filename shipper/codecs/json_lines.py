@@ -15,10 +15,11 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from itertools import chain, compress, repeat
 from json.encoder import encode_basestring_ascii
 from operator import contains
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -26,6 +27,9 @@ from ..record import Body, Content, Record, RecordList
 from .dates import DateFormat, encode_dates
 
 Framing = Literal["json", "json_lines", "json_stream"]
+
+HOLE = b"\x7f"
+"""Stands for a value that is the same in all lines; text has it as an escape."""
 
 _PLAIN = frozenset({str, int, bool, type(None), msgspec.Raw})
 _CONTAINERS = frozenset({dict, list})
@@ -50,6 +54,33 @@ def ascii_json(text: bytes) -> bytes:
     return text if text.isascii() else text.decode("utf-8", "replace").encode("ascii", _ESCAPING)
 
 
+class HoledLines(NamedTuple):
+    """JSON, one a line, and what belongs into the hole that each line has then as its last value.
+
+    Nothing but `}` and a line feed follow the hole. Without a filling the lines are whole.
+    """
+
+    text: bytes
+    filling: bytes | None
+
+    def size(self, count: int) -> int:
+        """Bytes of so many lines, which are all there are, without their line feeds."""
+        filled = 0 if self.filling is None else len(self.filling) - len(HOLE)
+        return len(self.text) + (filled - 1) * count
+
+    def whole(self) -> bytes:
+        """The lines with their holes filled."""
+        return self.text if self.filling is None else self.text.replace(HOLE, self.filling)
+
+
+@runtime_checkable
+class HoledContent(Protocol):
+    """Content whose bodies all end with the same map."""
+
+    def holed_json_lines(self) -> HoledLines | None:
+        """`json_lines` with that map as the filling; None if there is no shorter way than `json_lines`."""
+
+
 class JsonEncoder:
     """Encodes whole batches; with `escape_unicode` the result is pure ASCII."""
 
@@ -59,9 +90,7 @@ class JsonEncoder:
 
     def encode_bodies(self, content: Content) -> list[bytes]:
         """One JSON text per record, in order."""
-        lines = self.encode_lines(content).split(b"\n")
-        lines.pop()
-        return lines
+        return split_lines(self.encode_lines(content))
 
     def encode_lines(self, content: Content) -> bytes:
         """One JSON text per record, in order, each followed by a line feed; there is no other line feed."""
@@ -69,6 +98,13 @@ class JsonEncoder:
             return b""
         short = content.json_lines()
         return self._finished(short if short is not None else self._encode_blob(content))
+
+    def encode_holed(self, content: Content) -> HoledLines:
+        """The lines of `encode_lines`; a value that all of them share is written once if the content can do that."""
+        holed = content.holed_json_lines() if isinstance(content, HoledContent) else None
+        if holed is None or holed.filling is None:
+            return HoledLines(self.encode_lines(content), None)
+        return HoledLines(self._in_ascii(holed.text), self._finished(holed.filling))
 
     def encode_dated(self, content: Content, date_key: str | None, date_format: DateFormat) -> list[bytes]:
         """One JSON text per record, its date and its metadata in front; without a key there is no date.
@@ -127,6 +163,9 @@ class JsonEncoder:
     def _finished(self, blob: bytes) -> bytes:
         if b"\x7f" in blob:
             blob = blob.replace(b"\x7f", b"\\u007f")
+        return self._in_ascii(blob)
+
+    def _in_ascii(self, blob: bytes) -> bytes:
         return ascii_json(blob) if self.escape_unicode else blob
 
     def _mended(self, value: Any, depth: int = 0) -> Any:
@@ -154,6 +193,15 @@ class JsonEncoder:
         # A byte that was no UTF-8 is read as U+DC80..U+DCFF; Fluent Bit shows the byte 0xHH as U+E0HH.
         code = ord(surrogate[0])
         return chr(code - 0xDC00 + 0xE000) if self.escape_unicode and 0xDC80 <= code <= 0xDCFF else "\ufffd"
+
+
+def split_lines(text: bytes, start: int = 0) -> list[bytes]:
+    """The lines of a text without their line feeds, and without so many bytes at the beginning of each."""
+    # A file finds line feeds by memchr, and is four times faster than `split`, which looks at each byte by itself.
+    lines = BytesIO(text).readlines()
+    if not text.endswith(b"\n") and lines:
+        lines[-1] += b"\n"
+    return [line[start:-1] for line in lines]
 
 
 def as_json(objects: Sequence[bytes]) -> bytes:
@@ -233,10 +281,14 @@ def _foreign(value: Any) -> str:
 
 __all__ = [
     "FRAMINGS",
+    "HOLE",
     "DateFormat",
     "Framing",
+    "HoledContent",
+    "HoledLines",
     "JsonEncoder",
     "as_json",
     "as_json_lines",
     "as_json_stream",
+    "split_lines",
 ]

@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import repeat
 from typing import Any, Protocol, TypeGuard
 
 import msgspec
 
+from ...codecs.json_lines import HOLE, HoledLines
 from ...record import Body, Content, Record
 from .merging import Merging
 
@@ -23,6 +24,7 @@ CRI_FIELDS = ("time", "stream", "_p", "log")
 _STREAM, _LOG = 1, 3
 
 CriRow = tuple[str, str, str, str]
+_Columns = tuple[tuple[str, ...], ...]
 
 
 class CriRows(Content, Protocol):
@@ -62,6 +64,7 @@ _UNUSUAL_NUMBER = re.compile(r"\.(?:\d{9}|(?<=\d{8}\.)\d|0000)")
 _MARK = secrets.token_hex(8)
 _BETWEEN = f',"{_MARK}",'
 _decode_array = msgspec.json.Decoder(list[Any]).decode
+_HOLE = msgspec.Raw(HOLE)
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
@@ -96,23 +99,39 @@ class EnrichedRows:
         return bodies
 
     def json_lines(self) -> bytes | None:
-        rows, added, merging = self._inner.rows, self._added, self._merging
-        objects = None if merging is None else _objects(rows, merging.trim)
+        return self._lines_with(self._added)
+
+    def holed_json_lines(self) -> HoledLines | None:
+        if not self._added:
+            return None
+        # What is added is put last, so the hole is where it has to be.
+        last = next(reversed(self._added))
+        lines = self._lines_with({**self._added, last: _HOLE})
+        if lines is None or len(lines) - len(lines.replace(HOLE, b"")) != len(self):  # a text has a DEL
+            return None
+        return HoledLines(lines, bytes(self._added[last]))
+
+    def _lines_with(self, added: Mapping[str, msgspec.Raw]) -> bytes | None:
+        rows, merging = self._inner.rows, self._merging
+        if not rows:
+            return b""
+        columns: _Columns = tuple(zip(*rows, strict=True))
+        objects = None if merging is None else _objects(columns[_LOG], merging.trim)
         if merging is None or objects == []:
-            return self._without_objects(rows)
+            return _without_objects(columns, added)
         if objects is None:
             return None
         try:
-            return _encode_lines(_joined(rows, objects, merging, added))
+            return _encode_lines(_joined(columns, objects, merging, added))
         except (OverflowError, RecursionError, UnicodeEncodeError):
             return None
 
-    def _without_objects(self, rows: Sequence[CriRow]) -> bytes | None:
-        if tuple(self._added) != ("kubernetes",):
-            added = self._added
-            return _encode_lines([{"time": t, "stream": s, "_p": p, "log": log, **added} for t, s, p, log in rows])
-        kubernetes = self._added["kubernetes"]
-        return _encode_lines([_Row(t, s, p, log, kubernetes) for t, s, p, log in rows])
+
+def _without_objects(columns: _Columns, added: Mapping[str, msgspec.Raw]) -> bytes:
+    if tuple(added) == ("kubernetes",):
+        return _encode_lines(list(map(_Row, *columns, repeat(added["kubernetes"]))))
+    rows = zip(*columns, strict=True)
+    return _encode_lines([{"time": t, "stream": s, "_p": p, "log": log, **added} for t, s, p, log in rows])
 
 
 def put_last(body: Body, added: Mapping[str, msgspec.Raw]) -> None:
@@ -122,12 +141,11 @@ def put_last(body: Body, added: Mapping[str, msgspec.Raw]) -> None:
     body.update(added)
 
 
-def _objects(rows: Sequence[CriRow], trim: bool) -> list[Body | None] | None:
-    """The object in the log of each row, None where there is none; no list if that is not plain to see.
+def _objects(texts: Sequence[str], trim: bool) -> list[Body | None] | None:
+    """The object in each text, None where there is none; no list if that is not plain to see.
 
-    An empty list says that no row has one.
+    An empty list says that no text has one.
     """
-    texts = [row[_LOG] for row in rows]
     blob = "\n".join(texts)
     if "{" not in blob:
         return []
@@ -135,10 +153,11 @@ def _objects(rows: Sequence[CriRow], trim: bool) -> list[Body | None] | None:
         return None
     if "." in blob and _UNUSUAL_NUMBER.search(blob):
         return None
+    found = _decoded(texts)
+    if found is not None:
+        return found if set(map(type, found)) == {dict} else [o if type(o) is dict else None for o in found]
     is_object = [text[:1] == "{" for text in texts]
-    if all(is_object):
-        return _decoded(texts)
-    if any(text[:1].isspace() for text in texts):
+    if all(is_object) or any(text[:1].isspace() for text in texts):
         return None
     texts = [text for text in texts if text[:1] == "{"]
     found = _decoded(texts) if texts else []
@@ -148,8 +167,8 @@ def _objects(rows: Sequence[CriRow], trim: bool) -> list[Body | None] | None:
     return [next(objects) if is_one else None for is_one in is_object]
 
 
-def _decoded(texts: Sequence[str]) -> list[Body | None] | None:
-    """The objects that these texts are, each one of them; None if any is something else."""
+def _decoded(texts: Sequence[str]) -> list[Any] | None:
+    """The values that these texts are, each one of them; None if any is no JSON."""
     try:
         found = _decode_array(f"[{_BETWEEN.join(texts)}]")
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
@@ -166,20 +185,15 @@ def _may_end_in_line_ends(blob: str) -> bool:
 
 
 def _joined(
-    rows: Sequence[CriRow], objects: Sequence[Body | None], merging: Merging, added: Mapping[str, msgspec.Raw]
+    columns: _Columns, objects: Sequence[Body | None], merging: Merging, added: Mapping[str, msgspec.Raw]
 ) -> list[Body]:
     """The rows with the fields of their objects and the added maps, as `Merging.merge` and `put_last` put them."""
-    pairs = zip(rows, objects, strict=True)
-    key = merging.key
-    if merging.keep_log and None not in objects and _are_apart(objects, key, added):
-        if key is None:
-            return [
-                {"time": t, "stream": s, "_p": p, "log": log, **found, **added}  # type: ignore[dict-item]
-                for (t, s, p, log), found in pairs
-            ]
-        return [{"time": t, "stream": s, "_p": p, "log": log, key: found, **added} for (t, s, p, log), found in pairs]
-    bodies: list[Body] = []
-    for (t, s, p, log), found in pairs:
+    if merging.keep_log and None not in objects:
+        bodies = _side_by_side(columns, objects, merging.key, added)  # type: ignore[arg-type]  # there is no None
+        if bodies is not None:
+            return bodies
+    bodies = []
+    for t, s, p, log, found in zip(*columns, objects, strict=True):
         body: Body = {"time": t, "stream": s, "_p": p, "log": log}
         if found is not None:
             merging.add(body, found)
@@ -188,9 +202,15 @@ def _joined(
     return bodies
 
 
-def _are_apart(objects: Sequence[Body | None], key: str | None, added: Mapping[str, msgspec.Raw]) -> bool:
-    """Whether no field has the name of another, so that one after the other is all there is to it."""
+def _side_by_side(
+    columns: _Columns, objects: Sequence[Body], key: str | None, added: Mapping[str, msgspec.Raw]
+) -> list[Body] | None:
+    """One after the other; None if that is not all there is to it, because a field has the name of another."""
+    rows = zip(*columns, objects, strict=True)
     if key is not None:
-        return key not in CRI_FIELDS and key not in added and all(objects)  # an empty map is not added
-    names: set[str] = set(chain.from_iterable([o for o in objects if o]))
-    return names.isdisjoint(CRI_FIELDS) and names.isdisjoint(added)
+        if key in CRI_FIELDS or key in added or not all(objects):  # an empty map is not added
+            return None
+        return [{"time": t, "stream": s, "_p": p, "log": log, key: found, **added} for t, s, p, log, found in rows]
+    bodies = [{"time": t, "stream": s, "_p": p, "log": log, **found, **added} for t, s, p, log, found in rows]
+    fields = sum(map(len, objects)) + (len(CRI_FIELDS) + len(added)) * len(bodies)
+    return bodies if sum(map(len, bodies)) == fields else None

@@ -7,6 +7,7 @@ import msgspec
 from ...record import RecordBatch
 
 _KINDS = ((b'{"Mem.total":', "Bytes", ("Mem.", "Swap.")), (b'{"cpu_p":', "Percent", ("cpu_", "user_p", "system_p")))
+_FIRST_KEYS = tuple(first_key for first_key, _, _ in _KINDS)
 _encode = msgspec.json.encode
 
 
@@ -22,9 +23,13 @@ class MetricFormat:
         self._dimensions = dimensions
         self._is_on = is_on
 
+    def describes(self, lines: bytes) -> bool:
+        """Whether the JSON texts of a batch, one a line, are metrics."""
+        return self._is_on and lines.startswith(_FIRST_KEYS)
+
     def wrapped(self, lines: bytes, batch: RecordBatch) -> bytes:
         """The JSON texts of a batch, one a line, with a description in front if they are metrics."""
-        if not self._is_on:
+        if not self.describes(lines):
             return lines
         for first_key, unit, prefixes in _KINDS:
             if lines.startswith(first_key):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from io import BytesIO
 from itertools import compress
 from typing import Any
 
@@ -14,10 +15,10 @@ import msgspec
 
 from ...codecs.json_lines import JsonEncoder
 from ...codecs.template import Template
-from ...record import Body, Record, RecordBatch, RecordList
+from ...record import Body, Content, Record, RecordBatch, RecordList
 from .emf import MetricFormat
 from .entity import entity_of, without_entity
-from .packing import Packer
+from .packing import LineEvents, Packer
 from .requests import Cut, Events, Request, Stream
 
 _GROUP_NAME = re.compile(r"[A-Za-z0-9_/.#-]{1,512}")
@@ -114,6 +115,7 @@ class EventMaker:
         self._metrics = metrics
         self._add_entity = add_entity
         self._uses_record = names.use_record or add_entity
+        self._takes_lines = not self._uses_record and log_key is None
 
     def prepare(self, batches: Iterable[RecordBatch]) -> Prepared:
         """The events of all batches, grouped by stream; within a stream they keep the order of the records."""
@@ -127,13 +129,25 @@ class EventMaker:
         """The same as requests. Events above the limit are shortened and noted in `cut`."""
         packed, packers = Packed({}), dict[Stream, Packer]()
         for batch in batches:
-            for stream, events in self._parts(batch, packed):
+            lines = self._lines(batch) if self._takes_lines else None
+            parts: list[tuple[Stream, Events | LineEvents]]
+            parts = [(self._names.of(batch.tag, {}), lines)] if lines else [*self._parts(batch, packed)]
+            for stream, events in parts:
                 packer = packers.get(stream)
                 if packer is None:
                     packer = packers[stream] = Packer(stream, event_limit, cut)
                 packer.add(events)
         packed.requests = {stream: found for stream, packer in packers.items() if (found := packer.finish())}
         return packed
+
+    def _lines(self, batch: RecordBatch) -> LineEvents | None:
+        """The records as JSON lines, if each of them is an event."""
+        lines = self._json.encode_holed(batch.content)
+        # Rows say which fields they have, and need no look at each.
+        may_be_empty = lines.filling is None and not getattr(batch.content, "fields", ())
+        if self._metrics.describes(lines.text) or (may_be_empty and _has_empty_line(lines.text)):
+            return None
+        return LineEvents(_times_ms(batch.content), lines, self._json.escape_unicode)
 
     def _parts(self, batch: RecordBatch, skipped: WithoutEvent) -> list[tuple[Stream, Events]]:
         """The events of a batch by stream, without those that have no message."""
@@ -155,10 +169,8 @@ class EventMaker:
             if sizes and min(sizes) <= len("{}"):
                 sizes = [size if size > len("{}") else 0 for size in sizes]
                 skipped.empty += sizes.count(0)
-        times = [t // 1_000_000 for t in batch.content.times_ns()]
-        if times and min(times) < 0:
-            times = [max(t, 0) for t in times]  # the service knows no time before 1970
-        return self._by_stream(batch.tag, bodies, Events(times, messages, sizes, b"", self._json.escape_unicode))
+        events = Events(_times_ms(batch.content), messages, sizes, b"", self._json.escape_unicode)
+        return self._by_stream(batch.tag, bodies, events)
 
     def _values(self, bodies: Sequence[Body], key: str) -> tuple[list[str], list[int], int]:
         """Messages and sizes of the values of the log key, and in how many records it is missing; those have size 0."""
@@ -189,6 +201,18 @@ class EventMaker:
                 events.entity = entity_of(bodies[picked[0]])
             parts.append((stream, events))
         return parts
+
+
+def _has_empty_line(text: bytes) -> bool:
+    """Whether any of the JSON lines is a map without fields."""
+    return min(map(len, BytesIO(text)), default=0) <= len("{}\n")
+
+
+def _times_ms(content: Content) -> list[int]:
+    times = [t // 1_000_000 for t in content.times_ns()]
+    if times and min(times) < 0:
+        times = [max(t, 0) for t in times]  # the service knows no time before 1970
+    return times
 
 
 def _maps(batch: RecordBatch) -> Sequence[Body]:

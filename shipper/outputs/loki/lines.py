@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from ...codecs.json_lines import JsonEncoder
+from ...codecs.json_lines import HoledLines, JsonEncoder
 from ...codecs.template import KeyPath
 from ...record import Body, Content, Record
 
@@ -62,9 +62,9 @@ class LineMaker:
         self.is_plain = not self._removal and line_format == "json" and single_key == "off"
         """Whether a line is just the record as JSON."""
 
-    def json_lines(self, content: Content) -> bytes:
-        """The lines of whole records as JSON, each followed by a line feed; only if `is_plain`."""
-        return self._json.encode_lines(content)
+    def json_lines(self, content: Content) -> HoledLines:
+        """The lines of whole records as JSON; only if `is_plain`."""
+        return self._json.encode_holed(content)
 
     def lines(self, bodies: Sequence[Body]) -> list[str]:
         """The line of each body, in order."""

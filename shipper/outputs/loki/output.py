@@ -139,8 +139,8 @@ class LokiOutput(Output):
 
     Options = LokiOptions
 
-    # A block of tail fills a delivery at once, and is encoded while it is in the cache; lines grow by half on the way.
-    limits = BatchLimits(size=500_000, records=20_000, seconds=1.0)
+    # Two blocks of tail fill a delivery, and are encoded while they are in the cache.
+    limits = BatchLimits(size=250_000, records=20_000, seconds=1.0)
     concurrency = 16
 
     def __init__(self, options: LokiOptions, context: Context) -> None:

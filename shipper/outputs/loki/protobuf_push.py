@@ -19,6 +19,7 @@ from functools import lru_cache
 
 import cramjam
 
+from ...codecs.json_lines import HoledLines, split_lines
 from .requests import Part, Request
 from .streams import LineEncoder, Metadata
 
@@ -42,9 +43,9 @@ def push_message(request: Request) -> bytes:
     return b"".join([_field(_STREAMS, _stream(part)) for part in request.parts])
 
 
-def json_lines_as_they_are(blob: bytes) -> list[bytes]:
-    """Each line of JSON text; there is no line feed in them."""
-    return blob[:-1].split(b"\n") if blob else []
+def json_lines_as_they_are(lines: HoledLines, count: int) -> list[bytes]:
+    """Each of so many lines of JSON text."""
+    return split_lines(lines.whole())
 
 
 def texts_as_they_are(texts: Sequence[str]) -> list[bytes]:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ...codecs.json_lines import JsonEncoder
+from ...codecs.escaped_lines import EscapedLines
+from ...codecs.json_lines import HoledLines, JsonEncoder
 from ...codecs.template import KeyPath
 from ...record import Body, RecordBatch
 from .guard import Shape
@@ -138,8 +139,8 @@ class StreamMaker:
         if self._stream_keys or self._metadata_keys or not lines.is_plain:
             bodies = _maps(batch)
         if lines.is_plain:
-            blob = lines.json_lines(batch.content)
-            encoded, size = self._encode.blob(blob), len(blob) - len(batch)
+            found_lines = lines.json_lines(batch.content)
+            encoded, size = self._encode.blob(found_lines, len(batch)), found_lines.size(len(batch))
         else:
             texts = lines.lines(bodies)
             encoded = self._encode.texts(texts)
@@ -219,7 +220,7 @@ class StreamMaker:
 class LineEncoder(msgspec.Struct, frozen=True):
     """How the lines stand in a body: all at once from JSON lines, or from texts; `escapes` if that changes lengths."""
 
-    blob: Callable[[bytes], Sequence[bytes]]
+    blob: Callable[[HoledLines, int], Sequence[bytes]]
     texts: Callable[[Sequence[str]], Sequence[bytes]]
     escapes: bool
 
@@ -266,9 +267,12 @@ def _append(streams: dict[Stream, Entries], stream: Stream, more: Entries, moved
             *(more.metadata if more.metadata is not None else [{}] * len(more)),
         ]
     entries.times += more.times
-    if not isinstance(entries.lines, list):
-        entries.lines = list(entries.lines)
-    entries.lines.extend(more.lines)
+    if isinstance(entries.lines, EscapedLines) and isinstance(more.lines, EscapedLines):
+        entries.lines.extend(more.lines)
+    else:
+        if not isinstance(entries.lines, list):
+            entries.lines = list(entries.lines)
+        entries.lines.extend(more.lines)
     entries.size += more.size
     entries.places = _joined(entries.places, more.places)
 

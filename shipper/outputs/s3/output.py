@@ -79,7 +79,8 @@ class S3Output(Output):
 
     Options = S3Options
 
-    limits = BatchLimits(size=1_000_000, records=20_000, seconds=1.0)
+    # A block of tail goes to its spool while it is in the cache; nothing is gained by collecting more.
+    limits = BatchLimits(size=125_000, records=20_000, seconds=1.0)
     concurrency = 8
 
     def __init__(self, options: S3Options, context: Context) -> None:

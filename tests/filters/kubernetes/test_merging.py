@@ -11,12 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shipper.codecs.json_lines import JsonEncoder
+from shipper.codecs.json_lines import HOLE, JsonEncoder
 from shipper.filters.kubernetes.merging import Merging, without_line_ends
 from shipper.filters.kubernetes.rows import EnrichedRows, is_cri_rows
 from shipper.inputs.tail.cri_block import CriBlock
 from shipper.record import Body, RecordList
 
+JSON = JsonEncoder()
 ADDED = {"kubernetes": msgspec.Raw(b'{"pod_name":"web-1"}')}
 
 
@@ -171,6 +172,38 @@ def test_a_line_cannot_put_its_fields_into_another(logs: list[str]) -> None:
     short, _ = both_ways(logs, Merging())
 
     assert short is None
+
+
+@given(st.lists(LOG | st.sampled_from(["\x7f", '{"a":"\\u007f"}']), max_size=4), st.sampled_from([None, Merging()]))
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+def test_lines_with_a_hole_are_the_lines_once_it_is_filled(logs: list[str], merging: Merging | None) -> None:
+    content = enriched(logs, merging)
+
+    holed = content.holed_json_lines()
+
+    assert holed is None or holed.whole() == content.json_lines()
+    assert JSON.encode_holed(content).whole() == JSON.encode_lines(content)
+
+
+@pytest.mark.parametrize("merging", [None, Merging(), Merging("k")])
+def test_the_added_maps_are_left_out_of_usual_lines(merging: Merging | None) -> None:
+    rows = enriched(['{"a":1}', "plain é"], merging)
+
+    holed = rows.holed_json_lines()
+
+    assert holed is not None and holed.filling == bytes(ADDED["kubernetes"])
+    assert holed.text.count(HOLE + b"}\n") == len(rows)
+
+
+@pytest.mark.parametrize("log", ["a\x7f", '{"a":"\\u007f"}'])
+def test_lines_with_a_del_of_their_own_have_no_hole(log: str) -> None:
+    assert enriched([log, "x"], Merging()).holed_json_lines() is None
+
+
+def test_rows_to_which_nothing_was_added_have_no_hole() -> None:
+    content = EnrichedRows(CriBlock([("2024-05-06T07:08:09Z", "stdout", "F", "x")], 0, 1, 0), {}, None)
+
+    assert content.holed_json_lines() is None
 
 
 def test_rows_of_a_block_are_known_and_a_list_is_not() -> None:

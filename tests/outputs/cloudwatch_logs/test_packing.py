@@ -7,7 +7,8 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper.outputs.cloudwatch_logs.packing import Packer
+from shipper.codecs.json_lines import HOLE, HoledLines
+from shipper.outputs.cloudwatch_logs.packing import LineEvents, Packer
 from shipper.outputs.cloudwatch_logs.requests import (
     DAY_MS,
     EVENT_LIMIT,
@@ -81,3 +82,57 @@ def test_events_that_are_late_bring_all_of_them_into_order() -> None:
 
 def test_a_stream_without_events_makes_no_request() -> None:
     assert packed([[], []], EVENT_LIMIT, Cut()) == []
+
+
+line_texts = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\x7f"), max_size=20),
+    st.sampled_from(["%d", "x" * 1000, "y" * (REQUEST_LIMIT // 3), "z" * 300_000]),
+)
+line_batches = st.lists(st.tuples(st.lists(st.tuples(steps, line_texts), max_size=12), st.booleans()), max_size=6)
+
+
+def lines_of(events: list[tuple[int, str]], filling: str | None) -> LineEvents:
+    times = [t for t, _ in events]
+    hole = "" if filling is None else f',"k":{HOLE.decode()}'
+    text = "".join([f"{{{quoted(text)}{hole}}}\n" for _, text in events])
+    return LineEvents(times, HoledLines(text.encode(), None if filling is None else filling.encode()))
+
+
+def quoted(text: str) -> str:
+    return f'"log":{json.dumps(text, ensure_ascii=False)}'
+
+
+@given(line_batches, st.sampled_from([EVENT_LIMIT, 262_144, 500]))
+@settings(max_examples=300, deadline=None)
+def test_lines_give_the_same_requests_as_their_events(
+    drawn: list[tuple[list[tuple[int, str]], bool]], limit: int
+) -> None:
+    now, filling = NOW_MS, '{"pod":"é%d"}'
+    cut, other_cut, every = Cut(), Cut(), Events([], [], [])
+    packer = Packer(STREAM, limit, cut)
+    for part, is_holed in drawn:
+        lines = lines_of([(now := now + step, text) for step, text in part], filling if is_holed else None)
+        packer.add(lines)
+        events = lines.events()
+        every.times += events.times
+        every.messages += events.messages
+        every.sizes += [len(message.encode()) for message in events.messages]
+
+    assert packer.finish() == requests_of(STREAM, every, limit, other_cut)
+    assert cut == other_cut
+
+
+def test_lines_and_other_events_may_follow_each_other() -> None:
+    packer = Packer(STREAM, EVENT_LIMIT, Cut())
+    packer.add(lines_of([(NOW_MS, "a")], None))
+    packer.add(events_of([(NOW_MS + 1, "b")]))
+    packer.add(lines_of([(NOW_MS + 2, "c")], '{"p":1}'))
+
+    [request] = packer.finish()
+
+    assert [e["message"] for e in json.loads(request.body)["logEvents"]] == [
+        '{"log":"a"}',
+        "b",
+        '{"log":"c","k":{"p":1}}',
+    ]
+    assert request.size == sum(len(e["message"]) for e in json.loads(request.body)["logEvents"])

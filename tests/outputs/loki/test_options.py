@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from shipper.cli import main
-from shipper.outputs.loki.json_push import EscapedLines, escaped_json_lines
 from shipper.outputs.loki.output import LANES
 
 from .making import batch, bodies, lines_of, logs, output, requests, streams
@@ -76,18 +75,6 @@ def test_texts_of_any_kind_are_lines() -> None:
 
     assert lines_of("drop_single_key raw", logs(*texts)) == ["é\x7f", "\ufffd", 'q"\\\n\t', ""]
     assert lines_of("drop_single_key raw", logs("a\x7fb", "c")) == ["a\x7fb", "c"]
-
-
-@pytest.mark.parametrize("size", [1, 10, 25, 1000])
-def test_lines_are_the_same_in_pieces_of_any_size(size: int) -> None:
-    blob = b"".join(b'{"n":%d,"p":"100%%d"}\n' % n for n in range(20))
-    lines = escaped_json_lines(blob, size)
-    values: list[bytes] = []
-    lines.add_values(range(20), values)
-
-    assert isinstance(lines, EscapedLines)
-    assert len(lines) == len(list(lines)) == 20
-    assert json.loads(b"[" + b"".join(values)[:-1] + b"]") == [[str(n), f'{{"n":{n},"p":"100%d"}}'] for n in range(20)]
 
 
 def test_the_first_tags_have_lanes_of_their_own_and_there_are_never_many() -> None:
