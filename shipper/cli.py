@@ -99,6 +99,10 @@ def _start(command_line: CommandLine, process: Mapping[str, str]) -> int:
 def _go_on(command_line: CommandLine, pipeline: Pipeline, process: Mapping[str, str]) -> int:
     match command_line.action:
         case "check":
+            if command_line.verbosity:
+                from .in_force import render_in_force
+
+                _print(render_in_force(pipeline))
             tell("configuration test is successful")
             return 0
         case "report":

@@ -44,7 +44,7 @@ FLAGS = (
     Flag("t", "tag", "set its tag, as -p tag=TAG", "TAG"),
     Flag("m", "match", "set its pattern, as -p match=PATTERN", "PATTERN"),
     Flag("R", "parser", "file with parsers", "FILE"),
-    Flag("D", "dry-run", "check the configuration and exit"),
+    Flag("D", "dry-run", "check the configuration and exit; with -v also print it"),
     Flag("f", "flush", "seconds that records wait for a fuller delivery", "SECONDS", "flush"),
     Flag("b", "storage_path", "folder for filesystem buffers", "FOLDER", "storage.path"),
     Flag("l", "log_file", "append log lines to a file", "FILE", "log_file"),
@@ -202,7 +202,7 @@ def _expanded(section: Section, environment: Environment, warnings: list[str]) -
     properties = []
     for prop in section.properties:
         expanded = environment.expand(prop.value)
-        properties.append(Property(prop.key, expanded.text, prop.origin, expanded.unset))
+        properties.append(Property(prop.key, expanded.text, prop.origin, expanded.unset, expanded.used))
         warnings += (f"{prop.origin}: [env] variable ${{{name}}} is used but not set" for name in expanded.unset)
     return Section(section.kind, section.origin, properties)
 
@@ -216,6 +216,6 @@ def _log_level(found: CommandLine, environment: Environment, warnings: list[str]
         warnings.append(f"environment variable {LEVEL_VARIABLE}: no level is called '{level}'; it is ignored")
     if found.is_quiet:
         return [Property("log_level", "off", ORIGIN)]
-    if found.verbosity:
+    if found.verbosity and found.action != "check":
         return [Property("log_level", "debug" if found.verbosity == 1 else "trace", ORIGIN)]
     return []

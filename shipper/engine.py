@@ -259,6 +259,8 @@ class Engine:
         log = Log("")
         log.info(f"[shipper] version={__version__}, pid={os.getpid()}")
         log.info(f"[storage] {assembly.storage.told()}")
+        if self.pipeline.files:
+            log.info(f"[config] sha256={self.pipeline.sha256}, files={' '.join(self.pipeline.files)}")
         for running in assembly.inputs:
             running.context.log.info("initializing")
             running.context.log.info(f"storage_strategy={_STRATEGIES[running.storage_type or 'memory']}")

@@ -84,7 +84,9 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     """A whole configuration that has been checked; instances are in the order of their sections.
 
-    `folder` is that of the main configuration file, empty if there is none.
+    `folder` is that of the main configuration file, empty if there is none. `files` are the names of all files that
+    were read, `sha256` tells their contents apart (see `Configuration`); `service_section` is what `service` was read
+    from.
     """
 
     service: ServiceOptions
@@ -93,6 +95,9 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[Instance, ...] = ()
     parsers: ParserLibrary = msgspec.field(default_factory=ParserLibrary)
     folder: str = ""
+    files: tuple[str, ...] = ()
+    sha256: str = ""
+    service_section: Section = msgspec.field(default_factory=lambda: Configuration().service)
 
     def processors(self) -> tuple[Instance, ...]:
         """The processors of all inputs, then those of all outputs."""
@@ -142,6 +147,9 @@ def build_pipeline(
         outputs=instances["output"],
         parsers=parsers,
         folder=main_folder(configuration.path),
+        files=tuple(configuration.contents),
+        sha256=configuration.sha256,
+        service_section=configuration.service,
     )
 
 

@@ -21,6 +21,7 @@ from .errors import ConfigError
 from .log import Log, tell
 from .pipeline import Pipeline, PipelineError
 from .supervisor import outcome
+from .watchdog import Watchdog
 
 Load = Callable[[list[str]], Pipeline]
 """Reads the configuration anew, and adds remarks to the list; raises `ConfigError`."""
@@ -201,7 +202,13 @@ def run_service(pipeline: Pipeline, load: Load) -> int:
             loop.add_signal_handler(number, service.request_stop, number.name)
         loop.add_signal_handler(signal.SIGHUP, service.request_reload, "SIGHUP")
         loop.add_signal_handler(signal.SIGCONT, service.dump, "SIGCONT")
-        return await service.run()
+        watchdog = Watchdog(lambda: service.engine.pipeline.service.watchdog_timeout)
+        async with asyncio.TaskGroup() as tasks:
+            beating = tasks.create_task(watchdog.run())
+            try:
+                return await service.run()
+            finally:
+                beating.cancel()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())

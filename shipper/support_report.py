@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterable
 
 from . import COMPATIBLE_VERSION, __version__
-from .config.options import declared_options
+from .in_force import shown_value
 from .pipeline import Instance, Pipeline
 from .plugins import plugin_names
 from .router import Route, match_route
@@ -57,11 +57,9 @@ def _instance(instance: Instance) -> Lines:
     yield "Flags", ""
     if instance.kind == "input":
         yield "Tag", instance.options.tag or instance.name
-    declared = declared_options(instance.type.Options)
-    secrets = {name for d in declared if d.words.secret for name in (d.name, *d.words.aliases)}
     for prop in instance.section.properties:
         if prop.key not in ("name", "alias", "tag"):
-            yield prop.key, "<hidden>" if prop.key in secrets else prop.value
+            yield prop.key, shown_value(instance.type.Options, prop)
 
 
 def _routes(instance: Instance, pipeline: Pipeline) -> str:

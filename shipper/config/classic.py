@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from ..errors import Origin, Problem
-from .environment import Setting
+from .environment import Environment, Setting
 from .model import Configuration, Kind, Property, Section
 from .options import did_you_mean
 
@@ -58,12 +58,15 @@ _PARSER_IN_MAIN = (
 )
 
 
-def read_classic(path: str, role: Role, problems: list[Problem]) -> tuple[Configuration, list[Setting]]:
+def read_classic(
+    path: str, role: Role, problems: list[Problem], environment: Environment | None = None
+) -> tuple[Configuration, list[Setting]]:
     """Read a file and what it includes: the sections with variables unexpanded, and the variables it sets.
 
-    Every mistake is appended to `problems`; what could be understood is returned all the same.
+    Every mistake is appended to `problems`; what could be understood is returned all the same. Names of files to be
+    included that no file has are expanded with `environment` and what was set above them.
     """
-    reader = _Reader(path, role, problems)
+    reader = _Reader(path, role, problems, environment or Environment({}))
     reader.read()
     return reader.configuration(), reader.settings
 
@@ -109,8 +112,9 @@ class _Reader:
     device and inode, was asked for.
     """
 
-    def __init__(self, path: str, role: Role, problems: list[Problem]) -> None:
+    def __init__(self, path: str, role: Role, problems: list[Problem], environment: Environment) -> None:
         self._path = path
+        self._environment = environment
         self._role = role
         self._folder = main_folder(path)
         self._problems = problems
@@ -118,6 +122,7 @@ class _Reader:
         self._read_at: dict[tuple[int, int], str] = {}
         self._sections: list[Section] = []
         self._warnings: list[str] = []
+        self._contents: dict[str, bytes] = {}
         self.settings: list[Setting] = []
 
     def read(self) -> None:
@@ -134,7 +139,7 @@ class _Reader:
 
     def configuration(self) -> Configuration:
         """What was read, by kind; the properties of all SERVICE sections are one list."""
-        found = Configuration(path=self._path, warnings=self._warnings)
+        found = Configuration(path=self._path, contents=self._contents, warnings=self._warnings)
         lists = {
             "input": found.inputs,
             "filter": found.filters,
@@ -236,6 +241,13 @@ class _Reader:
             self._warn(origin, f"[meta SET] invalid parameter '{argument}' is ignored - write @SET NAME=VALUE")
 
     def _include(self, name: str, origin: Origin) -> None:
+        if "${" in name and find_file(name, self._folder) is None:
+            expanded = self._environment.expand_with(name, self.settings)
+            if expanded.unset:
+                message = f"could not open included file '{name}': ${{{expanded.unset[0]}}} is not set"
+                self._problem(origin, message, f"set the variable or write ${{{expanded.unset[0]}:-default}}")
+                return
+            name = expanded.text
         if "*" in name:
             found = sorted(glob.glob(name, root_dir=self._folder or "."))
             paths = [path for path in (os.path.join(self._folder, n) for n in found) if not os.path.isdir(path)]
@@ -276,7 +288,7 @@ class _Reader:
             return None
         self._read_at[identity] = f"at {origin}" if origin else "as the main file"
         with open(path, "rb") as file:
-            data = file.read()
+            self._contents[path] = data = file.read()
         try:
             text = data.decode()
         except UnicodeDecodeError as error:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -22,10 +23,11 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 class Expanded(msgspec.Struct, frozen=True):
-    """A text after expansion, and the names of the variables that were used without being set, each once."""
+    """A text after expansion, the names of the variables that were used, and of those that were not set, each once."""
 
     text: str
     unset: tuple[str, ...] = ()
+    used: tuple[str, ...] = ()
 
 
 class Environment:
@@ -58,6 +60,7 @@ class Environment:
         """
         pieces: list[str] = []
         unset: dict[str, None] = {}
+        used: dict[str, None] = {}
         position = 0
         while True:
             start, end = text.find("${", position), text.find("}", position)
@@ -65,12 +68,22 @@ class Environment:
                 break
             name, has_default, default = text[start + 2 : end].partition(":-")
             value = self.get(name)
+            used[name] = None
             if not value and not has_default:
                 unset[name] = None
             pieces += (text[position:start], value or default)
             position = end + 1
         pieces.append(text[position:])
-        return Expanded("".join(pieces), tuple(unset))
+        return Expanded("".join(pieces), tuple(unset), tuple(used))
+
+    def expand_with(self, text: str, settings: Iterable[Setting]) -> Expanded:
+        """Replace variables as if these had been set, too; those that cannot be are left out."""
+        environment = Environment(self._process)
+        environment._set = dict(self._set)
+        for setting in settings:
+            with suppress(ValueError):  # told by whoever sets it for good
+                environment.set(setting.name, setting.value)
+        return environment.expand(text)
 
     def __repr__(self) -> str:
         return f"Environment({len(self._process)} of the process, set: {sorted(self._set)})"

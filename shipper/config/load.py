@@ -54,6 +54,7 @@ def load_parsers(
             read_at[real] = origin
             found = _read(path, "parsers", environment, problems)
             configuration.warnings += found.warnings
+            configuration.contents |= found.contents
             _add_parsers(configuration, found.parsers, problems)
             _add_multiline_parsers(configuration, found.multiline_parsers)
 
@@ -91,9 +92,9 @@ def _read(path: str, role: Role, environment: Environment, problems: list[Proble
     if path.lower().endswith((".yaml", ".yml")):
         from .yaml import read_yaml  # only who writes YAML pays for its library
 
-        configuration, settings = read_yaml(path, role, problems)
+        configuration, settings = read_yaml(path, role, problems, environment)
     else:
-        configuration, settings = read_classic(path, role, problems)
+        configuration, settings = read_classic(path, role, problems, environment)
     for setting in settings:
         try:
             environment.set(setting.name, setting.value)
@@ -115,7 +116,7 @@ def _expand(configuration: Configuration, environment: Environment) -> None:
         for i, prop in enumerate(section.properties):
             if "${" in prop.value:
                 expanded = environment.expand(prop.value)
-                section.properties[i] = Property(prop.key, expanded.text, prop.origin, expanded.unset)
+                section.properties[i] = Property(prop.key, expanded.text, prop.origin, expanded.unset, expanded.used)
                 configuration.warnings += (
                     f"{prop.origin}: [env] variable ${{{name}}} is used but not set" for name in expanded.unset
                 )

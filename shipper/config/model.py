@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 import msgspec
@@ -14,13 +15,14 @@ Kind = Literal["service", "input", "filter", "output", "parser", "multiline_pars
 class Property(msgspec.Struct, frozen=True):
     """One key and its text; the key is in lower case, variables in the value are expanded.
 
-    `unset` names the variables that were used in the value without being set.
+    `variables` names those that were used in the value, `unset` those of them that were not set.
     """
 
     key: str
     value: str
     origin: Origin
     unset: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
 
 
 class Section(msgspec.Struct):
@@ -57,7 +59,8 @@ class Configuration(msgspec.Struct):
 
     `service` holds the merged properties of all SERVICE sections. `path` is the main file, empty for a configuration
     given on the command line alone; relative file names are looked up in its folder after the working folder.
-    `warnings` are remarks of the loader, ready to be logged.
+    `contents` is what each file held that was read, by its name, in the order of reading. `warnings` are remarks of the
+    loader, ready to be logged.
     """
 
     path: str = ""
@@ -67,4 +70,10 @@ class Configuration(msgspec.Struct):
     outputs: list[Section] = []
     parsers: list[Section] = []
     multiline_parsers: list[Section] = []
+    contents: dict[str, bytes] = {}
     warnings: list[str] = []
+
+    @property
+    def sha256(self) -> str:
+        """Tells contents apart: the SHA-256 of all files behind one another, as `cat FILE... | sha256sum` has it."""
+        return hashlib.sha256(b"".join(self.contents.values())).hexdigest()

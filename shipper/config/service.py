@@ -84,6 +84,9 @@ class AdminOptions(FlushOptions):
     hc_retry_failure_count: Annotated[int, opt("Exhausted retries within the period above which health is bad.")] = 5
     hc_period: Annotated[int, opt("Seconds that the health check looks back.")] = 60
     hot_reload: Annotated[bool, opt("Load the configuration again on SIGHUP or by the API.")] = False
+    watchdog_timeout: Annotated[
+        Seconds, opt("The process ends with a stack dump when it stands still for so long; 0 for never.")
+    ] = Seconds(45)
     reload_thread_safety: Annotated[bool, opt("A reload waits until everything pending is delivered.")] = field(
         default=True, name="hot_reload.ensure_thread_safety"
     )

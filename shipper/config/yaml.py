@@ -18,7 +18,7 @@ import yaml
 
 from ..errors import Origin, Problem
 from .classic import Role
-from .environment import Setting
+from .environment import Environment, Setting
 from .model import Configuration, Kind, Section
 from .options import did_you_mean
 from .yaml_nodes import YamlFile, is_empty, is_refused
@@ -31,12 +31,15 @@ _PIPELINE: dict[str, Kind] = {"inputs": "input", "filters": "filter", "outputs":
 _CLASSIC_LINE = re.compile(r"\[[A-Za-z_]+\][ \t\r]*$|@(?:INCLUDE|SET)\b", re.IGNORECASE)
 
 
-def read_yaml(path: str, role: Role, problems: list[Problem]) -> tuple[Configuration, list[Setting]]:
+def read_yaml(
+    path: str, role: Role, problems: list[Problem], environment: Environment | None = None
+) -> tuple[Configuration, list[Setting]]:
     """Read a file and what it includes: the sections with variables unexpanded, and the variables it sets.
 
-    Every mistake is appended to `problems`; what could be understood is returned all the same.
+    Every mistake is appended to `problems`; what could be understood is returned all the same. Names of files to be
+    included that no file has are expanded with `environment` and what was set above them.
     """
-    reader = _Reader(path, role, problems)
+    reader = _Reader(path, role, problems, environment or Environment({}))
     try:
         reader.read()
     except RecursionError:
@@ -50,7 +53,8 @@ class _Reader:
     `_read_at` says where each file that was opened, known by device and inode, was asked for.
     """
 
-    def __init__(self, path: str, role: Role, problems: list[Problem]) -> None:
+    def __init__(self, path: str, role: Role, problems: list[Problem], environment: Environment) -> None:
+        self.environment = environment
         self._role = role
         self._problems = problems
         self._read_at: dict[tuple[int, int], str] = {}
@@ -90,7 +94,8 @@ class _Reader:
             return None
         self._read_at[identity] = f"at {origin}" if origin else "as the main file"
         with open(path, "rb") as file:
-            return file.read()
+            self.configuration.contents[path] = data = file.read()
+        return data
 
     def _read_text(self, path: str, data: bytes, origin: Origin | None) -> None:
         try:
@@ -185,6 +190,14 @@ class _FileReader:
 
     def _include(self, name: str, origin: Origin) -> None:
         folder = os.path.dirname(self._file.name)
+        if "${" in name and not os.path.exists(os.path.join(folder, name)):
+            expanded = self._reader.environment.expand_with(name, self._reader.settings)
+            if expanded.unset:
+                message = f"could not open included file '{name}': ${{{expanded.unset[0]}}} is not set"
+                remedy = f"set the variable or write ${{{expanded.unset[0]}:-default}}"
+                self._file.problem(origin, message, remedy)
+                return
+            name = expanded.text
         path = os.path.join(folder, name)
         if "*" not in name:
             self._reader.read_file(path, origin, "could not open included file")

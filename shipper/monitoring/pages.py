@@ -1,7 +1,8 @@
 """The pages of the monitoring API, as Fluent Bit answers them, and those of our own.
 
-Own pages: `/live` (the process answers), `/ready` (the pipeline runs), `/health` (progress, with all details) and
-`/ledger` (the account of every record). They are there whatever the configuration says.
+Own pages: `/live` (the process answers), `/ready` (the pipeline runs), `/health` (progress, with all details),
+`/ledger` (the account of every record) and `/config` (which configuration runs). They are there whatever the
+configuration says.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class Pages:
             self._always |= {"/api/v1/health": self._health_v1, "/api/v2/health": self._health_v2}
         self._of_view: dict[str, Callable[[View], Answer]] = {
             "/ledger": _ledger,
+            "/config": lambda view: _json({"sha256": view.sha256, "files": view.files}),
             "/api/v1/metrics": lambda view: _json(plugin_numbers(view)),
             "/api/v1/metrics/prometheus": self._metrics_v1,
         }

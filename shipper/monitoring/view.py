@@ -49,7 +49,10 @@ class SeenOutput(msgspec.Struct, frozen=True):
 
 
 class View(msgspec.Struct, frozen=True):
-    """A pipeline that runs; `left` are buffers of earlier runs that no input puts into."""
+    """A pipeline that runs; `left` are buffers of earlier runs that no input puts into.
+
+    `files` and `sha256` tell which configuration it is.
+    """
 
     metrics: Metrics
     ledger: Ledger
@@ -58,6 +61,8 @@ class View(msgspec.Struct, frozen=True):
     outputs: Sequence[SeenOutput] = ()
     left: Sequence[Buffer] = ()
     has_storage: bool = False
+    files: Sequence[str] = ()
+    sha256: str = ""
 
     @property
     def backlog_name(self) -> str:
@@ -142,6 +147,8 @@ def view_of(
         ],
         left=[buffer for name, buffer in stored if name not in names],
         has_storage=pipeline.service.storage_path is not None,
+        files=pipeline.files,
+        sha256=pipeline.sha256,
     )
 
 

@@ -254,7 +254,8 @@ class Generator:
         begin = reported = time.monotonic()
         lines = 0
         while not self._stopped and (elapsed := time.monotonic() - begin) < seconds:
-            due = int(elapsed * lines_per_second) - lines
+            # A generator that was held up catches up, but hears a stop meanwhile.
+            due = min(int(elapsed * lines_per_second) - lines, int(lines_per_second) + 1)
             lines += due
             for log, share in zip(self._logs, self._shares(due), strict=True):
                 log.write(share)

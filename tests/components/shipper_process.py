@@ -43,6 +43,8 @@ class ShipperProcess:
         # None between an end and the next start.
         self._process: subprocess.Popen[bytes] | None = None
         self._log_at_start = 0
+        self.peak_mib = 0.0
+        """Most resident memory of the life that `terminate` has ended last."""
 
     def start(self) -> None:
         self._log_at_start = self._log.stat().st_size if self._log.exists() else 0
@@ -74,6 +76,7 @@ class ShipperProcess:
     def terminate(self) -> dict[str, Entry]:
         """SIGTERM, after which it has to end by itself with code 0; gives the ledger of this life."""
         process = self.check()
+        self.peak_mib = _peak_mib(process.pid)
         process.terminate()
         code = process.wait(timeout=PATIENCE_S)
         self._process = None
@@ -136,3 +139,8 @@ class ShipperProcess:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+
+def _peak_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024

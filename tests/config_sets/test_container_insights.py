@@ -16,27 +16,18 @@ import msgspec
 import pytest
 
 from tests.components.journal import FIRST_US, write_journal
-from tests.components.kubernetes import USUAL_TOKEN, KubernetesStandIn, container_status, kubernetes_stand_in, pod
+from tests.components.kubernetes import KubernetesStandIn, container_status, kubernetes_stand_in, pod
 from tests.components.moto_server import aws_keys, moto_url
 from tests.components.shipper_process import ShipperProcess
 from tests.faults.ledger import assert_balanced
 
 from . import cloud
+from .container_insights import VARIABLES, container_insights
 from .imds import metadata_service
-from .mounted import Pods, dotted, dry_run, host_paths, mounted
+from .mounted import Pods, dotted, dry_run, mounted
 
 __all__ = ["aws_keys", "moto_url"]
 
-CLUSTER = {
-    "AWS_REGION": "us-east-1",
-    "HTTP_SERVER": "On",
-    "HTTP_PORT": "0",
-    "READ_FROM_HEAD": "On",
-    "READ_FROM_TAIL": "Off",
-    "HOST_NAME": "ip-10-0-1-23.ec2.internal",
-    "HOSTNAME": "fluent-bit-x7k2p",
-    "CI_VERSION": "k8s/1.3.37",
-}
 EC2 = {"az": "us-east-1a", "ec2_instance_id": "i-0123456789abcdef0"}
 WEB, OLD, PROXY, AGENT = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
 NOW = datetime.now(UTC) - timedelta(seconds=60)
@@ -50,28 +41,11 @@ class Node:
         self.root = folder / "host"
         self.log = self.root / "var" / "log"
         self.pods = Pods(self.root)
-        (self.root / "var" / "fluent-bit" / "state").mkdir(parents=True)
         (self.log / "journal").mkdir()
-        (folder / "token").write_text(USUAL_TOKEN)
-        self.configuration = (
-            mounted(
-                "container-insights",
-                folder / "etc",
-                [
-                    *host_paths(self.root),
-                    ("https://kubernetes.default.svc:443", api.url),
-                    ("Flush                     5", "Flush 0.5"),
-                    ("auto_create_group   true", f"auto_create_group true\n    endpoint {moto}"),
-                    (
-                        "Kubelet_Port        10250",
-                        f"Kubelet_Port {api.port}\n    Kube_CA_File {api.ca_file}\n    Kube_Token_File {folder}/token",
-                    ),
-                ],
-            )
-            / "fluent-bit.conf"
-        )
+        quick = [("Flush                     5", "Flush 0.5")]
+        self.configuration = container_insights(folder, self.root, api, moto, quick)
         self.variables = {
-            **CLUSTER,
+            **VARIABLES,
             "CLUSTER_NAME": cluster,
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": imds,
         }
@@ -121,7 +95,7 @@ def stamp(seconds: int) -> str:
 def test_the_set_is_accepted_without_a_warning(tmp_path: Path) -> None:
     configuration = mounted("container-insights", tmp_path / "etc") / "fluent-bit.conf"
 
-    status, told = dry_run(configuration, {**CLUSTER, "CLUSTER_NAME": "c1"})
+    status, told = dry_run(configuration, {**VARIABLES, "CLUSTER_NAME": "c1"})
 
     assert (status, "[warn]" in told, "[error]" in told) == (0, False, False), told
 
@@ -158,7 +132,7 @@ async def test_containers_journal_and_host_files_arrive_in_their_groups_and_stre
         **{"pod_name": "fluent-bit-1", "namespace_name": "amazon-cloudwatch"},
         **{"container_name": "fluent-bit", "docker_id": AGENT},
     }
-    host, containers = CLUSTER["HOST_NAME"], f"{CLUSTER['HOST_NAME']}-application.var.log.containers"
+    host, containers = VARIABLES["HOST_NAME"], f"{VARIABLES['HOST_NAME']}-application.var.log.containers"
     assert {place: [msgspec.json.decode(text) for text in texts] for place, texts in found.items()} == {
         ("application", f"{containers}.web-1_shop_app-{WEB}.log"): [
             {

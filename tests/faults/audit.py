@@ -14,7 +14,7 @@ For each stream (one std stream of one container) four things must be true:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -34,6 +34,14 @@ STORED_WITHIN_S = 10.0
 _ADDRESS = re.compile(r"(?P<stream>[a-z0-9-]+:(?:stdout|stderr)):(?P<number>\d+) ")
 
 Event = tuple[int, str, str]
+
+TextOf = Callable[[str], str]
+"""The text in an accepted message; if that is not as it has to be, a text of what is wrong, which nobody wrote."""
+
+
+def whole(message: str) -> str:
+    """The text of outputs that send the text alone."""
+    return message
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -84,13 +92,19 @@ class Audit:
     """Takes accepted events in order of arrival, then gives its verdict."""
 
     def __init__(
-        self, manifest: Manifest, puts: Iterable[Put], kills: Sequence[float], is_stored: bool = False
+        self,
+        manifest: Manifest,
+        puts: Iterable[Put],
+        kills: Sequence[float],
+        is_stored: bool = False,
+        text_of: TextOf = whole,
     ) -> None:
         self._streams = {
             name: _Stream(count, manifest.at_risk.get(name, ())) for name, count in manifest.streams.items()
         }
         self._puts = {put.number: put for put in puts}
         self._kills = kills
+        self._text_of = text_of
         self._before_put_s = STORED_WITHIN_S if is_stored else SEEN_WITHIN_S
         self._duplicates = self._unexplained = self._broken = self._disordered = 0
         self._culprits: list[str] = []
@@ -99,7 +113,7 @@ class Audit:
 
     def take(self, event: Event) -> None:
         """Judge one accepted event."""
-        put, _, text = event
+        put, text = event[0], self._text_of(event[2])
         address = _ADDRESS.match(text)
         stream = self._streams.get(address["stream"]) if address else None
         if address is None or stream is None:
@@ -167,12 +181,18 @@ class Audit:
             self._culprits.append(text)
 
 
-def audit(manifest: Manifest, sink_folder: Path, kills: Sequence[float] = (), is_stored: bool = False) -> Verdict:
+def audit(
+    manifest: Manifest,
+    sink_folder: Path,
+    kills: Sequence[float] = (),
+    is_stored: bool = False,
+    text_of: TextOf = whole,
+) -> Verdict:
     """Judge what the sink of this folder accepted.
 
     `kills` are the wall times at which the shipper was killed, `is_stored` says that it stores what it reads.
     """
-    court = Audit(manifest, read_puts(sink_folder), kills, is_stored)
+    court = Audit(manifest, read_puts(sink_folder), kills, is_stored, text_of)
     for event in read_events(sink_folder):
         court.take(event)
     return court.verdict()
@@ -187,8 +207,10 @@ def read_events(sink_folder: Path) -> Iterable[Event]:
     return (decode(line) for line in _lines(sink_folder / "events.jsonl"))
 
 
-def _lines(path: Path) -> list[bytes]:
-    return path.read_bytes().splitlines() if path.exists() else []
+def _lines(path: Path) -> Iterable[bytes]:
+    if path.exists():
+        with path.open("rb") as lines:
+            yield from lines
 
 
 def _ranges(numbers: list[int]) -> str:

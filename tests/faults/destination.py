@@ -9,11 +9,16 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import msgspec
+
 from tests.components.shipper_process import REPOSITORY, ShipperProcess
 from tests.components.sink import Window
+from tests.faults.audit import Event, TextOf, whole
 
 QUIET_S = 10.0
 """What has not arrived after so long without any news is not waited for."""
+
+_BLOCK = 1 << 24
 
 
 class Destination:
@@ -41,21 +46,26 @@ class Destination:
         puts = self.folder / "puts.jsonl"
         return puts.stat().st_size if puts.exists() else 0
 
-    def wait_for(self, messages: int, at_risk: Collection[bytes], shipper: ShipperProcess) -> None:
+    def wait_for(
+        self, messages: int, at_risk: Collection[str], shipper: ShipperProcess, text_of: TextOf = whole
+    ) -> None:
         """Until so many different messages have arrived, those at risk not counted, or nothing has for a while."""
-        events = self.folder / "events.jsonl"
-        arrived, unfinished, quiet_since = set[bytes](), b"", time.monotonic()
+        events, decode = self.folder / "events.jsonl", msgspec.json.Decoder(Event).decode
+        # Of a long run the texts would fill the memory.
+        arrived, unfinished, quiet_since = set[int](), b"", time.monotonic()
+        not_counted = [hash(text) for text in at_risk]
         while len(arrived) < messages and time.monotonic() - quiet_since < QUIET_S and not events.exists():
             time.sleep(0.1)
         with events.open("rb") as file:
             while len(arrived) < messages and time.monotonic() - quiet_since < QUIET_S:
                 shipper.check()
-                if new := file.read():
+                if new := file.read(_BLOCK):
                     *lines, unfinished = (unfinished + new).split(b"\n")
-                    arrived.update(line.split(b'","', 1)[-1].removesuffix(b'"]') for line in lines)
-                    arrived.difference_update(at_risk)
+                    arrived.update(hash(text_of(decode(line)[2])) for line in lines)
+                    arrived.difference_update(not_counted)
                     quiet_since = time.monotonic()
-                time.sleep(0.1)
+                else:
+                    time.sleep(0.1)
 
 
 def free_port() -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from tests.components.generator import Manifest, message, read_manifest
 from tests.components.shipper_process import PATIENCE_S, ShipperProcess
 from tests.components.sink import Window
-from tests.faults.audit import Verdict, audit
+from tests.faults.audit import TextOf, Verdict, audit, whole
 from tests.faults.destination import Destination, end, start_python
 from tests.faults.ledger import Entry, assert_balanced
 
@@ -25,12 +25,25 @@ SINK = "sink"
 _CREDENTIALS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
+class Deployment(NamedTuple):
+    """A configuration other than the one beside this file: it reads container logs below `logs` for one destination.
+
+    `write` writes it for a sink at the given port; `text_of` finds the text in what it sends.
+    """
+
+    logs: Path
+    write: Callable[[int], Path]
+    variables: Mapping[str, str]
+    text_of: TextOf
+
+
 class World:
     """Starts, kills and ends the processes; a context manager that leaves none behind.
 
     The order of a test: `start`, any number of `kill` or `terminate` with `start_shipper` after them, `finish`,
     `verdict`. Each destination has an output of its name; those that are `dead` do not answer before `revive`, the
-    first one must live. The `windows` are the first one's. `room` is the Mem_Buf_Limit.
+    first one must live. The `windows` are the first one's. `room` is the Mem_Buf_Limit. With a `deployment`,
+    `storage` only says where that lets records wait.
     """
 
     def __init__(
@@ -42,6 +55,7 @@ class World:
         destinations: Sequence[str] = (SINK,),
         dead: Sequence[str] = (),
         room: str = "20M",
+        deployment: Deployment | None = None,
     ) -> None:
         self.folder = folder
         self.kills: list[float] = []
@@ -52,16 +66,21 @@ class World:
         self._first = self._destinations[destinations[0]] = Destination(folder / destinations[0], windows)
         self._living = {name: one for name, one in self._destinations.items() if name not in dead}
         self._told_at_start = 0
-        configuration = folder / "shipper.conf"
-        configuration.write_text(_configuration(storage, room, self._destinations))
-        variables = {"LOGS": str(self._logs), "STATE": str(self._state)}
+        self._text_of: TextOf = whole
+        if deployment is None:
+            configuration = folder / "shipper.conf"
+            configuration.write_text(_configuration(storage, room, self._destinations))
+            variables: Mapping[str, str] = {"LOGS": str(self._logs), "STATE": str(self._state)}
+        else:
+            configuration, variables = deployment.write(self._first.port), deployment.variables
+            self._logs, self._text_of = deployment.logs, deployment.text_of
         self._shipper = ShipperProcess(configuration, folder / "shipper.log", {**_CREDENTIALS, **variables})
         # Runs between `start_generator` and `finish`.
         self._generator: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         for path in (self._logs / "containers", self._state):
-            path.mkdir(parents=True)
+            path.mkdir(parents=True, exist_ok=True)
         for destination in self._living.values():
             destination.start()
         return self
@@ -125,11 +144,21 @@ class World:
         self._wait_until_delivered(self._destinations[name], read_manifest(self.folder / "manifest.json"))
         return self.terminate()
 
+    @property
+    def peak_mib(self) -> float:
+        """Most resident memory of the shipper that was ended last."""
+        return self._shipper.peak_mib
+
+    @property
+    def written_bytes(self) -> int:
+        """What the generator has written in this run; known after `finish`."""
+        return read_manifest(self.folder / "manifest.json").written_bytes
+
     def verdict(self, name: str = "") -> Verdict:
         """The judgement on one destination, by default on the first."""
         destination = self._destinations[name] if name else self._first
         manifest = read_manifest(self.folder / "manifest.json")
-        return audit(manifest, destination.folder, self.kills, self._is_stored)
+        return audit(manifest, destination.folder, self.kills, self._is_stored, self._text_of)
 
     def _end_generator(self) -> Manifest:
         if self._generator is None:
@@ -140,8 +169,8 @@ class World:
 
     def _wait_until_delivered(self, destination: Destination, manifest: Manifest) -> None:
         """Until every message has arrived, or nothing has arrived for a while; the audit tells which."""
-        at_risk = {message(stream, n).encode() for stream, numbers in manifest.at_risk.items() for n in numbers}
-        destination.wait_for(manifest.messages - manifest.messages_at_risk, at_risk, self._shipper)
+        at_risk = {message(stream, n) for stream, numbers in manifest.at_risk.items() for n in numbers}
+        destination.wait_for(manifest.messages - manifest.messages_at_risk, at_risk, self._shipper, self._text_of)
 
 
 def _configuration(storage: Storage, room: str, destinations: dict[str, Destination]) -> str:
