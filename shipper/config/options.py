@@ -203,7 +203,10 @@ class _Reader:
         try:
             if hasattr(kind, "parse_written"):
                 return kind.parse_written(Written(prop.key, text, self._place_of(prop)))
-            return read_value(kind, text)
+            value = read_value(kind, text)
+            if remark := getattr(value, "remark", ""):
+                self._warn(f"{prop.origin}: {self._plugin}: option '{declared.name}': {remark}")
+            return value
         except ValueError as error:
             shown = "its value cannot be read" if declared.words.secret else str(error)
             message = f"{self._plugin}: option '{declared.name}': {shown}"

@@ -19,10 +19,11 @@ from ..record import RecordBatch
 
 
 class RetryLimit(msgspec.Struct, frozen=True):
-    """How often a delivery is tried again; None is without end."""
+    """How often a delivery is tried again; None is without end. `remark` is what the user should know of the text."""
 
     shown_as: ClassVar[str] = "integer | no_limits | no_retries"
     retries: int | None = None
+    remark: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -35,7 +36,11 @@ class RetryLimit(msgspec.Struct, frozen=True):
             number = parse_int(text)
         except ValueError:
             number = 0
-        return cls(number if number >= 1 else 1)  # as in Fluent Bit; the reader of the option warns
+        if number >= 1:
+            return cls(number)
+        return cls(
+            1, f"{text!r} is no number of retries; 1 is used, as in Fluent Bit (or write no_retries or no_limits)"
+        )
 
 
 class OutputOptions(Options):

@@ -13,8 +13,12 @@ import pytest
 
 from shipper.cli import load_pipeline
 from shipper.command_line import parse_command_line
+from shipper.config.options import read_options
 from shipper.errors import ConfigError
+from shipper.outputs.base import OutputOptions
 from shipper.pipeline import Pipeline, try_instances
+
+from ..written_options import section_of
 
 INPUT = "[INPUT]\n    Name dummy\n"
 OUTPUT = "[OUTPUT]\n    Name stdout\n    Match *\n"
@@ -211,3 +215,17 @@ def test_a_number_ends_where_its_digits_end(tmp_path: Path) -> None:
 
     assert loaded.pipeline is not None, loaded.problems
     assert loaded.pipeline.inputs[0].options.samples == 1
+
+
+@pytest.mark.parametrize(("text", "retries"), [("abc", 1), ("0", 1), ("-3", 1)])
+def test_33_what_is_no_number_of_retries_is_one_and_is_told(text: str, retries: int) -> None:
+    warnings: list[str] = []
+    read = read_options(OutputOptions, section_of(f"Retry_Limit {text}", "output"), "stdout", [], warnings.append)
+
+    assert read is not None
+    assert read.retry_limit is not None
+    assert read.retry_limit.retries == retries
+    assert warnings == [
+        f"test.conf:2: stdout: option 'retry_limit': '{text}' is no number of retries; 1 is used, as in Fluent Bit (or "
+        "write no_retries or no_limits)"
+    ]

@@ -60,9 +60,13 @@ class KeyFormat(msgspec.Struct, frozen=True, kw_only=True):
         text = text.replace("$INDEX", str(counter % COUNTER_LIMIT))
         while "$UUID" in text:
             text = text.replace("$UUID", self.random(), 1)
+        text = _timed(text, time_ns)
         has_own_end = self.is_static or self.uses_counter or "$UUID" in self.text
-        ending = "" if has_own_end else self.another_ending()
-        return _shortened(_timed(text, time_ns), ending)
+        # What would be cut off may be all that makes the key differ from others.
+        is_whole = has_own_end and (
+            self.is_static or len(text.removeprefix("/").encode("utf-8", "replace")) <= KEY_LIMIT
+        )
+        return _shortened(text, "" if is_whole else self.another_ending())
 
     def another_ending(self) -> str:
         """What makes a key differ from any other."""

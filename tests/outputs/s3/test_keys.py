@@ -86,5 +86,14 @@ def test_a_long_key_is_cut_and_keeps_its_random_end() -> None:
     assert key.endswith("é-objectAb12Cd34")
 
 
+@pytest.mark.parametrize("text", ["/$TAG/$UUID", "/$TAG/$INDEX", "/$TAG/%Y"])
+def test_keys_differ_though_what_made_them_differ_is_cut_off(text: str) -> None:
+    made = KeyFormat(text=text)
+    keys = {made.key("t" * 2000, 0, counter) for counter in range(50)}
+
+    assert len(keys) == 50
+    assert all(len(key.encode()) <= KEY_LIMIT for key in keys)
+
+
 def test_keys_are_encoded_in_urls() -> None:
     assert encoded_path("a b/é?x=1&y#+~_.-") == "a%20b/%C3%A9%3Fx%3D1%26y%23%2B~_.-"
