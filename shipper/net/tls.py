@@ -36,11 +36,11 @@ def new_context(settings: TlsSettings) -> ssl.SSLContext:
     context.check_hostname = settings.verify and settings.verify_hostname
     context.verify_mode = ssl.CERT_REQUIRED if settings.verify else ssl.CERT_NONE
     if settings.min_version:
-        context.minimum_version = _version("tls.min_version", settings.min_version)
+        context.minimum_version = tls_version("tls.min_version", settings.min_version)
     if settings.max_version:
-        context.maximum_version = _version("tls.max_version", settings.max_version)
+        context.maximum_version = tls_version("tls.max_version", settings.max_version)
     if settings.ciphers:
-        _apply("tls.ciphers", "is not a list of ciphers", lambda: context.set_ciphers(settings.ciphers or ""))
+        applied("tls.ciphers", "is not a list of ciphers", lambda: context.set_ciphers(settings.ciphers or ""))
     if settings.verify:
         _load_trusted(context, settings)
     if settings.crt_file:
@@ -80,10 +80,11 @@ class TlsContext:
         self._log.info("TLS files have changed; they are used for new connections")
 
     def _look(self) -> list[tuple[int, int, int] | None]:
-        return [_identity(file) for file in self._files]
+        return [file_identity(file) for file in self._files]
 
 
-def _identity(file: str) -> tuple[int, int, int] | None:
+def file_identity(file: str) -> tuple[int, int, int] | None:
+    """What differs when a file has changed; None if it is not there."""
     try:
         found = os.stat(file)
     except OSError:
@@ -97,20 +98,21 @@ def _load_trusted(context: ssl.SSLContext, settings: TlsSettings) -> None:
         return
     option = "tls.ca_file" if settings.ca_file else "tls.ca_path"
     load = context.load_verify_locations
-    _apply(option, "holds no certificates", lambda: load(settings.ca_file or None, settings.ca_path or None))
+    applied(option, "holds no certificates", lambda: load(settings.ca_file or None, settings.ca_path or None))
 
 
 def _load_own(context: ssl.SSLContext, crt_file: str, settings: TlsSettings) -> None:
     # Without a password OpenSSL would ask for one at the terminal.
     password = settings.key_passwd or ""
-    _apply(
+    applied(
         "tls.crt_file",
         "cannot be used with its key and tls.key_passwd",
         lambda: context.load_cert_chain(crt_file, settings.key_file or None, password),
     )
 
 
-def _version(option: str, text: str) -> ssl.TLSVersion:
+def tls_version(option: str, text: str) -> ssl.TLSVersion:
+    """The version that an option names; raises `OptionError`."""
     name = text.strip().lower().removeprefix("tls").removeprefix("v").lstrip("_ ").replace("_", ".")
     found = _VERSIONS.get("1.0" if name == "1" else name)
     if found is None:
@@ -118,7 +120,8 @@ def _version(option: str, text: str) -> ssl.TLSVersion:
     return found
 
 
-def _apply(option: str, what: str, act: Callable[[], None]) -> None:
+def applied(option: str, what: str, act: Callable[[], None]) -> None:
+    """Do what an option asks for; what OpenSSL or the system refuses is an `OptionError` that names it."""
     try:
         act()
     except (ssl.SSLError, OSError, ValueError) as error:

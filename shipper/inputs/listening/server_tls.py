@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import ssl
-from collections.abc import Callable
 from typing import Any
 
 from ...clock import Clock
 from ...errors import OptionError
 from ...log import Log
+from ...net.tls import applied, file_identity, tls_version
 from .options import ListenOptions
 
 _LOOK_EVERY_S = 1.0
-_VERSIONS = {
-    "1.0": ssl.TLSVersion.TLSv1,
-    "1.1": ssl.TLSVersion.TLSv1_1,
-    "1.2": ssl.TLSVersion.TLSv1_2,
-    "1.3": ssl.TLSVersion.TLSv1_3,
-}
 
 
 class ServerTls:
@@ -59,7 +52,7 @@ class ServerTls:
     def _look(self) -> list[tuple[int, int, int] | None]:
         options = self._options
         files = (options.tls_ca_file, options.tls_ca_path, options.tls_crt_file, options.tls_key_file)
-        return [_identity(file) for file in files if file]
+        return [file_identity(file) for file in files if file]
 
 
 def _new_context(options: ListenOptions) -> ssl.SSLContext:
@@ -67,15 +60,15 @@ def _new_context(options: ListenOptions) -> ssl.SSLContext:
         raise OptionError("tls.crt_file", "is needed to listen with TLS", "name a PEM file with the certificate")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if options.tls_min_version:
-        context.minimum_version = _version("tls.min_version", options.tls_min_version)
+        context.minimum_version = tls_version("tls.min_version", options.tls_min_version)
     if options.tls_max_version:
-        context.maximum_version = _version("tls.max_version", options.tls_max_version)
+        context.maximum_version = tls_version("tls.max_version", options.tls_max_version)
     if (ciphers := options.tls_ciphers) is not None:
-        _apply("tls.ciphers", "is not a list of ciphers", lambda: context.set_ciphers(ciphers))
+        applied("tls.ciphers", "is not a list of ciphers", lambda: context.set_ciphers(ciphers))
     crt, key, password = options.tls_crt_file, options.tls_key_file, options.tls_key_passwd or ""
     what = "cannot be used with its key and tls.key_passwd"
     # Without a password OpenSSL would ask for one at the terminal.
-    _apply("tls.crt_file", what, lambda: context.load_cert_chain(crt, key, password))
+    applied("tls.crt_file", what, lambda: context.load_cert_chain(crt, key, password))
     if options.tls_verify_client_cert:
         _demand_certificates(context, options)
     return context
@@ -87,28 +80,5 @@ def _demand_certificates(context: ssl.SSLContext, options: ListenOptions) -> Non
         remedy = "name the authority that signs the certificates of your senders"
         raise OptionError("tls.ca_file", "is needed for tls.verify_client_cert", remedy)
     option = "tls.ca_file" if file else "tls.ca_path"
-    _apply(option, "holds no certificates", lambda: context.load_verify_locations(file, folder))
+    applied(option, "holds no certificates", lambda: context.load_verify_locations(file, folder))
     context.verify_mode = ssl.CERT_REQUIRED
-
-
-def _version(option: str, text: str) -> ssl.TLSVersion:
-    name = text.strip().lower().removeprefix("tls").removeprefix("v").lstrip("_ ").replace("_", ".")
-    found = _VERSIONS.get("1.0" if name == "1" else name)
-    if found is None:
-        raise OptionError(option, f"{text!r} is not a TLS version", f"possible are {', '.join(_VERSIONS)}")
-    return found
-
-
-def _apply(option: str, what: str, act: Callable[[], None]) -> None:
-    try:
-        act()
-    except (ssl.SSLError, OSError, ValueError) as error:
-        raise OptionError(option, f"{what}: {error}") from error
-
-
-def _identity(file: str) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(file)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
