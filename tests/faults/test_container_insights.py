@@ -17,7 +17,7 @@ import pytest
 from tests.components.kubernetes import KubernetesStandIn, kubernetes_stand_in
 from tests.config_sets.mounted import Replacements
 from tests.faults.container_insights import add_pod, application_part
-from tests.faults.test_kill_and_rotate import MANY, kill_at_random, lines_at, seed
+from tests.faults.test_kill_and_rotate import kill_at_random, lines_at, seed
 from tests.faults.world import World
 
 __all__ = ["seed"]
@@ -33,7 +33,7 @@ async def api() -> AsyncIterator[KubernetesStandIn]:
 
 def check_kills(folder: Path, api: KubernetesStandIn, seed: int, kills: int, rate: int, more: Replacements) -> None:
     with World(folder, storage="filesystem", deployment=application_part(folder, api, more)) as world:
-        world.start(*lines_at(rate, seed, rotate_bytes=400_000, keep=MANY))
+        world.start(*lines_at(rate, seed, rotate_bytes=400_000))
         kill_at_random(world, kills, random.Random(seed), down_s=1)
         world.finish()
 

@@ -32,9 +32,6 @@ WAYS = {
 }
 """Options of the generator by way of rotation. What was rotated before the last is compressed, as the kubelet does."""
 
-MANY = 90
-"""Generations that are kept where a slow machine, killed again and again, must find them before they are deleted."""
-
 
 def lines_at(rate: int, seed: int, rotate_bytes: int = 500_000, keep: int = 9, way: str = "rename") -> list[str]:
     return [
@@ -141,7 +138,7 @@ def check_one_dead_of_three(folder: Path, seed: int, storage: Storage, way: str,
     names = ["first", "second", "dead"]
     most_twice = 5_000 * ends if (storage, way) == ("memory with a folder", "kill") else 0
     with World(folder, storage=storage, destinations=names, dead=["dead"], room="2M") as world:
-        world.start(*lines_at(4000, seed, keep=MANY))
+        world.start(*lines_at(4000, seed))
         end_and_start(world, way, ends, random.Random(seed))
         before = world.finish()
         after = world.revive("dead")
@@ -207,7 +204,7 @@ def test_nothing_is_lost_when_it_is_killed_twenty_times(
     tmp_path: Path, seed: int, way: str, healthy: bool, storage: Storage
 ) -> None:
     with World(tmp_path, () if healthy else random_windows(seed, 60), storage) as world:
-        world.start(*lines_at(4000, seed, keep=MANY, way=way))
+        world.start(*lines_at(4000, seed, way=way))
         kill_at_random(world, 20, random.Random(seed))
         world.finish()
 
@@ -221,7 +218,7 @@ def test_nothing_is_lost_when_it_is_killed_twenty_times(
 @pytest.mark.parametrize("way", WAYS)
 def test_nothing_is_lost_when_files_rotate_while_it_is_down_ten_times(tmp_path: Path, seed: int, way: str) -> None:
     with World(tmp_path) as world:
-        world.start(*lines_at(4000, seed, rotate_bytes=200_000, keep=MANY, way=way))
+        world.start(*lines_at(4000, seed, rotate_bytes=200_000, keep=90, way=way))
         kill_at_random(world, 10, random.Random(seed), down_s=8)
         world.finish()
 

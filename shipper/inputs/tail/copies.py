@@ -88,15 +88,15 @@ class Copies:
         return (state.st_dev, state.st_ino) == generation.identity
 
     def _holds_what_was_read(self, other: Sibling, generation: Generation) -> bool:
+        """Whether it is a copy of what was read, whose end may be missing: that was written when the copy was made."""
         first, last = generation.first_bytes, generation.last_bytes
         if other.is_compressed:
             return self._known.text_head(other.path).startswith(first)
-        before = generation.offset - len(last)
-        return (
-            other.size >= generation.offset
-            and self._read(other.path, len(first), 0) == first
-            and self._read(other.path, len(last), before) == last
-        )
+        if self._read(other.path, len(first), 0) != first:
+            return False
+        if other.size < generation.offset:
+            return len(first) == HEAD_SIZE
+        return self._read(other.path, len(last), generation.offset - len(last)) == last
 
     def _move(self, follower: Follower, generation: Generation, other: Sibling) -> Generation | None:
         """Let a generation go on in the copy of its file, and the file itself be a new generation."""
@@ -112,6 +112,8 @@ class Copies:
         self._opening.move(follower.path, generation, fd, state)
         if generation.source is not None:
             follower.convert_positions(generation)
+        elif state.st_size < generation.offset:
+            follower.shorten(generation, state.st_size)
         self._store.changed(saved)
         follower.generations.insert(follower.generations.index(generation) + 1, begun)
         self._known.add(begun)

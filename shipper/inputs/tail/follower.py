@@ -20,7 +20,7 @@ from ...record import Content, Receipt, Record, RecordBatch, RecordList
 from .assembly import Assembler, Block
 from .generation import Generation, Identity, Step, Update
 from .long_lines import LongLines, cut_at_character, end_of_fitting_lines
-from .positions import HEAD_SIZE, MARKER_SIZE, Position, Span, as_converted, fingerprint
+from .positions import HEAD_SIZE, MARKER_SIZE, Position, Span, as_converted
 from .source import Source
 
 
@@ -217,6 +217,20 @@ class Follower:
                 for u in step.updates
             ]
 
+    def shorten(self, generation: Generation, size: int) -> None:
+        """The generation goes on in a copy that ends before what was read of it; nothing behind `size` is there.
+
+        What was read is owed and delivered all the same.
+        """
+        self._overwritten |= {
+            (n, start) for n, start, end in self.assembler.open_spans() if n == generation.number and end > size
+        }
+        start = max(0, size - MARKER_SIZE)
+        last_bytes = None if generation.source else self._read_at(generation, size - start, start)
+        generation.shorten(size, last_bytes)
+        for step in self._steps:
+            step.updates = [u.cut_at(size, last_bytes) if u.generation is generation else u for u in step.updates]
+
     def _forget_open_spans(self, generation: Generation) -> None:
         """The bytes of open records can no longer be found in this file."""
         self._overwritten |= {(n, start) for n, start, _ in self.assembler.open_spans() if n == generation.number}
@@ -269,7 +283,10 @@ class Follower:
             if not source.is_what_was_read():
                 self.restart(generation)
         if source.ends_before(generation.offset):
-            self.restart(generation)
+            if generation.is_rotated:
+                self.shorten(generation, generation.size)
+            else:
+                self.restart(generation)
 
     def _is_what_was_read(self, generation: Generation) -> bool:
         first, last, read = generation.first_bytes, generation.last_bytes, self._disk.pread
@@ -395,9 +412,5 @@ class Follower:
         step.is_settled = True
         while self._steps and self._steps[0].is_settled:
             for update in self._steps.popleft().updates:
-                saved = update.generation.saved
-                saved.position = update.position
-                if update.last_bytes is not None:
-                    saved.marker = fingerprint(update.last_bytes) if update.last_bytes else 0
-                    saved.marker_size = len(update.last_bytes)
+                update.take_effect()
                 self._on_safe(update.generation)

@@ -6,7 +6,7 @@ import os
 
 import msgspec
 
-from .positions import Position, SavedFile, Span
+from .positions import Position, SavedFile, Span, fingerprint
 from .source import Source
 
 Identity = tuple[int, int]
@@ -97,6 +97,16 @@ class Generation:
         position = self.saved.position
         return (position.offset if self.source is None else position.ahead) >= self.offset and not position.held
 
+    def shorten(self, size: int, last_bytes: bytes | None) -> None:
+        """It ends before what was read of it; `last_bytes` are those before its end, if it is plain."""
+        self.offset = self.looked = size
+        self.is_skipping = self.is_blocked = False
+        self.replay = self.saved.position.cut_at(size).held if self.replay else ()
+        if last_bytes is not None:
+            self.last_bytes = last_bytes
+            self.marked = -1
+        Update(self, self.saved.position, None).cut_at(size, last_bytes).take_effect()
+
     def __repr__(self) -> str:
         return f"Generation({self.saved.name!r}, inode {self.inode}, offset {self.offset} of {self.size})"
 
@@ -107,6 +117,19 @@ class Update(msgspec.Struct, frozen=True):
     generation: Generation
     position: Position
     last_bytes: bytes | None
+
+    def cut_at(self, size: int, last_bytes: bytes | None) -> Update:
+        """The same for a content that ends there, with these bytes before its end."""
+        position = self.position.cut_at(size)
+        return self if position == self.position else Update(self.generation, position, last_bytes)
+
+    def take_effect(self) -> None:
+        """Let the position be the one that is saved."""
+        saved = self.generation.saved
+        saved.position = self.position
+        if self.last_bytes is not None:
+            saved.marker = fingerprint(self.last_bytes) if self.last_bytes else 0
+            saved.marker_size = len(self.last_bytes)
 
 
 class Step:

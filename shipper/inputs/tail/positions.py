@@ -53,6 +53,12 @@ class Position(msgspec.Struct, frozen=True):
     held: tuple[Span, ...] = ()
     text: int | None = None
 
+    def cut_at(self, size: int) -> Position:
+        """The same in a content that ends there: what lies behind it is neither held nor safe."""
+        offset = min(self.offset, size) if self.text is None else self.offset
+        held = tuple([(start, end) for start, end in self.held if end <= size])
+        return Position(offset, min(self.ahead, size), held, self.text)
+
 
 def as_converted(position: Position) -> Position:
     """The same position of a plain file in a compressed copy of it, which is converted from its beginning."""
