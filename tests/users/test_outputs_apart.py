@@ -108,10 +108,7 @@ def test_o3_the_accounts_of_every_output_balance(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("storage", ["memory", "filesystem"])
 def test_o4_under_overload_the_output_keeps_its_rate(tmp_path: Path, storage: str) -> None:
-    """The destination takes 20 requests a second at most; what is written at once takes it several seconds.
-
-    A machine that has other work slows all of us down for seconds, so half of the best rate is asked for, not 80 %.
-    """
+    """The destination takes 20 requests a second at most; what is written at once takes it several seconds."""
     with CloudWatch(lambda operation, body: Answer(delay_s=0.05 if operation == "PutLogEvents" else 0)) as service:
         lines = {"sections": service.output(), "variables": CREDENTIALS}
         tail = f"storage.type {storage}; mem_buf_limit 2M"
@@ -128,7 +125,7 @@ def test_o4_under_overload_the_output_keeps_its_rate(tmp_path: Path, storage: st
             requests = [sum(begin <= when < begin + 2 for when in times) for begin in spans]
 
             assert len(requests) >= 2
-            assert min(requests) >= 0.5 * max(requests) - 1  # one request more or less is a matter of where we cut
+            assert min(requests) >= 0.8 * max(requests) - 1  # one request more or less is a matter of where we cut
 
 
 @pytest.mark.parametrize("storage", ["memory", "filesystem"])
