@@ -222,6 +222,7 @@ class Dispatcher:
         return source.is_backlog and not self._context.service.storage_backlog_flush_on_shutdown
 
     def _lane(self, batch: RecordBatch) -> Hashable:
+        self._output.expect(batch)
         return self._output.lane(batch)
 
     def _next(self, now: float) -> tuple[_Source, Delivery] | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DEFAULT_MEMORY_LIMIT = 64_000_000
 """Resident bytes that the records of an input may take when Mem_Buf_Limit is not set."""
 
-READ_AHEAD_LIMIT = 32_000_000
+READ_AHEAD_LIMIT = 16_000_000
 """The same for an input whose source keeps what was not read; more would only grow the process, not the speed."""
 
 

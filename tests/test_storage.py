@@ -128,8 +128,8 @@ async def test_a_ring_drops_the_oldest_records_and_never_waits(tmp_path: Path) -
         (5_000_000, True, 5_000_000, "Mem_Buf_Limit"),
         (5_000_000, False, 5_000_000, "Mem_Buf_Limit"),
         (500_000_000, False, 500_000_000, "Mem_Buf_Limit"),
-        (500_000_000, True, 32_000_000, "read-ahead 32000000B (Mem_Buf_Limit 500000000B)"),
-        (0, True, 32_000_000, "read-ahead 32000000B (no Mem_Buf_Limit)"),
+        (500_000_000, True, 16_000_000, "read-ahead 16000000B (Mem_Buf_Limit 500000000B)"),
+        (0, True, 16_000_000, "read-ahead 16000000B (no Mem_Buf_Limit)"),
         (0, False, 64_000_000, "built-in 64000000B (no Mem_Buf_Limit)"),
     ],
 )

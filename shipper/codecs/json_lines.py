@@ -19,7 +19,7 @@ from io import BytesIO
 from itertools import chain, compress, repeat
 from json.encoder import encode_basestring_ascii
 from operator import contains
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -73,12 +73,19 @@ class HoledLines(NamedTuple):
         return self.text if self.filling is None else self.text.replace(HOLE, self.filling)
 
 
-@runtime_checkable
-class HoledContent(Protocol):
-    """Content whose bodies all end with the same map."""
+def encode_early(content: Content) -> None:
+    """Let content that has a short way to JSON lines go it now, while it is in the processor's cache, and keep them."""
+    if _holed(content) is None:
+        content.json_lines()
 
-    def holed_json_lines(self) -> HoledLines | None:
-        """`json_lines` with that map as the filling; None if there is no shorter way than `json_lines`."""
+
+def _holed(content: Content) -> HoledLines | None:
+    """Its lines with one hole each, for a value that all of them share; None if it has no such way.
+
+    Asking whether it has the whole of a protocol would take as long as encoding ten records.
+    """
+    way: Callable[[], HoledLines | None] | None = getattr(content, "holed_json_lines", None)
+    return None if way is None else way()
 
 
 class JsonEncoder:
@@ -101,7 +108,7 @@ class JsonEncoder:
 
     def encode_holed(self, content: Content) -> HoledLines:
         """The lines of `encode_lines`; a value that all of them share is written once if the content can do that."""
-        holed = content.holed_json_lines() if isinstance(content, HoledContent) else None
+        holed = _holed(content)
         if holed is None or holed.filling is None:
             return HoledLines(self.encode_lines(content), None)
         return HoledLines(self._in_ascii(holed.text), self._finished(holed.filling))
@@ -284,11 +291,11 @@ __all__ = [
     "HOLE",
     "DateFormat",
     "Framing",
-    "HoledContent",
     "HoledLines",
     "JsonEncoder",
     "as_json",
     "as_json_lines",
     "as_json_stream",
+    "encode_early",
     "split_lines",
 ]

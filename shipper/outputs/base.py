@@ -177,6 +177,12 @@ class Output(ABC):
         """
         return ""
 
+    def expect(self, batch: RecordBatch) -> None:
+        """A batch has come that will be sent: the moment to encode it, as it is still in the processor's cache.
+
+        By default nothing is done. What is made must be kept by the content, which others share; nothing may be raised.
+        """
+
     async def open(self) -> None:
         """Get ready; raise `OptionError` for what the configuration must mend. Do not talk to the destination yet."""
 

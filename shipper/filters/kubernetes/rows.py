@@ -64,32 +64,42 @@ _UNUSUAL_NUMBER = re.compile(r"\.(?:\d{9}|(?<=\d{8}\.)\d|0000)")
 _MARK = secrets.token_hex(8)
 _BETWEEN = f',"{_MARK}",'
 _decode_array = msgspec.json.Decoder(list[Any]).decode
+_decode_lines = msgspec.json.Decoder(dict[str, Any]).decode_lines
 _HOLE = msgspec.Raw(HOLE)
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class EnrichedRows:
-    """Rows with the maps that were added, by their keys, and with what Merge_Log makes of `log`."""
+    """Rows with the maps that were added, by their keys, and with what Merge_Log makes of `log`.
 
-    __slots__ = ("_added", "_inner", "_merging")
+    Once there is JSON, that is kept in place of the rows.
+    """
+
+    __slots__ = ("_added", "_inner", "_lines", "_merging", "_times")
 
     has_metadata = False
 
     def __init__(self, inner: CriRows, added: Mapping[str, msgspec.Raw], merging: Merging | None) -> None:
-        self._inner = inner
+        self._inner: CriRows | None = inner
         self._added = dict(added)
         self._merging = merging
+        self._times: Sequence[int] | None = None
+        self._lines: HoledLines | None = None
 
     def __len__(self) -> int:
-        return len(self._inner)
+        return len(self._inner) if self._inner is not None else len(self.times_ns())
 
     def records(self) -> list[Record]:
         return [Record(t, body) for t, body in zip(self.times_ns(), self.bodies(), strict=True)]
 
     def times_ns(self) -> Sequence[int]:
-        return self._inner.times_ns()
+        if self._times is None and self._inner is not None:
+            self._times = self._inner.times_ns()
+        return self._times or ()
 
     def bodies(self) -> list[Body]:
+        if self._inner is None:
+            return [] if self._lines is None else _decode_lines(self._lines.whole())
         added, merging = self._added, self._merging
         bodies: list[Body] = [{"time": t, "stream": s, "_p": p, "log": log} for t, s, p, log in self._inner.rows]
         for body in bodies:
@@ -99,20 +109,30 @@ class EnrichedRows:
         return bodies
 
     def json_lines(self) -> bytes | None:
-        return self._lines_with(self._added)
+        if self._inner is not None:
+            lines = self._lines_with(self._inner.rows, self._added)
+            if lines is None:
+                return None
+            self._keep(HoledLines(lines, None))
+        return None if self._lines is None else self._lines.whole()
 
     def holed_json_lines(self) -> HoledLines | None:
-        if not self._added:
-            return None
-        # What is added is put last, so the hole is where it has to be.
-        last = next(reversed(self._added))
-        lines = self._lines_with({**self._added, last: _HOLE})
-        if lines is None or len(lines) - len(lines.replace(HOLE, b"")) != len(self):  # a text has a DEL
-            return None
-        return HoledLines(lines, bytes(self._added[last]))
+        """`json_lines` with the map that is last in each as the filling; None if there is no shorter way to them."""
+        if self._inner is not None and self._added:
+            # What is added is put last, so the hole is where it has to be.
+            last = next(reversed(self._added))
+            lines = self._lines_with(self._inner.rows, {**self._added, last: _HOLE})
+            if lines is None or len(lines) - len(lines.replace(HOLE, b"")) != len(self):  # a text has a DEL
+                return None
+            self._keep(HoledLines(lines, bytes(self._added[last])))
+        return self._lines if self._lines is not None and self._lines.filling is not None else None
 
-    def _lines_with(self, added: Mapping[str, msgspec.Raw]) -> bytes | None:
-        rows, merging = self._inner.rows, self._merging
+    def _keep(self, lines: HoledLines) -> None:
+        self.times_ns()
+        self._lines, self._inner = lines, None
+
+    def _lines_with(self, rows: Sequence[CriRow], added: Mapping[str, msgspec.Raw]) -> bytes | None:
+        merging = self._merging
         if not rows:
             return b""
         columns: _Columns = tuple(zip(*rows, strict=True))

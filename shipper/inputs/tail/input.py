@@ -28,7 +28,7 @@ from .saving import PacedSaving
 from .state_loss import LostPositions, container_line_time
 from .turns import Turns
 
-LARGEST_BLOCK = 128 * 1024
+LARGEST_BLOCK = 256 * 1024
 SMALLEST_BLOCK = 4096
 
 FLUSH_S = 1.0

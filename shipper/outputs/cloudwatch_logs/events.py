@@ -115,7 +115,8 @@ class EventMaker:
         self._metrics = metrics
         self._add_entity = add_entity
         self._uses_record = names.use_record or add_entity
-        self._takes_lines = not self._uses_record and log_key is None
+        self.takes_lines = not self._uses_record and log_key is None
+        """Whether records are needed as JSON lines only."""
 
     def prepare(self, batches: Iterable[RecordBatch]) -> Prepared:
         """The events of all batches, grouped by stream; within a stream they keep the order of the records."""
@@ -129,7 +130,7 @@ class EventMaker:
         """The same as requests. Events above the limit are shortened and noted in `cut`."""
         packed, packers = Packed({}), dict[Stream, Packer]()
         for batch in batches:
-            lines = self._lines(batch) if self._takes_lines else None
+            lines = self._lines(batch) if self.takes_lines else None
             parts: list[tuple[Stream, Events | LineEvents]]
             parts = [(self._names.of(batch.tag, {}), lines)] if lines else [*self._parts(batch, packed)]
             for stream, events in parts:

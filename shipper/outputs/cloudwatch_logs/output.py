@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from ...buffers.base import BatchLimits, Delivery, Which
-from ...codecs.json_lines import JsonEncoder
+from ...codecs.json_lines import JsonEncoder, encode_early
 from ...codecs.template import Template
 from ...config.options import opt
 from ...context import Context
@@ -150,6 +150,10 @@ class CloudwatchLogsOutput(Output):
     def lane(self, batch: RecordBatch) -> Hashable:
         """The stream, where the tag alone decides about it; else the tag."""
         return batch.tag if self._names.use_record else self._names.of(batch.tag, {})
+
+    def expect(self, batch: RecordBatch) -> None:
+        if self._events.takes_lines:
+            encode_early(batch.content)
 
     async def open(self) -> None:
         options = self._options

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import field
 
 from ...buffers.base import BatchLimits, Delivery
-from ...codecs.json_lines import JsonEncoder
+from ...codecs.json_lines import JsonEncoder, encode_early
 from ...codecs.template import KeyPath
 from ...config.options import opt
 from ...config.units import ByteSize, parse_bool
@@ -140,7 +140,7 @@ class LokiOutput(Output):
     Options = LokiOptions
 
     # Two blocks of tail fill a delivery, and are encoded while they are in the cache.
-    limits = BatchLimits(size=250_000, records=20_000, seconds=1.0)
+    limits = BatchLimits(size=500_000, records=20_000, seconds=1.0)
     concurrency = 16
 
     def __init__(self, options: LokiOptions, context: Context) -> None:
@@ -172,6 +172,10 @@ class LokiOutput(Output):
                 return lane_of(tag, LANES)
             lane = self._lanes[tag] = tag
         return lane
+
+    def expect(self, batch: RecordBatch) -> None:
+        if self._streams.takes_lines:
+            encode_early(batch.content)
 
     async def open(self) -> None:
         # Only now, so that a dry run needs none of it.

@@ -115,6 +115,11 @@ class StreamMaker:
         self._metadata_keys = tuple(dict.fromkeys(path.key for path in metadata_paths))
 
     @property
+    def takes_lines(self) -> bool:
+        """Whether records are needed as JSON lines only."""
+        return self._lines.is_plain and not (self._stream_keys or self._metadata_keys)
+
+    @property
     def uses_record(self) -> bool:
         """Whether records of one tag can go to several streams."""
         return bool(self._stream_keys)
@@ -136,7 +141,7 @@ class StreamMaker:
     def _add(self, streams: dict[Stream, Entries], batch: RecordBatch, start: int) -> None:
         rules, lines = self._rules, self._lines
         bodies: Sequence[Body] = ()
-        if self._stream_keys or self._metadata_keys or not lines.is_plain:
+        if not self.takes_lines:
             bodies = _maps(batch)
         if lines.is_plain:
             found_lines = lines.json_lines(batch.content)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import msgspec
 
@@ -18,17 +18,6 @@ PRECISE_DATES = frozenset({"double", "iso8601", "java_sql_timestamp"})
 
 _MISSING: Any = object()
 _decode_text = msgspec.json.Decoder(str).decode
-
-
-@runtime_checkable
-class DatedContent(Protocol):
-    """Content that has a shorter way to lines with dates than to encode lines and to put dates into them."""
-
-    def dated_json_lines(self, key: str) -> bytes | None:
-        """`json_lines` with the time of each record in front under this key, in ISO 8601 with microseconds and Z.
-
-        None if that cannot be had in this way.
-        """
 
 
 class Lines(msgspec.Struct):
@@ -107,13 +96,23 @@ class LineMaker:
         made.text, made.records = _joined(lines), len(lines)
         return made
 
+    def encode_early(self, content: Content) -> None:
+        """Let content that has a short way to dated lines go it now, and keep them."""
+        if self.is_dated and self._otlp is None:
+            self._short_way(content)
+
+    def _short_way(self, content: Content) -> bytes | None:
+        way: Callable[[str], bytes | None] | None = getattr(content, "dated_json_lines", None)
+        if way is None or self._date_key is None or self._date_format != "iso8601":
+            return None
+        return way(self._date_key)
+
     def _dated(self, content: Content) -> bytes:
         if self._otlp is not None:
             return _joined(self._otlp.documents(content))
-        if self._date_key is not None and self._date_format == "iso8601" and isinstance(content, DatedContent):
-            short = content.dated_json_lines(self._date_key)
-            if short is not None:
-                return self._json.encode_lines(_Encoded(len(content), short))
+        short = self._short_way(content)
+        if short is not None:
+            return self._json.encode_lines(_Encoded(len(content), short))
         return _joined(self._json.encode_dated(content, self._date_key, self._date_format))
 
     def _add_parts(self, content: Content, made: Lines) -> None:

@@ -80,7 +80,7 @@ class S3Output(Output):
     Options = S3Options
 
     # A block of tail goes to its spool while it is in the cache; nothing is gained by collecting more.
-    limits = BatchLimits(size=125_000, records=20_000, seconds=1.0)
+    limits = BatchLimits(size=250_000, records=20_000, seconds=1.0)
     concurrency = 8
 
     def __init__(self, options: S3Options, context: Context) -> None:
@@ -113,6 +113,9 @@ class S3Output(Output):
     def lane(self, batch: RecordBatch) -> Hashable:
         """The tag: each tag has objects of its own."""
         return batch.tag
+
+    def expect(self, batch: RecordBatch) -> None:
+        self._lines.encode_early(batch.content)
 
     async def open(self) -> None:
         options = self._options

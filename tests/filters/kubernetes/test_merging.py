@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from shipper.codecs.json_lines import HOLE, JsonEncoder
 from shipper.filters.kubernetes.merging import Merging, without_line_ends
 from shipper.filters.kubernetes.rows import EnrichedRows, is_cri_rows
-from shipper.inputs.tail.cri_block import CriBlock
+from shipper.inputs.tail.cri_block import CriBlock, read_cri_block
 from shipper.record import Body, RecordList
 
 JSON = JsonEncoder()
@@ -101,8 +101,14 @@ def test_line_ends_are_cut(text: str, expected: str) -> None:
 
 
 def enriched(logs: list[str], merging: Merging | None) -> EnrichedRows:
-    rows = [(f"2024-05-06T07:08:09.{n:09d}Z", "stdout", "F", log) for n, log in enumerate(logs)]
-    return EnrichedRows(CriBlock(rows, 0, len(rows), 0), ADDED, merging)
+    return EnrichedRows(block(logs), ADDED, merging)
+
+
+def block(logs: list[str]) -> CriBlock:
+    lines = [f"2024-05-06T07:08:09.{n:09d}Z stdout F {log}\n" for n, log in enumerate(logs)]
+    found = read_cri_block("".join(lines).encode(), 0)
+    assert found is not None
+    return found
 
 
 def both_ways(logs: list[str], merging: Merging | None) -> tuple[bytes | None, bytes]:
@@ -201,13 +207,13 @@ def test_lines_with_a_del_of_their_own_have_no_hole(log: str) -> None:
 
 
 def test_rows_to_which_nothing_was_added_have_no_hole() -> None:
-    content = EnrichedRows(CriBlock([("2024-05-06T07:08:09Z", "stdout", "F", "x")], 0, 1, 0), {}, None)
+    content = EnrichedRows(block(["x"]), {}, None)
 
     assert content.holed_json_lines() is None
 
 
 def test_rows_of_a_block_are_known_and_a_list_is_not() -> None:
-    assert is_cri_rows(CriBlock([], 0, 0, 0))
+    assert is_cri_rows(block([]))
     assert not is_cri_rows(RecordList([]))
 
 
@@ -220,3 +226,16 @@ def test_every_view_of_enriched_rows_tells_the_same() -> None:
         ["time", "stream", "_p", "log", "a", "kubernetes"],
         ["time", "stream", "_p", "log", "kubernetes"],
     ]
+
+
+@pytest.mark.parametrize("merging", [None, Merging(), Merging("k")])
+@pytest.mark.parametrize("way", ["json_lines", "holed_json_lines"])
+def test_the_records_are_the_same_before_and_after_there_is_json(way: str, merging: Merging | None) -> None:
+    content = enriched(['{"a":1.5,"b":[null]}', "plain é", '{"a":"x"}'], merging)
+    before = JsonEncoder(escape_unicode=False).encode_lines(RecordList(content.records()))
+    times = content.times_ns()
+
+    assert getattr(content, way)() is not None
+    assert JsonEncoder(escape_unicode=False).encode_lines(RecordList(content.records())) == before
+    assert (len(content), content.times_ns()) == (3, times)
+    assert content.json_lines() == before

@@ -67,3 +67,27 @@ def test_a_time_without_nine_digits_or_that_does_not_exist_has_no_short_way(time
 
     assert block is not None
     assert block.dated_json_lines("date") is None
+
+
+@given(st.lists(st.tuples(st.sampled_from(TIMES), st.sampled_from("FP"), st.text('ab"\\ é%', max_size=8)), max_size=12))
+def test_the_records_are_the_same_before_and_after_there_is_json(lines: list[tuple[str, str, str]]) -> None:
+    """Rows are forgotten then, and made of the JSON again."""
+    text = "".join(f"{time} stdout {flag} {text}\n" for time, flag, text in [*lines, (TIMES[0], "F", "end")])
+    block = read_cri_block(text.encode(), NOW_NS)
+
+    assert block is not None
+    records = block.records()
+    by_json = [msgspec.json.decode(line) for line in block.json_lines().splitlines()]
+    assert block.records() == records
+    assert [record.body for record in records] == by_json
+    assert block.json_lines() is block.json_lines()
+
+
+def test_a_block_is_read_up_to_the_first_line_that_is_not_completed() -> None:
+    whole, begun = f"{TIMES[0]} stdout F x\n", f"{TIMES[0]} stdout P y\n{TIMES[1]} stderr F z\n"
+    block = read_cri_block((whole + begun).encode(), NOW_NS)
+
+    assert block is not None
+    block.json_lines()
+    assert (block.consumed, block.lines, len(block)) == (len(whole), 1, 1)
+    assert block.bodies() == [{"time": TIMES[0], "stream": "stdout", "_p": "F", "log": "x"}]
