@@ -143,7 +143,8 @@ class Dispatcher:
 
     def attach(self, input_name: str, buffer: Buffer, *, is_backlog: bool = False) -> None:
         """Deliver what is put into this buffer for this output; a backlog is left where it is at a stop."""
-        limits = BatchLimits(self._output.limits.size, self._output.limits.records, self._context.service.flush)
+        flush_s, most = self._context.service.flush, self._output.limits
+        limits = BatchLimits(most.size, most.records, flush_s, self._output.flushes_apart * flush_s)
         self._sources.append(
             _Source(input_name, buffer.reader(self.name, self._lane, limits, self._wake.set), is_backlog)
         )

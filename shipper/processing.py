@@ -45,6 +45,7 @@ class ProcessedOutput(Output):
         self._failures = context.counter("processor_failures_total")
         self.limits = inner.limits
         self.concurrency = inner.concurrency
+        self.flushes_apart = inner.flushes_apart
 
     def lane(self, batch: RecordBatch) -> Hashable:
         """As the other output names it, from what was stored: processors do not change the tag."""

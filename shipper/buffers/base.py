@@ -18,11 +18,15 @@ Lane = Callable[[RecordBatch], Hashable]
 
 
 class BatchLimits(msgspec.Struct, frozen=True):
-    """The most that one delivery holds: bytes as read, records, and seconds the oldest batch may wait for company."""
+    """The most that one delivery holds: bytes as read, records, and seconds the oldest batch may wait for company.
+
+    Two deliveries of a lane that are not full are at least `apart` seconds apart.
+    """
 
     size: int = 1_000_000
     records: int = 10_000
     seconds: float = 1.0
+    apart: float = 0.0
 
 
 class Kept:

@@ -39,17 +39,20 @@ class Lane(Generic[E]):
 class Lanes(Generic[E]):
     """The lanes of one reader.
 
-    `_due` orders lanes by the age of their oldest entry, `_full` holds lanes that reached the limits. Both may name a
-    lane that has changed since, so each is looked at before it is believed. A lane is forgotten when it is empty.
+    `_due` orders lanes by when their oldest entry is due, `_full` holds lanes that reached the limits. Both
+    may name a lane that has changed since, so each is looked at before it is believed. A lane is forgotten when it is
+    empty, and when it was taken from as soon as that does not matter any more.
     """
 
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
         self._lanes: dict[Hashable, Lane[E]] = {}
-        self._due: list[tuple[float, int, Lane[E]]] = []
+        self._due: list[tuple[float, int, float, Lane[E]]] = []
         self._full: deque[Lane[E]] = deque()
         self._order = itertools.count()
         self._lane_of: dict[int, Lane[E]] = {}
+        self._taken_at: dict[Hashable, float] = {}
+        """When lanes were taken from, oldest first, if deliveries are to be some time apart."""
         self.waiting = 0
         """Bytes as read that wait and are not out."""
 
@@ -86,17 +89,23 @@ class Lanes(Generic[E]):
         """Seconds until something can be taken; None if nothing waits."""
         if self.has_full():
             return 0.0
-        lane = self._oldest()
-        return None if lane is None else max(0.0, lane.entries[0].put_at + self._limits.seconds - now)
+        first = self._first_due()
+        return None if first is None else max(0.0, first[0] - now)
 
     def take(self, now: float, *, flush: bool) -> tuple[Hashable, list[E]] | None:
         """The entries of the next delivery that is full or due; their lane is out from now on."""
-        if self.has_full():
-            return self._take_from(self._full.popleft())
-        lane = self._oldest()
-        if lane is not None and (flush or lane.entries[0].put_at + self._limits.seconds <= now):
-            return self._take_from(lane)
-        return None
+        first = None if self.has_full() else self._first_due()
+        if first is not None:
+            due, lane = first
+            if not flush and due > now:
+                return None
+        elif self._full:
+            lane = self._full.popleft()
+        else:
+            return None
+        if self._limits.apart:
+            self._note_taken(lane, now)
+        return self._take_from(lane)
 
     def take_all(self, name: Hashable) -> list[E]:
         """Everything that waits in this lane, which is not out and has something; it is out from now on."""
@@ -186,17 +195,29 @@ class Lanes(Generic[E]):
         if self._is_full(lane):
             self._full.append(lane)
 
-    def _oldest(self) -> Lane[E] | None:
+    def _first_due(self) -> tuple[float, Lane[E]] | None:
+        """The lane that is due next, and when."""
         due = self._due
         while due:
-            put_at, _, lane = due[0]
+            when, _, put_at, lane = due[0]
             if not lane.is_out and lane.entries and lane.entries[0].put_at == put_at:
-                return lane
+                return when, lane
             heapq.heappop(due)
         return None
 
     def _schedule(self, lane: Lane[E]) -> None:
-        heapq.heappush(self._due, (lane.entries[0].put_at, next(self._order), lane))
+        put_at = lane.entries[0].put_at
+        when = put_at + self._limits.seconds
+        if self._limits.apart and lane.name in self._taken_at:
+            when = max(when, self._taken_at[lane.name] + self._limits.apart)
+        heapq.heappush(self._due, (when, next(self._order), put_at, lane))
+
+    def _note_taken(self, lane: Lane[E], now: float) -> None:
+        taken_at = self._taken_at
+        taken_at.pop(lane.name, None)
+        taken_at[lane.name] = now
+        while taken_at[name := next(iter(taken_at))] <= now - self._limits.apart:
+            del taken_at[name]
 
     def _is_full(self, lane: Lane[E]) -> bool:
         return lane.size >= self._limits.size or lane.records >= self._limits.records

@@ -121,7 +121,7 @@ class MemoryBuffer(Buffer):
 
     def reader(self, output: str, lane: Lane, limits: BatchLimits, notify: Callable[[], None]) -> MemoryReader:
         size = max(1, min(limits.size, self._share // MEMORY_FACTOR // 2))
-        limits = BatchLimits(size, limits.records, limits.seconds)
+        limits = msgspec.structs.replace(limits, size=size)
         found = self.readers[output] = MemoryReader(self, lane, limits, notify, self._share, self._clock)
         return found
 

@@ -166,6 +166,8 @@ class Output(ABC):
     limits: BatchLimits
     concurrency: int = 1
     """Deliveries that may be in flight at one time when `workers` is not set."""
+    flushes_apart: float = 0
+    """How many flush intervals lie at least between two deliveries of a lane that are not full."""
 
     @abstractmethod
     def __init__(self, options: Any, context: Context) -> None: ...

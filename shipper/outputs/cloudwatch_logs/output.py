@@ -121,8 +121,11 @@ class CloudwatchLogsOutput(Output):
     Options = CloudwatchLogsOptions
 
     # A line of 200 bytes becomes JSON of about 300, and each event counts 26 more: this much as read fills a request.
-    limits = BatchLimits(size=640_000, records=10_000, seconds=1.0)
+    limits = BatchLimits(size=640_000, records=10_000)
     concurrency = 8
+    # A call costs the service the same whether it brings one line or ten thousand, and thousands of quiet streams would
+    # use up the calls of an account.
+    flushes_apart = 5
 
     def __init__(self, options: CloudwatchLogsOptions, context: Context) -> None:
         self._options = options

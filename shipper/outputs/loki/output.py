@@ -140,7 +140,7 @@ class LokiOutput(Output):
     Options = LokiOptions
 
     # Two blocks of tail fill a delivery, and are encoded while they are in the cache.
-    limits = BatchLimits(size=500_000, records=20_000, seconds=1.0)
+    limits = BatchLimits(size=500_000, records=20_000)
     concurrency = 16
 
     def __init__(self, options: LokiOptions, context: Context) -> None:

@@ -80,7 +80,7 @@ class S3Output(Output):
     Options = S3Options
 
     # A block of tail goes to its spool while it is in the cache; nothing is gained by collecting more.
-    limits = BatchLimits(size=250_000, records=20_000, seconds=1.0)
+    limits = BatchLimits(size=250_000, records=20_000)
     concurrency = 8
 
     def __init__(self, options: S3Options, context: Context) -> None:
