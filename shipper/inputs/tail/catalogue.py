@@ -20,6 +20,7 @@ from .history import History
 from .known import KnownFiles, name_of
 from .opening import Opening
 from .positions import PositionStore
+from .siblings import Siblings
 
 
 class Catalogue:
@@ -44,8 +45,9 @@ class Catalogue:
         self._closed, self._rotated, self._truncated = closed, rotated, truncated
         self._followers: dict[str, Follower] = {}
         self._known = KnownFiles(store, disk)
-        self._history = History(store, disk, opening, self._known, log)
-        self._copies = Copies(store, disk, opening, self._known, log)
+        beside = Siblings(disk)
+        self._history = History(store, disk, opening, self._known, beside, log)
+        self._copies = Copies(store, disk, opening, self._known, beside, log)
 
     def __iter__(self) -> Iterator[Follower]:
         return iter(list(self._followers.values()))

@@ -17,7 +17,7 @@ from .generation import Generation
 from .known import KnownFiles
 from .opening import Opening
 from .positions import HEAD_SIZE, PositionStore
-from .siblings import Sibling, bases_of, siblings_of
+from .siblings import Sibling, Siblings, bases_of
 
 _COPYING_NS = 2_000_000_000
 """A file that has not changed for so long is not just being copied."""
@@ -26,9 +26,12 @@ _COPYING_NS = 2_000_000_000
 class Copies:
     """Tells copies of followed files from files of their own, and reads on in them."""
 
-    def __init__(self, store: PositionStore, disk: Disk, opening: Opening, known: KnownFiles, log: Log) -> None:
+    def __init__(
+        self, store: PositionStore, disk: Disk, opening: Opening, known: KnownFiles, beside: Siblings, log: Log
+    ) -> None:
         self._store = store
         self._disk = disk
+        self._beside = beside
         self._opening = opening
         self._known = known
         self._log = log
@@ -68,7 +71,7 @@ class Copies:
         """
         if generation.source is not None:
             return False
-        siblings = siblings_of(self._disk, follower.path)
+        siblings = self._beside.of(follower.path)
         copies = [s for s in siblings if self._known.is_unknown(s)]
         for place, other in enumerate(copies):
             if generation.first_bytes and self._holds_what_was_read(other, generation):

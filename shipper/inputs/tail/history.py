@@ -18,7 +18,7 @@ from .generation import Generation
 from .known import KnownFiles
 from .opening import Opening
 from .positions import PositionStore, SavedFile
-from .siblings import Sibling, siblings_before, siblings_of
+from .siblings import Sibling, Siblings
 
 Age = tuple[str, int, str]
 Aged = tuple[Age, Generation]
@@ -41,9 +41,12 @@ class Past(msgspec.Struct, frozen=True):
 class History:
     """Finds the generations of a path that were rotated while nobody was looking."""
 
-    def __init__(self, store: PositionStore, disk: Disk, opening: Opening, known: KnownFiles, log: Log) -> None:
+    def __init__(
+        self, store: PositionStore, disk: Disk, opening: Opening, known: KnownFiles, beside: Siblings, log: Log
+    ) -> None:
         self._store = store
         self._disk = disk
+        self._beside = beside
         self._opening = opening
         self._known = known
         self._log = log
@@ -76,8 +79,8 @@ class History:
 
     def _siblings(self, path: str, first: Generation | None) -> list[Sibling]:
         if first is None:
-            return siblings_of(self._disk, path)
-        return [s for s in siblings_before(self._disk, path, first.identity) if s.identity != first.identity]
+            return self._beside.of(path)
+        return [s for s in self._beside.before(path, first.identity) if s.identity != first.identity]
 
     def _take(self, follower: Follower, siblings: list[Sibling], found: list[Aged], last_found_ns: int | None) -> bool:
         """Open those that are ours; false if one vanished.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from bisect import bisect_left
 
 import msgspec
 
@@ -17,6 +19,11 @@ _STAMP = re.compile(r"\d{8}-\d{6}")
 _NOT_TEXT = (".tmp", ".zip", ".xz", ".bz2", ".zst", ".lz4")
 _TRIES = 5
 """Listings of a folder that may miss a file because it is renamed at that moment."""
+
+_QUIET_NS = 2_000_000_000
+"""A folder not changed for so long is not just being changed, whatever the steps of its file system's clock."""
+
+_FOLDERS_REMEMBERED = 16
 
 
 class Sibling(msgspec.Struct, frozen=True):
@@ -42,21 +49,73 @@ class Sibling(msgspec.Struct, frozen=True):
         return (stamp[0] if stamp else "", self.mtime_ns, self.path)
 
 
-def siblings_of(disk: Disk, path: str) -> list[Sibling]:
-    """The regular files beside what the path leads to whose names begin with its name, oldest first."""
-    folder, name = os.path.split(os.path.realpath(path))
-    found = []
-    for entry in _settled_listing(disk, folder or "."):
-        if entry != name and entry.startswith(name) and not entry.endswith(_NOT_TEXT):
-            beside = os.path.join(folder, entry)
-            try:
-                state = disk.lstat(beside)
-            except OSError:
-                continue
-            is_numbered = _ROTATED_SUFFIX.fullmatch(entry, len(name)) is not None
-            identity = (state.st_dev, state.st_ino)
-            found.append(Sibling(beside, identity, state.st_size, state.st_mtime_ns, is_numbered))
-    return sorted(found, key=Sibling.age)
+class Siblings:
+    """Finds siblings. What a folder holds is remembered while nothing is changed in it."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._listings: dict[str, tuple[int, list[str]]] = {}
+
+    def of(self, path: str) -> list[Sibling]:
+        """The regular files beside what the path leads to whose names begin with its name, oldest first."""
+        folder, name = os.path.split(os.path.realpath(path))
+        found = []
+        for entry in self._names_like(folder or ".", name):
+            if entry != name and not entry.endswith(_NOT_TEXT):
+                beside = os.path.join(folder, entry)
+                try:
+                    state = self._disk.lstat(beside)
+                except OSError:
+                    continue
+                is_numbered = _ROTATED_SUFFIX.fullmatch(entry, len(name)) is not None
+                identity = (state.st_dev, state.st_ino)
+                found.append(Sibling(beside, identity, state.st_size, state.st_mtime_ns, is_numbered))
+        return sorted(found, key=Sibling.age)
+
+    def before(self, path: str, newest: Identity) -> list[Sibling]:
+        """The siblings that the path named before this file, oldest first; the file itself may be one of them by now.
+
+        A rotation between opening the file and listing the folder makes siblings that are younger; they are left out,
+        for the path names another file then, and they are found when that is.
+        """
+        siblings: list[Sibling] = []
+        for _ in range(_TRIES):
+            siblings = self.of(path)
+            for place, sibling in enumerate(siblings):
+                if sibling.identity == newest:
+                    return siblings[:place] + [s for s in siblings[place + 1 :] if s.is_compressed]
+            if _identity(self._disk, path) == newest:
+                return siblings
+        return siblings
+
+    def _names_like(self, folder: str, name: str) -> list[str]:
+        """The names in a folder that begin with this one."""
+        names = self._names(folder)
+        end = start = bisect_left(names, name)
+        while end < len(names) and names[end].startswith(name):
+            end += 1
+        return names[start:end]
+
+    def _names(self, folder: str) -> list[str]:
+        """All names in a folder, sorted. Without memory, a look at a folder of n files would list it n times."""
+        changed_ns = self._changed_ns(folder)
+        known = self._listings.pop(folder, None)
+        if known is None or known[0] != changed_ns:
+            known = changed_ns, _settled_listing(self._disk, folder)
+            # A change just before the listing and one just after it can have the same time.
+            is_quiet = time.time_ns() - changed_ns > _QUIET_NS
+            if not is_quiet or self._changed_ns(folder) != changed_ns:
+                return known[1]
+        self._listings[folder] = known
+        if len(self._listings) > _FOLDERS_REMEMBERED:
+            del self._listings[next(iter(self._listings))]
+        return known[1]
+
+    def _changed_ns(self, folder: str) -> int:
+        try:
+            return self._disk.stat(folder).st_mtime_ns
+        except OSError:
+            return 0
 
 
 def _settled_listing(disk: Disk, folder: str) -> list[str]:
@@ -70,23 +129,6 @@ def _settled_listing(disk: Disk, folder: str) -> list[str]:
         if names == before:
             break
     return names
-
-
-def siblings_before(disk: Disk, path: str, newest: Identity) -> list[Sibling]:
-    """The siblings that the path named before this file, oldest first; the file itself may be one of them by now.
-
-    A rotation between opening the file and listing the folder makes siblings that are younger; they are left out, for
-    the path names another file then, and they are found when that is.
-    """
-    siblings: list[Sibling] = []
-    for _ in range(_TRIES):
-        siblings = siblings_of(disk, path)
-        for place, sibling in enumerate(siblings):
-            if sibling.identity == newest:
-                return siblings[:place] + [s for s in siblings[place + 1 :] if s.is_compressed]
-        if _identity(disk, path) == newest:
-            return siblings
-    return siblings
 
 
 def _identity(disk: Disk, path: str) -> Identity | None:

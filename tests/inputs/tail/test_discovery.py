@@ -213,3 +213,33 @@ async def test_a_file_that_cannot_be_read_does_not_stop_the_others(tmp_path: Pat
 
     assert first == ["whole"]
     assert lines == ["whole", "broken"]
+
+
+class CountingDisk(SystemDisk):
+    """Notes how often folders are listed."""
+
+    def __init__(self) -> None:
+        self.listings = 0
+
+    def listdir(self, path: str) -> list[str]:
+        self.listings += 1
+        return super().listdir(path)
+
+
+async def test_a_folder_at_rest_is_not_listed_once_for_each_of_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for number in range(100):
+        write(folder / f"{number:03}.log", "x")
+    an_hour_ago = folder.stat().st_mtime - 3600
+    os.utime(folder, (an_hour_ago, an_hour_ago))
+    disk = CountingDisk()
+
+    async with Tail(f"path {folder}/*.log\nread_from_head on", disk=disk) as tail:
+        await tail.has(100)
+        at_rest = disk.listings
+        append(folder / "new.log", "y")
+        lines = await tail.has(101)
+
+    assert at_rest <= 10
+    assert lines[-1] == "y"
