@@ -12,6 +12,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from itertools import repeat
+from operator import itemgetter
 from typing import Any, Protocol, TypeGuard
 
 import msgspec
@@ -60,6 +61,9 @@ class _Row(msgspec.Struct, gc=False):
 # Numbers with many digits, or with zeros behind the point: some of those are written otherwise than msgspec does it.
 _UNUSUAL_NUMBER = re.compile(r"\.(?:\d{9}|(?<=\d{8}\.)\d|0000)")
 
+# Perhaps of more than 64 bits.
+_HUGE_INTEGER = re.compile(r"\d{19}")
+
 # Stands between texts that are decoded together. No text can hold it, so none can pretend to be two, or a part of one.
 _MARK = secrets.token_hex(8)
 _BETWEEN = f',"{_MARK}",'
@@ -100,13 +104,12 @@ class EnrichedRows:
     def bodies(self) -> list[Body]:
         if self._inner is None:
             return [] if self._lines is None else _decode_lines(self._lines.whole())
-        added, merging = self._added, self._merging
-        bodies: list[Body] = [{"time": t, "stream": s, "_p": p, "log": log} for t, s, p, log in self._inner.rows]
-        for body in bodies:
-            if merging is not None:
-                merging.merge(body, None, 0)  # JSON never changes the time
-            put_last(body, added)
-        return bodies
+        rows = self._inner.rows
+        if self._merging is None or not any(map(_HUGE_INTEGER.search, map(itemgetter(_LOG), rows))):
+            bodies = self._bodies_with(rows, self._added)
+            if bodies is not None:
+                return bodies
+        return merged_one_by_one(rows, self._added, self._merging)
 
     def json_lines(self) -> bytes | None:
         if self._inner is not None:
@@ -132,26 +135,38 @@ class EnrichedRows:
         self._lines, self._inner = lines, None
 
     def _lines_with(self, rows: Sequence[CriRow], added: Mapping[str, msgspec.Raw]) -> bytes | None:
-        merging = self._merging
-        if not rows:
-            return b""
-        columns: _Columns = tuple(zip(*rows, strict=True))
-        objects = None if merging is None else _objects(columns[_LOG], merging.trim)
-        if merging is None or objects == []:
-            return _without_objects(columns, added)
-        if objects is None:
-            return None
+        """The rows as JSON, if there is a short way to that."""
+        if tuple(added) == ("kubernetes",) and (self._merging is None or not any("{" in row[_LOG] for row in rows)):
+            columns = zip(*rows, strict=True)
+            return _encode_lines(list(map(_Row, *columns, repeat(added["kubernetes"])))) if rows else b""
+        bodies = self._bodies_with(rows, added)
         try:
-            return _encode_lines(_joined(columns, objects, merging, added))
+            return None if bodies is None else _encode_lines(bodies)
         except (OverflowError, RecursionError, UnicodeEncodeError):
             return None
 
+    def _bodies_with(self, rows: Sequence[CriRow], added: Mapping[str, msgspec.Raw]) -> list[Body] | None:
+        """The rows as maps, if there is a short way to them."""
+        if not rows:
+            return []
+        columns: _Columns = tuple(zip(*rows, strict=True))
+        merging = self._merging
+        objects = [] if merging is None else _objects(columns[_LOG], merging.trim)
+        if objects is None:
+            return None
+        if merging is None or not objects:
+            return [{"time": t, "stream": s, "_p": p, "log": log, **added} for t, s, p, log in rows]
+        return _joined(columns, objects, merging, added)
 
-def _without_objects(columns: _Columns, added: Mapping[str, msgspec.Raw]) -> bytes:
-    if tuple(added) == ("kubernetes",):
-        return _encode_lines(list(map(_Row, *columns, repeat(added["kubernetes"]))))
-    rows = zip(*columns, strict=True)
-    return _encode_lines([{"time": t, "stream": s, "_p": p, "log": log, **added} for t, s, p, log in rows])
+
+def merged_one_by_one(rows: Sequence[CriRow], added: Mapping[str, msgspec.Raw], merging: Merging | None) -> list[Body]:
+    """The rows as maps, made in the way that is right whatever is in them."""
+    bodies: list[Body] = [{"time": t, "stream": s, "_p": p, "log": log} for t, s, p, log in rows]
+    for body in bodies:
+        if merging is not None:
+            merging.merge(body, None, 0)  # JSON never changes the time
+        put_last(body, added)
+    return bodies
 
 
 def put_last(body: Body, added: Mapping[str, msgspec.Raw]) -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from shipper.codecs.json_lines import HOLE, JsonEncoder
 from shipper.filters.kubernetes.merging import Merging, without_line_ends
-from shipper.filters.kubernetes.rows import EnrichedRows, is_cri_rows
+from shipper.filters.kubernetes.rows import EnrichedRows, is_cri_rows, merged_one_by_one
 from shipper.inputs.tail.cri_block import CriBlock, read_cri_block
-from shipper.record import Body, RecordList
+from shipper.record import Body, Record, RecordList
 
 JSON = JsonEncoder()
 ADDED = {"kubernetes": msgspec.Raw(b'{"pod_name":"web-1"}')}
@@ -112,9 +112,10 @@ def block(logs: list[str]) -> CriBlock:
 
 
 def both_ways(logs: list[str], merging: Merging | None) -> tuple[bytes | None, bytes]:
-    """What the short way gives, and what the encoder makes of the records."""
-    content = enriched(logs, merging)
-    return content.json_lines(), JsonEncoder(escape_unicode=False).encode_lines(RecordList(content.records()))
+    """What the short way gives, and what the encoder makes of the records merged one by one."""
+    bodies = merged_one_by_one(block(logs).rows, ADDED, merging)
+    records = RecordList([Record(0, body) for body in bodies])
+    return enriched(logs, merging).json_lines(), JsonEncoder(escape_unicode=False).encode_lines(records)
 
 
 LOG = st.one_of(
@@ -141,8 +142,10 @@ LOG = st.one_of(
 )
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # the first draw builds tables of characters
 def test_the_short_way_gives_the_same_as_the_long_one(logs: list[str], keep: bool, trim: bool, key: str | None) -> None:
-    short, long = both_ways(logs, Merging(key, trim, keep))
+    short, long = both_ways(logs, merging := Merging(key, trim, keep))
 
+    bodies, one_by_one = enriched(logs, merging).bodies(), merged_one_by_one(block(logs).rows, ADDED, merging)
+    assert [list(body.items()) for body in bodies] == [list(body.items()) for body in one_by_one]
     assert short is None or [json.loads(x) for x in short.splitlines()] == [json.loads(x) for x in long.splitlines()]
     assert short is None or [list(json.loads(x)) for x in short.splitlines()] == [
         list(json.loads(x)) for x in long.splitlines()
@@ -239,3 +242,9 @@ def test_the_records_are_the_same_before_and_after_there_is_json(way: str, mergi
     assert JsonEncoder(escape_unicode=False).encode_lines(RecordList(content.records())) == before
     assert (len(content), content.times_ns()) == (3, times)
     assert content.json_lines() == before
+
+
+def test_integers_of_more_than_64_bits_become_floats_in_records() -> None:
+    content = enriched(['{"a":123456789012345678901234567890}'], Merging())
+
+    assert type(content.bodies()[0]["a"]) is float
