@@ -1,6 +1,7 @@
 # make            the demonstration: containers write, the shipper delivers, every line is counted
 # make test       style, types and tests; less than ten minutes
-# make bench      whole pipelines against the yardstick; bench-quick for a tenth of the data
+# make bench      whole pipelines against the yardstick, a quarter of an hour; bench-quick: two minutes, less data
+# make bench-stages  single stages, in nanoseconds per record; less than a minute
 # make soak       the fault tests that take minutes
 #
 # Everything is installed into .venv on first use, and again when pyproject.toml has changed. Packages of the operating
@@ -9,14 +10,19 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := run
-.PHONY: run test lint unit bench bench-quick conformance soak docs clean
+.PHONY: run test lint unit bench bench-quick bench-stages conformance soak docs clean
 
 PYTHON ?= python3
 RUN_SECONDS ?= 30
 GOLDEN ?= ../shared/golden
 AREAS ?=
 CASES ?=
+SUBJECTS ?=
+PEER ?=
 BIN := .venv/bin
+# Bytecode is kept: a process that compiles all it imports takes half a second longer to start, and a look at that is no
+# look at the program.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON_H = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h
 # Compiling every installed module would take longer than compiling those that are used.
 PIP_INSTALL := $(BIN)/pip install --quiet --quiet --no-compile
@@ -47,12 +53,14 @@ unit: .venv/.installed
 soak: .venv/.installed
 	$(BIN)/pytest -m soak -s
 
-bench: .venv/.demo bench-tools
-	$(BIN)/python -m bench $(CASES)
-	$(if $(CASES),,$(BIN)/python -m bench.backlog)
+bench: .venv/.bench bench-tools
+	$(BIN)/python -m bench $(if $(PEER),--peer $(PEER)) $(CASES)
 
-bench-quick: .venv/.demo bench-tools
-	$(BIN)/python -m bench --scale 0.1 $(CASES)
+bench-quick: .venv/.bench bench-tools
+	$(BIN)/python -m bench --quick --no-save $(if $(PEER),--peer $(PEER)) $(CASES)
+
+bench-stages: .venv/.installed
+	$(BIN)/python -m bench.stages $(SUBJECTS)
 
 .PHONY: bench-tools
 bench-tools:
@@ -84,10 +92,16 @@ clean:
 	@$(PIP_INSTALL) -e '.[demo]'
 	@touch $@
 
+# What the plots need beside that.
+.venv/.bench: pyproject.toml | .venv/bin/pip
+	@echo "Installing the shipper and the tools of the benchmarks into .venv"
+	@$(PIP_INSTALL) -e '.[demo,bench]'
+	@touch .venv/.demo $@
+
 # The library of the journal is compiled, and the tests write journal files.
 .venv/.installed: pyproject.toml | .venv/bin/pip
 	$(call need,gcc gcc pkg-config pkg-config /usr/include/systemd/sd-journal.h libsystemd-dev $(PYTHON_H) \
 		python3-dev /lib/systemd/systemd-journal-remote systemd-journal-remote)
 	@echo "Installing the shipper and the tools of development into .venv"
 	@$(PIP_INSTALL) -e '.[dev]'
-	@touch .venv/.demo $@
+	@touch .venv/.demo .venv/.bench $@

@@ -14,8 +14,13 @@ from bench.results import CaseResult, Report, load
 Judgement = Literal["faster", "slower", "noise"]
 
 
-def judge(before: CaseResult, after: CaseResult) -> tuple[float, float, Judgement]:
-    """The change of the median in yardsticks and the larger spread, both as a part, and what to think of it."""
+def judge(before: CaseResult, after: CaseResult) -> tuple[float, float, Judgement] | None:
+    """The change of the median in yardsticks and the larger spread, both as a part, and what to think of it.
+
+    Nothing for cases whose CPU is not compared with the yardstick.
+    """
+    if before.yardsticks is None or after.yardsticks is None:
+        return None
     change = after.yardsticks / before.yardsticks - 1
     spread = max(before.spread, after.spread)
     if abs(change) <= spread:
@@ -28,8 +33,9 @@ def compare(before: Report, after: Report) -> str:
     known = {case.case: case for case in before.cases}
     lines = ["| pipeline | before | after | change | spread | |", "|---|---:|---:|---:|---:|---|"]
     for case in after.cases:
-        if case.case in known:
-            change, spread, word = judge(known[case.case], case)
+        judged = judge(known[case.case], case) if case.case in known else None
+        if judged is not None:
+            change, spread, word = judged
             figures = f"{known[case.case].yardsticks:.2f} | {case.yardsticks:.2f} | {change:+.1%} | {spread:.1%}"
             lines.append(f"| {case.case} | {figures} | {word} |")
     idle = (after.idle_rss_bytes - before.idle_rss_bytes) / 1e6

@@ -3,6 +3,7 @@
 two       two busy containers: JSON lines of about 214 bytes (256 MiB) and plain text of about 163 bytes (128 MiB). One
           message in a hundred is cut into a P and an F line. 2,053,765 records at scale 1.
 hundred   a hundred containers of 20,000 JSON lines of about 160 bytes. 2,000,000 records at scale 1.
+spread    the same lines in any number of files, to see what the number of files costs.
 
 A corpus is kept in a cache folder and written only once. Every draw from a generator of random numbers is part of the
 format: another order of draws gives other bytes.
@@ -15,6 +16,8 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -25,6 +28,8 @@ import msgspec
 
 Kind = Literal["two", "hundred"]
 
+_REPOSITORY = Path(__file__).parents[1]
+_ABOUT = "corpus.json"
 _START = datetime(2026, 11, 20, 10)
 # fmt: off
 _WORDS = [
@@ -57,24 +62,33 @@ def cache_folder() -> Path:
 
 def cached(kind: Kind, scale: float) -> Corpus:
     """The corpus from the cache; written first if it is not there."""
-    folder = cache_folder() / f"{kind}-{scale:g}"
-    about = folder / "corpus.json"
-    if about.exists():
-        return Corpus(folder, **msgspec.json.decode(about.read_bytes(), type=dict[str, int]))
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    # Written beside its place and renamed, so that an interrupted run leaves no half corpus behind.
-    unfinished = Path(tempfile.mkdtemp(dir=cache_folder()))
-    written = write(unfinished, kind, scale)
-    (unfinished / about.name).write_bytes(msgspec.json.encode({"records": written.records, "bytes": written.bytes}))
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
-    return Corpus(folder, written.records, written.bytes)
+    return _cached(f"{kind}-{scale:g}", "--kind", kind, "--scale", str(scale))
+
+
+def cached_spread(files: int, records: int) -> Corpus:
+    """A corpus of about so many records, the same number in each of so many files."""
+    each = max(1, records // files)
+    return _cached(f"spread-{files}x{each}", "--files", str(files), "--each", str(each))
+
+
+def _cached(name: str, *options: str) -> Corpus:
+    folder = cache_folder() / name
+    if not (folder / _ABOUT).exists():
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        # Written beside its place and renamed, so that an interrupted run leaves no half corpus behind; and by another
+        # process, because what is measured begins its peak memory at the size of its parent.
+        unfinished = tempfile.mkdtemp(dir=cache_folder())
+        command = [sys.executable, "-m", "bench.corpus", unfinished, *options]
+        subprocess.run(command, cwd=_REPOSITORY, stdout=subprocess.DEVNULL, check=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        Path(unfinished).rename(folder)
+    return Corpus(folder, **msgspec.json.decode((folder / _ABOUT).read_bytes(), type=dict[str, int]))
 
 
 def write(folder: Path, kind: Kind, scale: float) -> Corpus:
     """Write a corpus of this kind into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    return _write_two(folder, scale) if kind == "two" else _write_hundred(folder, scale)
+    return _write_two(folder, scale) if kind == "two" else write_spread(folder, 100, int(20_000 * scale))
 
 
 def _write_two(folder: Path, scale: float) -> Corpus:
@@ -128,15 +142,17 @@ def _plain_message(rng: random.Random) -> str:
     return " ".join(rng.choices(_WORDS, k=rng.randint(6, 30)))
 
 
-def _write_hundred(folder: Path, scale: float) -> Corpus:
-    each, size = int(20_000 * scale), 0
-    for index in range(100):
+def write_spread(folder: Path, files: int, each: int) -> Corpus:
+    """Write so many lines to each of so many files, a container to each file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    size = 0
+    for index in range(files):
         rng = random.Random(index)
         text = "".join(_numbered_line(rng, number) for number in range(each))
-        name = f"gen{index:03d}-7d4b9c-x{index:04d}_load_app-{index:02x}{'0' * 62}.log"
-        (folder / name).write_text(text)
+        container_id = f"{index:02x}".ljust(64, "0")
+        (folder / f"gen{index:03d}-7d4b9c-x{index:04d}_load_app-{container_id}.log").write_text(text)
         size += len(text)
-    return Corpus(folder, 100 * each, size)
+    return Corpus(folder, files * each, size)
 
 
 def _numbered_line(rng: random.Random, number: int) -> str:
@@ -163,8 +179,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kind", choices=["two", "hundred"], default="two")
     parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--files", type=int, help="number of files of another kind, all with the same number of lines")
+    parser.add_argument("--each", type=int, default=1, help="lines in each of these")
     options = parser.parse_args()
-    corpus = write(options.folder, options.kind, options.scale)
+    if options.files:
+        corpus = write_spread(options.folder, options.files, options.each)
+    else:
+        corpus = write(options.folder, options.kind, options.scale)
+    (options.folder / _ABOUT).write_bytes(msgspec.json.encode({"records": corpus.records, "bytes": corpus.bytes}))
     print(f"{corpus.records} records, {corpus.bytes} bytes")
 
 

@@ -15,6 +15,11 @@ def _read(blocks: list[bytes]) -> list[CriBlock]:
     return [rows for block in blocks if (rows := read_cri_block(block, NOW_NS)) is not None]
 
 
+def _anew(read: CriBlock) -> CriBlock:
+    """The same block without what it keeps once it was asked for: times, and JSON lines that include them."""
+    return CriBlock(read.rows, read.consumed, read.lines, NOW_NS)
+
+
 def _records(blocks: list[bytes]) -> int:
     return sum(line.split(b" ", 3)[2] == b"F" for block in blocks for line in block.splitlines())
 
@@ -55,7 +60,7 @@ def test_records(stage: Stage) -> None:
 def test_times(stage: Stage) -> None:
     found = _read(blocks_of(cri_lines("json")))
 
-    times = stage.measure(lambda: [rows.times_ns() for rows in found], records=count(found))
+    times = stage.measure(lambda: [_anew(rows).times_ns() for rows in found], records=count(found))
 
     assert [time for block in times for time in block] == [r.time_ns for rows in found for r in rows.records()]
     assert NOW_NS not in times[0]
@@ -64,7 +69,7 @@ def test_times(stage: Stage) -> None:
 def test_JSON_lines(stage: Stage) -> None:
     found = _read(blocks_of(cri_lines("json")))
 
-    lines = stage.measure(lambda: [rows.json_lines() for rows in found], records=count(found))
+    lines = stage.measure(lambda: [_anew(rows).json_lines() for rows in found], records=count(found))
 
     assert b"".join(lines).count(b"\n") == count(found)
     assert lines[0].startswith(b'{"time":"2026-11-20T10:00:00.')

@@ -22,8 +22,9 @@ def test_a_configuration_passes_the_dry_run(
 ) -> None:
     for name in ("LOGS", "STATE", "LOG_DIR", "STATE_DIR", "CORPUS"):
         monkeypatch.setenv(name, str(tmp_path))
-    for name in ("SINK_PORT", "SINK_TLS_PORT"):
+    for name in ("SINK_PORT", "SINK_TLS_PORT", "MONITOR_PORT"):
         monkeypatch.setenv(name, "9999")
+    monkeypatch.setenv("GRACE", "5")
     monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:9999")
 
     code = main(["--dry-run", "-c", str(file)])

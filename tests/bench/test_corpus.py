@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.corpus import Kind, cached, write
+from bench.corpus import Kind, cached, cached_spread, write
 from bench.yardstick import measure
 
 
@@ -37,6 +37,18 @@ def test_a_cached_corpus_is_written_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert again == first
     assert again.files[0].stat().st_mtime_ns == written
     assert [p.name for p in (tmp_path / "cache").iterdir()] == ["hundred-0.0005"]
+
+
+@pytest.mark.parametrize(("files", "records", "expected"), [(1, 50, 50), (7, 50, 49), (20, 10, 20)])
+def test_the_same_records_can_be_spread_over_any_number_of_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int, records: int, expected: int
+) -> None:
+    monkeypatch.setenv("SHIPPER_BENCH_CORPUS", str(tmp_path / "cache"))
+
+    corpus = cached_spread(files, records)
+
+    assert (len(corpus.files), corpus.records) == (files, expected)
+    assert sum(len(f.read_text().splitlines()) for f in corpus.files) == expected
 
 
 def test_the_yardstick_counts_joined_records(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from bench.compare import compare, judge
+from bench.drain import check_ledger, check_traffic
 from bench.measure import RunFailed
 from bench.nginx import Traffic
-from bench.results import CaseResult, Machine, Report, Run, load, save, table
-from bench.runner import all_cases, check_ledger, check_traffic
+from bench.results import CaseResult, Machine, Report, Run, Sample, load, save
 
 _MACHINE = Machine("some processor", 2, "6.1", "3.11.7", {"msgspec": "0.18"})
 
@@ -46,7 +46,17 @@ def test_figures_are_the_medians_of_the_runs() -> None:
     ],
 )
 def test_a_difference_below_the_spread_is_noise(before: tuple[float, ...], after: tuple[float, ...], word: str) -> None:
-    assert judge(result(*before), result(*after))[2] == word
+    judged = judge(result(*before), result(*after))
+
+    assert judged is not None
+    assert judged[2] == word
+
+
+def test_what_has_no_yardstick_is_not_compared() -> None:
+    idle = msgspec.structs.replace(result(1.0), runs=(Run(0.0, (), 4.0, 50_000_000),))
+
+    assert judge(idle, idle) is None
+    assert "tail_null |" not in compare(report(idle), report(idle))
 
 
 def test_comparison_warns_of_other_machines_and_sizes() -> None:
@@ -67,18 +77,34 @@ def test_a_report_survives_its_file(tmp_path: Path) -> None:
     assert load(path) == written
 
 
-def test_the_table_shows_each_case_and_the_idle_memory() -> None:
-    told = table(report(result(0.6)))
+def test_a_report_of_an_older_form_can_be_read(tmp_path: Path) -> None:
+    path = save(report(result(0.6)), tmp_path)
+    older = msgspec.json.decode(path.read_bytes())
+    for later in ("peer", "failures"):
+        del older[later]
+    for later in ("peer_runs", "wanted", "kind"):
+        del older["cases"][0][later]
+    for later in ("figures", "held"):
+        del older["cases"][0]["runs"][0][later]
+    path.write_bytes(msgspec.json.encode(older))
 
-    assert "| tail_null | 1.20 | 2.00 | **0.60** | 0.65 | 0% | 250 k | 50 MB |" in told
-    assert "Idle process: 30.0 MB" in told
+    assert load(path) == report(result(0.6))
 
 
-def test_every_pipeline_has_a_configuration() -> None:
-    cases = all_cases()
+def test_cpu_is_counted_by_the_records_that_a_run_has_shipped() -> None:
+    sample = Sample(500, 0.001, 4.0, 50_000_000, {"lost": 0.0}, ((0.0, 3),))
 
-    assert {"tail_null", "tail_cloudwatch_logs"} <= {case.name for case in cases}
-    assert all(case.configuration.exists() for case in cases)
+    run = Run.of_sample(sample, (2.0, 2.0))
+
+    assert run == Run(2.0, (2.0, 2.0), 4.0, 50_000_000, {"lost": 0.0}, ((0.0, 3),))
+    assert run.yardsticks == 1.0
+
+
+def test_a_run_without_records_has_no_cpu_per_record() -> None:
+    run = Run.of_sample(Sample(0, 1.0, 4.0, 50_000_000), ())
+
+    assert run.cpu_us_per_record == 0
+    assert run.yardsticks is None
 
 
 @pytest.mark.parametrize(
