@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -283,6 +284,56 @@ def test_c6_events_of_the_largest_size_go_through_and_larger_ones_are_cut_exactl
             assert rules.broken == []
             assert service.all_messages() == [text.encode()[:most].decode(errors="ignore") for text in texts]
             assert ledger["cw"]["delivered"] == len(texts)
+
+
+PART = re.compile(r"\[part=([0-9]+)/([0-9]+) id=([0-9a-f]{16})\] ")
+
+
+def put_together(messages: list[str]) -> list[str]:
+    """What the parts among the messages are parts of, and the other messages, in their order."""
+    found: list[str] = []
+    waiting: list[tuple[str, str]] = []
+    for message in messages:
+        part = PART.match(message)
+        if part is None:
+            found.append(message)
+            continue
+        number, count, id_ = int(part[1]), int(part[2]), part[3]
+        assert [other for other, _ in waiting] == [id_] * (number - 1)
+        waiting.append((id_, message[part.end() :]))
+        if number == count:
+            found.append("".join(text for _, text in waiting))
+            waiting = []
+    assert waiting == []
+    return found
+
+
+def test_c6_events_above_the_limit_come_in_parts_and_are_counted_as_one_record(tmp_path: Path) -> None:
+    """Every third put is throttled, so parts are sent by several attempts."""
+    most, rules, puts = MOST_BYTES - 26, Rules(), Counter[str]()
+    texts = [
+        *("a" * (most - 1), "b" * most, "c" * (most + 1), "d" * 5 * 1_048_576, "small"),
+        *("e" * (most - 4) + "😀", "f" * (most - 3) + "😀", "g" * (most - 31) + "😀😀😀😀😀😀😀😀😀"),
+    ]
+
+    def every_third(operation: str, body: dict[str, Any]) -> Answer:
+        puts[operation] += 1
+        if operation == "PutLogEvents" and puts[operation] % 3 == 0:
+            return Answer(400, "ThrottlingException", "Rate exceeded")
+        return rules(operation, body)
+
+    with CloudWatch(every_third) as service:
+        tail = "buffer_chunk_size 1M; buffer_max_size 8M; mem_buf_limit 50M"
+        with station_for(tmp_path, service, "on_oversize split", tail=tail) as station:
+            station.start()
+            (tmp_path / "var" / "app.log").write_text("".join(f"{text}\n" for text in texts))
+            until_taken(station, service, 16)
+            ledger = station.stop()
+
+            assert rules.broken == []
+            assert max(len(message.encode()) for message in service.all_messages()) == most
+            assert put_together(service.all_messages()) == texts
+            assert (ledger["cw"]["delivered"], ledger["cw"]["dropped"]) == (len(texts), 0)
 
 
 # -- the old protocol --------------------------------------------------------------------------------------------------

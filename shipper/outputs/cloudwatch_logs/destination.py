@@ -26,6 +26,9 @@ Progress = dict[Stream, deque[Request]]
 
 STREAMS_AT_ONCE = 8
 _CORRECTIONS = 3
+_LEAST_EVENT_LIMIT = 1000
+"""No service takes so little; an error that names less is misread."""
+
 _STREAMS_REMEMBERED = 20_000
 
 
@@ -42,14 +45,27 @@ class _StreamState:
 
 
 class Destination:
-    """All streams of one output. `event_limit` is the most an event may weigh here, as far as is known."""
+    """All streams of one output. `event_limit` is the most an event may weigh here, as far as is known.
 
-    def __init__(self, calls: Calls, creator: Creator, log: Log, headers: Mapping[str, str], find: Finder) -> None:
+    With `in_parts` a larger one becomes several, else it is shortened.
+    """
+
+    def __init__(
+        self,
+        calls: Calls,
+        creator: Creator,
+        log: Log,
+        headers: Mapping[str, str],
+        find: Finder,
+        *,
+        in_parts: bool,
+    ) -> None:
         self._calls = calls
         self._creator = creator
         self._log = log
         self._headers = headers
         self._find = find
+        self._in_parts = in_parts
         self._streams: dict[Stream, _StreamState] = {}
         self.event_limit = EVENT_LIMIT
 
@@ -107,8 +123,7 @@ class Destination:
                         raise StreamBlocked(f"PutLogEvents to {stream.name}: {error}", error.after) from error
                 else:
                     corrections = _CORRECTIONS
-                    requests.popleft()
-                    self._accepted(answer, request, stream, state, delivery)
+                    self._accepted(answer, requests, stream, state, delivery)
 
     def _correct(
         self, error: AwsError, stream: Stream, state: _StreamState, delivery: Delivery, requests: deque[Request]
@@ -118,7 +133,6 @@ class Destination:
         True if the queue of requests has changed, which cannot go on for ever. Raises `RetryLater` if all that helps
         is to wait.
         """
-        request = requests[0]
         verdict = verdict_on(error)
         if verdict is Verdict.LATER:
             raise RetryLater(f"PutLogEvents to {stream.name} in {stream.group}: {error}", error.after) from error
@@ -130,59 +144,68 @@ class Destination:
             state.token = error.fields.get("expectedSequenceToken")
             if verdict is Verdict.NEW_TOKEN:
                 return False
-            requests.popleft()
-            delivery.accepted += request.events
+            delivery.accepted += records_done(requests.popleft())
             return True
-        if verdict is Verdict.EVENT_TOO_LARGE and (smaller := self._with_smaller_events(error, request)):
-            requests.popleft()
+        taken = taken_together(requests)
+        if verdict is Verdict.EVENT_TOO_LARGE and (smaller := self._with_smaller_events(error, taken)):
             requests.extendleft(reversed(smaller))
-        elif request.events > 1:
-            requests.popleft()
-            requests.extendleft(reversed(halves(request)))
+        elif taken[0].events > 1:
+            requests.extendleft(reversed(halves(taken[0])))
         else:
-            requests.popleft()
-            self._refuse(delivery, request, stream, error)
+            self._refuse(delivery, taken, stream, error)
         return True
 
-    def _with_smaller_events(self, error: AwsError, request: Request) -> list[Request]:
-        """The request with its events cut to the limit that the error names; empty if that changes nothing."""
-        limit = event_limit_in(error.message)
+    def _with_smaller_events(self, error: AwsError, requests: list[Request]) -> list[Request]:
+        """The same with events cut to the limit that the error names; empty if that changes nothing."""
+        limit = max(event_limit_in(error.message), _LEAST_EVENT_LIMIT)
         if limit < self.event_limit:
             self.event_limit = limit
             self._log.warning("the destination takes smaller events only", limit=limit)
-        cut = Cut()
-        smaller = remade(request, self.event_limit, cut)
+        cut = self.new_cut()
+        smaller = remade(requests, self.event_limit, cut)
         self.warn_of_cuts(cut)
         return smaller if cut.events else []
 
+    def new_cut(self) -> Cut:
+        """What is to be done with events above the limit, and no such event yet."""
+        return Cut(in_parts=self._in_parts)
+
     def warn_of_cuts(self, cut: Cut) -> None:
-        """Tell that events were shortened, if any were."""
+        """Tell that events were cut, if any were."""
         if cut.events:
+            done = "Sending in parts an event" if cut.in_parts else "Truncating event"
             self._log.warning(
-                f"[size={cut.largest}] Truncating event which is larger than max size allowed by CloudWatch",
+                f"[size={cut.largest}] {done} which is larger than max size allowed by CloudWatch",
                 every=10,
                 events=cut.events,
                 limit=self.event_limit - EVENT_OVERHEAD,
             )
 
     def _accepted(
-        self, answer: Answer, request: Request, stream: Stream, state: _StreamState, delivery: Delivery
+        self, answer: Answer, requests: deque[Request], stream: Stream, state: _StreamState, delivery: Delivery
     ) -> None:
         if state.takes_token:
             state.token = answer.body.get("nextSequenceToken")
+        request = requests[0]
         rejected = rejections(answer, request.events)
+        if not rejected:
+            delivery.accepted += records_done(requests.popleft())
+            return
+        # A record without one of its parts is none, so the parts that were still to come go the same way.
+        size = sum(r.size for r in taken_together(requests))
         for reason, picked in rejected.items():
             events = len(picked)
             which = partial(self._find, delivery.batches, request, picked)
-            size = request.size * events // request.events
-            delivery.refuse(events, size, reason, which, status="200", message="rejectedLogEventsInfo: " + reason)
+            share = size * events // request.events
+            delivery.refuse(events, share, reason, which, status="200", message="rejectedLogEventsInfo: " + reason)
             self._log.error("log events rejected", group=stream.group, stream=stream.name, events=events, reason=reason)
         delivery.accepted += request.events - sum(map(len, rejected.values()))
 
-    def _refuse(self, delivery: Delivery, request: Request, stream: Stream, error: AwsError) -> None:
-        which = partial(self._find, delivery.batches, request, range(request.events))
-        reason = "refused_by_destination"
-        delivery.refuse(request.events, request.size, reason, which, status=str(error.status), message=str(error))
+    def _refuse(self, delivery: Delivery, requests: list[Request], stream: Stream, error: AwsError) -> None:
+        """Drop the only record of these requests."""
+        which = partial(self._find, delivery.batches, requests[0], range(1))
+        reason, size = "refused_by_destination", sum(r.size for r in requests)
+        delivery.refuse(1, size, reason, which, status=str(error.status), message=str(error))
         self._log.error("log event refused", group=stream.group, stream=stream.name, reason=error)
 
     def _state(self, stream: Stream) -> _StreamState:
@@ -193,6 +216,19 @@ class Destination:
             if not self._streams[oldest].lock.locked():
                 del self._streams[oldest]
         return state
+
+
+def records_done(request: Request) -> int:
+    """How many records are delivered when this request is accepted: that of a part is so only with its last part."""
+    return 0 if request.goes_on else request.events
+
+
+def taken_together(requests: deque[Request]) -> list[Request]:
+    """The first request, taken out; if it holds a part, the rest of its record with it."""
+    taken = [requests.popleft()]
+    while taken[-1].goes_on:
+        taken.append(requests.popleft())
+    return taken
 
 
 def rejections(answer: Answer, events: int) -> dict[str, range]:

@@ -23,6 +23,7 @@ from .requests import Cut, Events, Request, Stream
 
 _GROUP_NAME = re.compile(r"[A-Za-z0-9_/.#-]{1,512}")
 _STREAM_NAME_LIMIT = 512
+_HARMFUL_IN_STREAM = re.compile(r"[:*\x00-\x1f\x7f]")
 _MISSING: Any = object()
 _decode_text = msgspec.json.Decoder(str).decode
 
@@ -33,9 +34,11 @@ def is_group_name(name: str) -> bool:
 
 
 def stream_name(name: str) -> str:
-    """The nearest name that AWS accepts for a stream: no colon, no asterisk, at most 512 bytes; it may be empty."""
-    if ":" in name or "*" in name:
-        name = name.replace(":", "_").replace("*", "_")
+    """The nearest name for a stream: no colon, asterisk or control character, at most 512 bytes; it may be empty.
+
+    AWS accepts most control characters, and then nobody can write such a name to look for it.
+    """
+    name = _HARMFUL_IN_STREAM.sub("_", name)
     if len(name) * 4 > _STREAM_NAME_LIMIT:
         return name.encode("utf-8", "replace")[:_STREAM_NAME_LIMIT].decode("utf-8", "ignore")
     return name
@@ -127,7 +130,7 @@ class EventMaker:
         return prepared
 
     def pack(self, batches: Iterable[RecordBatch], event_limit: int, cut: Cut) -> Packed:
-        """The same as requests. Events above the limit are shortened and noted in `cut`."""
+        """The same as requests. Events above the limit are counted in `cut` and cut as it says."""
         packed, packers = Packed({}), dict[Stream, Packer]()
         for batch in batches:
             lines = self._lines(batch) if self.takes_lines else None

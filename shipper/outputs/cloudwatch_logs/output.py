@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from ...buffers.base import BatchLimits, Delivery, Which
 from ...codecs.json_lines import JsonEncoder, encode_early
@@ -22,7 +22,6 @@ from .destination import Destination, Progress
 from .emf import MetricFormat, parse_dimensions
 from .events import EventMaker, StreamNames, is_group_name, stream_name
 from .refused import find_refused, find_without_event
-from .requests import Cut
 
 if TYPE_CHECKING:
     from ...aws.client import AwsClient
@@ -51,6 +50,10 @@ class CloudwatchLogsOptions(AwsOutputOptions, kw_only=True):
     ] = None
     log_key: Annotated[str | None, opt("Send the value of this key alone.", example="log")] = None
     log_format: Annotated[str | None, opt("Format that CloudWatch is told of.", example="json/emf")] = None
+    on_oversize: Annotated[
+        Literal["truncate", "split"],
+        opt("Shorten an event that is larger than the service takes, or send it as several, marked [part=1/3 id=...]."),
+    ] = "truncate"
     auto_create_group: Annotated[bool, opt("Create log groups that are missing; streams always are.")] = False
     log_group_class: Annotated[
         str | None, opt("Class of created groups: STANDARD or INFREQUENT_ACCESS.", example="STANDARD")
@@ -83,7 +86,7 @@ class CloudwatchLogsOptions(AwsOutputOptions, kw_only=True):
             raise OptionError(
                 "log_stream_name",
                 f"AWS does not accept the name {self.log_stream_name!r}",
-                "it holds no ':' and no '*' and has at most 512 bytes",
+                "it holds no ':', no '*' and no control character, and has at most 512 bytes",
             )
         self.check_endpoints()
         if self.auto_create_group:
@@ -170,7 +173,9 @@ class CloudwatchLogsOutput(Output):
         groups = options.group_options()
         headers = {"x-amzn-logs-format": options.log_format} if options.log_format else {}
         creator = Creator(calls, groups, self._clock, self._log)
-        self._destination = Destination(calls, creator, self._log, headers, partial(find_refused, self._events))
+        find = partial(find_refused, self._events)
+        in_parts = options.on_oversize == "split"
+        self._destination = Destination(calls, creator, self._log, headers, find, in_parts=in_parts)
 
     async def send(self, delivery: Delivery) -> None:
         """Deliver and wait for all answers; after a `RetryLater` what was not accepted goes out again, unchanged."""
@@ -185,7 +190,7 @@ class CloudwatchLogsOutput(Output):
             await self._client.close()
 
     def _requests(self, delivery: Delivery, destination: Destination) -> Progress:
-        cut = Cut()
+        cut = destination.new_cut()
         packed = self._events.pack(delivery.batches, destination.event_limit, cut)
         if missing := packed.missing_log_key:
             self._log.error(f"Could not find log_key '{self._options.log_key}' in record", every=60, records=missing)

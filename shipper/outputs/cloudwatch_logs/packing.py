@@ -9,6 +9,7 @@ the long way through `requests_of`. All ways that can be gone give the same requ
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from io import BytesIO
 from itertools import accumulate, islice
 
@@ -33,6 +34,9 @@ from .requests import (
 
 _AT_ONCE = 64
 """Events that are encoded together."""
+
+_PIECE = 65_536
+"""Bytes of lines that are escaped together."""
 
 _encode = msgspec.json.encode
 
@@ -61,6 +65,16 @@ class LineEvents(msgspec.Struct):
         more = -1 if filling is None else len(filling) - len(HOLE) - 1
         return [length + more for length in map(len, BytesIO(text))]
 
+    def pieces(self) -> Iterator[LineEvents]:
+        """The events in pieces of about so many bytes that they stay in the cache of the processor."""
+        (text, filling), times = self.lines, self.times
+        start = first = 0
+        while start < len(text):
+            end = text.find(b"\n", min(start + _PIECE, len(text) - 1)) + 1
+            last = first + text.count(b"\n", start, end)
+            yield LineEvents(times[first:last], HoledLines(text[start:end], filling), self.ascii_only)
+            start, first = end, last
+
     def cut_at(self, place: int) -> tuple[LineEvents, LineEvents]:
         """The events before this one, and the others."""
         text, filling = self.lines
@@ -78,7 +92,7 @@ class LineEvents(msgspec.Struct):
 
 
 class Packer:
-    """Makes the requests of one stream. `cut` takes note of events that are shortened."""
+    """Makes the requests of one stream. `cut` says what becomes of events that are too large, and counts them."""
 
     def __init__(self, stream: Stream, event_limit: int, cut: Cut) -> None:
         self._stream = stream
@@ -109,7 +123,8 @@ class Packer:
         if self._odd is None:
             if times[0] >= self._last_ms and self._has_no_large(events) and sorted(times) == times:
                 if isinstance(events, LineEvents):
-                    self._take_lines(events)
+                    for piece in events.pieces():
+                        self._take_lines(piece)
                 else:
                     self._take(events)
                 self._last_ms = times[-1]
@@ -127,7 +142,9 @@ class Packer:
 
     def _has_no_large(self, events: Events | LineEvents) -> bool:
         most = self._event_limit - EVENT_OVERHEAD
-        return (isinstance(events, LineEvents) and events.size <= most) or max(events.sizes) <= most
+        if isinstance(events, LineEvents):
+            return all(piece.size <= most or max(piece.sizes) <= most for piece in events.pieces())
+        return max(events.sizes) <= most
 
     def _take(self, events: Events) -> None:
         times = events.times

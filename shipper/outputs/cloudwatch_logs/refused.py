@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ...record import Record, RecordBatch
+from .cutting import Part, id_of
 from .events import EventMaker
 from .requests import Request, events_in
 
@@ -20,7 +21,10 @@ Finder = Callable[[Sequence[RecordBatch], Request, range], Found]
 
 
 def find_refused(maker: EventMaker, batches: Sequence[RecordBatch], request: Request, picked: range) -> Found:
-    """The records of these events of a request; an event that was shortened is known by its beginning."""
+    """The records of these events of a request.
+
+    An event that was shortened is known by its beginning, a part of one by the id of the whole.
+    """
     times, messages = events_in(request)
     wanted: dict[int, list[str]] = {}
     for index in picked:
@@ -31,11 +35,16 @@ def find_refused(maker: EventMaker, batches: Sequence[RecordBatch], request: Req
         for record in [r for r in records if max(r.time_ns // 1_000_000, 0) in wanted]:
             texts = wanted[max(record.time_ns // 1_000_000, 0)]
             message = _message(maker, batch.tag, record)
-            refused = next((text for text in texts if message is not None and message.startswith(text)), None)
+            refused = next((text for text in texts if message and _is_of(text, message, request.part)), None)
             if refused is not None:
                 texts.remove(refused)
                 found.append((batch.tag, record))
     return found
+
+
+def _is_of(text: str, message: str, part: Part | None) -> bool:
+    """Whether an event with this text was made of this message."""
+    return message.startswith(text) if part is None else part.id == id_of(message)
 
 
 def find_without_event(maker: EventMaker, batches: Sequence[RecordBatch]) -> Found:

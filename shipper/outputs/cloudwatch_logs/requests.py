@@ -9,15 +9,15 @@ Events are kept as columns until their body is encoded, so that sorting, measuri
 from __future__ import annotations
 
 import json
-import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
 import msgspec
 
 from ...codecs.json_lines import ascii_json
+from .cutting import Part, id_of, parts_of, shortened
 
 REQUEST_LIMIT = 1_048_576
 EVENT_LIMIT = 1_048_576
@@ -27,10 +27,6 @@ EVENTS_LIMIT = 10_000
 EVENT_OVERHEAD = 26
 DAY_MS = 86_400_000
 
-# The last escape if it is not whole, or the first half of a pair with whatever is left of the second.
-_HALF_AN_ESCAPE = re.compile(
-    r"(?<!\\)((?:\\\\)*)\\(?:u(?:[0-9a-f]{0,3}|d[89ab][0-9a-f]{2}(?:\\(?:u[0-9a-f]{0,3})?)?))?\Z"
-)
 _encode = msgspec.json.encode
 
 
@@ -66,11 +62,21 @@ class Event(msgspec.Struct, gc=False):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A finished PutLogEvents body, the number of events in it, and the bytes of their messages."""
+    """A finished PutLogEvents body, the number of events in it, and the bytes of their messages.
+
+    An event is a record, unless it is a `part` of one: that is alone in its request, and the next request of the stream
+    holds the next part.
+    """
 
     body: bytes
     events: int
     size: int
+    part: Part | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the rest of its record follows."""
+        return self.part is not None and not self.part.is_last
 
     def with_token(self, token: str) -> bytes:
         """The body with a sequence token, for destinations of before 2023."""
@@ -79,21 +85,38 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Cut(msgspec.Struct):
-    """How many events were shortened to fit, and the size of the largest."""
+    """How many events were cut to fit, and the size of the largest. With `in_parts` nothing of them is left out."""
 
     events: int = 0
     largest: int = 0
+    in_parts: bool = False
+
+    def note(self, size: int) -> None:
+        """Count an event of this size."""
+        self.events += 1
+        self.largest = max(self.largest, size)
 
 
 def requests_of(stream: Stream, events: Events, event_limit: int, cut: Cut) -> list[Request]:
     """The requests that carry the events, in the order in which they are sent.
 
-    Events above `event_limit` (their 26 bytes included) are shortened and noted in `cut`; none is left out.
+    Events above `event_limit` (their 26 bytes included) are counted in `cut`, and shortened or divided as it says; none
+    is left out.
     """
-    _shorten(events, event_limit - EVENT_OVERHEAD, cut)
+    most = event_limit - EVENT_OVERHEAD
     _sort(events)
     head = request_head(stream, events.entity)
-    return [_request(head, events, start, end) for start, end in _ranges(events.times, events.sizes)]
+    requests: list[Request] = []
+    start = 0
+    for index in _too_large(events, most):
+        cut.note(events.sizes[index])
+        if cut.in_parts:
+            requests += _whole(head, events, start, index)
+            requests += _in_parts(head, events, index, most, id_of(events.messages[index]))
+            start = index + 1
+        else:
+            events.messages[index], events.sizes[index] = shortened(events.messages[index], most)
+    return requests + _whole(head, events, start, len(events))
 
 
 def request_head(stream: Stream, entity: bytes = b"") -> bytes:
@@ -106,14 +129,36 @@ def request_head(stream: Stream, entity: bytes = b"") -> bytes:
     )
 
 
-def _request(head: bytes, events: Events, start: int, end: int) -> Request:
+def _too_large(events: Events, most: int) -> list[int]:
+    sizes = events.sizes
+    if not sizes or max(sizes) <= most:
+        return []
+    return [index for index, size in enumerate(sizes) if size > most]
+
+
+def _whole(head: bytes, events: Events, start: int, end: int) -> list[Request]:
+    """The requests of the events from one index to before another."""
+    ranges = _ranges(events.times[start:end], events.sizes[start:end])
+    return [_request(head, events, start + first, start + last) for first, last in ranges]
+
+
+def _in_parts(head: bytes, events: Events, index: int, most: int, message_id: str) -> list[Request]:
+    """A request for each part of one event."""
+    requests = []
+    for part, text in parts_of(events.messages[index], most, message_id):
+        alone = Events([events.times[index]], [text], [len(text.encode())], events.entity, events.ascii_only)
+        requests.append(_request(head, alone, 0, 1, part))
+    return requests
+
+
+def _request(head: bytes, events: Events, start: int, end: int, part: Part | None = None) -> Request:
     messages, sizes, times = events.messages, events.sizes, events.times
     if start > 0 or end < len(times):
         messages, sizes, times = messages[start:end], sizes[start:end], times[start:end]
     body = b"%b%b}" % (head, _encode(list(map(Event, times, messages))))
     if events.ascii_only:
         body = ascii_json(body)
-    return Request(body, len(times), sum(sizes))
+    return Request(body, len(times), sum(sizes), part)
 
 
 def _ranges(times: list[int], sizes: list[int]) -> Iterator[tuple[int, int]]:
@@ -145,28 +190,6 @@ def _sort(events: Events) -> None:
     events.sizes = [events.sizes[i] for i in order]
 
 
-def _shorten(events: Events, most: int, cut: Cut) -> None:
-    sizes = events.sizes
-    if not sizes or max(sizes) <= most:
-        return
-    for index, size in enumerate(sizes):
-        if size > most:
-            events.messages[index], sizes[index] = shortened(events.messages[index], most)
-            cut.events += 1
-            cut.largest = max(cut.largest, size)
-
-
-def shortened(message: str, most: int) -> tuple[str, int]:
-    """The longest beginning of a message that has at most so many UTF-8 bytes, and how many it has.
-
-    It ends with a whole character, and in a message that is JSON text with a whole escape.
-    """
-    text = message.encode()[:most].decode("utf-8", "ignore")
-    if text.startswith("{"):
-        text = _HALF_AN_ESCAPE.sub(r"\1", text)
-    return text, len(text.encode())
-
-
 class _SentBody(msgspec.Struct):
     logGroupName: str
     logStreamName: str
@@ -174,14 +197,31 @@ class _SentBody(msgspec.Struct):
     entity: msgspec.Raw = msgspec.Raw(b"")
 
 
-def remade(request: Request, event_limit: int, cut: Cut) -> list[Request]:
-    """The same events as requests in which none weighs more than `event_limit`."""
-    stream, events = taken_apart(request)
-    return requests_of(stream, events, event_limit, cut)
+def remade(requests: Sequence[Request], event_limit: int, cut: Cut) -> list[Request]:
+    """The events of one request, or of those with all parts of a record, as requests of which none is too large.
+
+    `cut` tells whether that has changed anything.
+    """
+    stream, events = taken_apart(requests[0])
+    part = requests[0].part
+    if part is None:
+        return requests_of(stream, events, event_limit, cut)
+    most, largest = event_limit - EVENT_OVERHEAD, max(r.size for r in requests)
+    if largest <= most:
+        return list(requests)
+    cut.note(largest)
+    events.messages = ["".join(map(_text_of_part, requests))]
+    return _in_parts(request_head(stream, events.entity), events, 0, most, part.id)
+
+
+def _text_of_part(request: Request) -> str:
+    """What the part says, without its marker."""
+    marker = request.part.marker if request.part is not None else ""
+    return taken_apart(request)[1].messages[0].removeprefix(marker)
 
 
 def halves(request: Request) -> list[Request]:
-    """The same events as two requests; the request must hold at least two."""
+    """The same events as two requests; the request must hold at least two, so none of them is a part."""
     stream, events = taken_apart(request)
     head = request_head(stream, events.entity)
     middle = len(events) // 2

@@ -90,6 +90,13 @@ async def test_plain_names_mean_what_they_mean_to_cloudwatch_logs(scripted_aws: 
     assert await streams(scripted_aws, "log_group_name /g\nlog_stream_prefix p-", {"x": 1}) == [("/g", f"p-{TAG}")]
 
 
+async def test_large_events_may_come_in_parts(scripted_aws: ScriptedAws) -> None:
+    lines = "log_group_name /g\nlog_stream_name s\nlog_key x\non_oversize split"
+    await streams(scripted_aws, lines, {"x": "y" * 1_100_000})
+
+    assert [call.messages[0][:9] for call in scripted_aws.calls()] == ["[part=1/2", "[part=2/2"]
+
+
 async def test_streams_are_not_created_when_that_is_off(scripted_aws: ScriptedAws) -> None:
     await streams(scripted_aws, "log_group_name /g\nlog_stream_name s\nauto_create_stream false", {"x": 1})
 

@@ -146,6 +146,8 @@ def test_size_is_that_of_the_message_in_utf_8(values: list[object]) -> None:
         ("p-app.web", "p-app.web"),
         ("systemd-fsck@dev-disk-by\\x2dlabel-BOOT.service", "systemd-fsck@dev-disk-by\\x2dlabel-BOOT.service"),
         ("a:b*c", "a_b_c"),
+        ("a\nb\r\tc", "a_b__c"),
+        ("\x00\x1f \x7f\x80~", "__ _\x80~"),
         ("", ""),
         ("x" * 513, "x" * 512),
         ("é" * 300, "é" * 256),
@@ -187,6 +189,15 @@ def test_group_template_that_gives_no_group_name_falls_back() -> None:
 
     assert names.of("t", {"ns": "not a name"}) == Stream("/g", "s")
     assert len(warnings) == 1
+
+
+def test_control_characters_of_a_record_never_get_into_a_name() -> None:
+    warnings: list[str] = []
+    group, stream = Template.parse("$ns"), Template.parse("$pod")
+    names = StreamNames(group="/g", stream="s", group_template=group, stream_template=stream, warn=warnings.append)
+
+    assert names.of("t", {"ns": "a\nb", "pod": "p\x1b[31m\n"}) == Stream("/g", "p_[31m_")
+    assert warnings == ["log_group_template gave a name that is no group name; group /g is used"]
 
 
 def test_records_of_the_mem_input_become_embedded_metrics() -> None:

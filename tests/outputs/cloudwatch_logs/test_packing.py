@@ -49,13 +49,15 @@ def at_once(parts: list[list[tuple[int, str]]], limit: int, cut: Cut, *, ascii_o
     return requests_of(STREAM, events_of(events, entity=b'{"e":1}', ascii_only=ascii_only), limit, cut)
 
 
-@given(batches, st.sampled_from([EVENT_LIMIT, 262_144, 500]), st.booleans())
+@given(batches, st.sampled_from([EVENT_LIMIT, 262_144, 500]), st.booleans(), st.booleans())
 @settings(max_examples=300, deadline=None)
-def test_both_ways_give_the_same_requests(drawn: list[list[tuple[int, str]]], limit: int, ascii_only: bool) -> None:
+def test_both_ways_give_the_same_requests(
+    drawn: list[list[tuple[int, str]]], limit: int, ascii_only: bool, in_parts: bool
+) -> None:
     parts, now = list[list[tuple[int, str]]](), NOW_MS
     for part in drawn:
         parts.append([(now := now + step, text or "-") for step, text in part])
-    one_cut, other_cut = Cut(), Cut()
+    one_cut, other_cut = Cut(in_parts=in_parts), Cut(in_parts=in_parts)
 
     one = packed(parts, limit, one_cut, ascii_only=ascii_only)
 
@@ -103,7 +105,7 @@ def quoted(text: str) -> str:
 
 
 @given(line_batches, st.sampled_from([EVENT_LIMIT, 262_144, 500]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_lines_give_the_same_requests_as_their_events(
     drawn: list[tuple[list[tuple[int, str]], bool]], limit: int
 ) -> None:

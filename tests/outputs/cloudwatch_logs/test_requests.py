@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shipper.outputs.cloudwatch_logs.cutting import Part, id_of
 from shipper.outputs.cloudwatch_logs.requests import (
     DAY_MS,
     EVENT_LIMIT,
@@ -23,7 +24,6 @@ from shipper.outputs.cloudwatch_logs.requests import (
     remade,
     request_head,
     requests_of,
-    shortened,
 )
 
 STREAM = Stream("G", "S")
@@ -102,31 +102,6 @@ def test_an_event_too_large_is_cut_to_whole_characters(message: str, left: int, 
     assert seen.events == cut
 
 
-@pytest.mark.parametrize(
-    ("most", "expected"),
-    [
-        (6, '{"a":"'),
-        (7, '{"a":"'),
-        (11, '{"a":"'),
-        (12, '{"a":"\\u00e9'),
-        (13, '{"a":"\\u00e9x'),
-        (14, '{"a":"\\u00e9x'),
-        (15, '{"a":"\\u00e9x\\\\'),
-        (16, '{"a":"\\u00e9x\\\\'),
-        (21, '{"a":"\\u00e9x\\\\'),
-        (26, '{"a":"\\u00e9x\\\\'),
-        (27, '{"a":"\\u00e9x\\\\\\ud83d\\ude00'),
-    ],
-)
-def test_cut_of_json_text_does_not_end_inside_an_escape(most: int, expected: str) -> None:
-    text = '{"a":"\\u00e9x\\\\\\ud83d\\ude00z"}'
-
-    message, size = shortened(text, most)
-
-    assert message == expected
-    assert size == len(expected)
-
-
 def test_events_of_one_millisecond_keep_their_order() -> None:
     [request] = requests_of(STREAM, events_of((2, "c"), (1, "b"), (2, "a"), (1, "z")), EVENT_LIMIT, Cut())
 
@@ -150,10 +125,52 @@ def test_a_smaller_event_limit_cuts_the_events_of_a_request() -> None:
     [request] = requests_of(STREAM, events_of((1, "a" * 300_000), (2, "b")), EVENT_LIMIT, Cut())
     cut = Cut()
 
-    [smaller] = remade(request, 262_144, cut)
+    [smaller] = remade([request], 262_144, cut)
 
     assert sent(smaller) == [(1, "a" * 262_118), (2, "b")]
     assert (cut.events, cut.largest) == (1, 300_000)
+
+
+def in_parts(*events: tuple[int, str], limit: int = EVENT_LIMIT) -> list[Request]:
+    return requests_of(STREAM, events_of(*events), limit, Cut(in_parts=True))
+
+
+def test_each_part_of_an_event_has_a_request_and_the_others_stay_around_it() -> None:
+    text = "x" * 1200
+    requests = in_parts((1, "a"), (2, "b"), (2, text), (2, "c"), (3, "d"), limit=1000)
+
+    assert [[time for time, _ in sent(r)] for r in requests] == [[1, 2], [2], [2], [2, 3]]
+    assert [r.part for r in requests] == [None, Part(1, 2, id_of(text)), Part(2, 2, id_of(text)), None]
+    assert [r.goes_on for r in requests] == [False, True, False, False]
+    assert [r.size for r in requests] == [2, 1000 - EVENT_OVERHEAD, 1200 + 2 * 31 - 974, 2]
+
+
+def test_only_events_above_the_limit_come_in_parts() -> None:
+    cut = Cut(in_parts=True)
+    events = events_of((1, "a" * (EVENT_LIMIT - EVENT_OVERHEAD)), (2, "b" * (EVENT_LIMIT - EVENT_OVERHEAD + 1)))
+
+    requests = requests_of(STREAM, events, EVENT_LIMIT, cut)
+
+    assert [r.events for r in requests] == [1, 1, 1]
+    assert [r.part is None for r in requests] == [True, False, False]
+    assert (cut.events, cut.largest) == (1, EVENT_LIMIT - EVENT_OVERHEAD + 1)
+
+
+def test_parts_are_made_anew_for_a_smaller_limit() -> None:
+    text = "".join(map(str, range(2000)))
+    cut = Cut(in_parts=True)
+
+    requests = remade(in_parts((5, text), limit=4000), 1500, cut)
+
+    assert requests == in_parts((5, text), limit=1500)
+    assert cut.events == 1
+
+
+def test_parts_that_fit_stay_as_they_are() -> None:
+    requests, cut = in_parts((5, "x" * 3000), limit=1500), Cut(in_parts=True)
+
+    assert remade(requests, 1500, cut) == requests
+    assert cut.events == 0
 
 
 def test_token_goes_in_front_of_the_events() -> None:

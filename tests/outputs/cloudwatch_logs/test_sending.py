@@ -453,3 +453,103 @@ async def test_bodies_above_a_megabyte_are_sent_whole(scripted_aws: ScriptedAws)
         await output.send(delivery)
 
     assert scripted_aws.calls()[0].messages == ['"' * 1_048_550]
+
+
+# -- events in parts ---------------------------------------------------------------------------------------------------
+
+LARGE = "".join(map(str, range(500_000)))[:2_500_000]
+"""Comes in three parts."""
+
+OLD_LIMIT = error("InvalidParameterException", "Log event too large: 1048576 bytes exceeds limit of 262144")
+
+
+def joined(messages: list[str]) -> str:
+    """What parts say without their markers."""
+    return "".join(message.partition("] ")[2] for message in messages)
+
+
+async def test_a_large_event_in_parts_is_one_record_that_is_delivered_whole(scripted_aws: ScriptedAws) -> None:
+    delivery = delivery_of(timed((T, "before"), (T, LARGE), (T, "behind")))
+    async with opened(scripted_aws.url, on_oversize="split") as output:
+        await output.send(delivery)
+
+    before, *parts, behind = (m for call in scripted_aws.calls() for m in call.messages)
+    assert (before, behind, joined(parts)) == ("before", "behind", LARGE)
+    assert [part[:10] for part in parts] == ["[part=1/3 ", "[part=2/3 ", "[part=3/3 "]
+    assert len({part.partition("id=")[2][:16] for part in parts}) == 1
+    assert (delivery.accepted, delivery.refused) == (3, {})
+
+
+async def test_only_the_parts_that_were_not_accepted_are_sent_again(scripted_aws: ScriptedAws) -> None:
+    scripted_aws.script("PutLogEvents", Reply(), error("ThrottlingException"))
+    delivery = delivery_of(timed((T, LARGE)))
+    async with opened(scripted_aws.url, on_oversize="split") as output:
+        await refused(output, delivery)
+        accepted_first = delivery.accepted
+        await output.send(delivery)
+
+    sent = [c.body for c in scripted_aws.calls()]
+    assert sent[1] == sent[2]
+    assert [c.messages[0][:9] for c in scripted_aws.calls()] == ["[part=1/3", "[part=2/3", "[part=2/3", "[part=3/3"]
+    assert (accepted_first, delivery.accepted) == (0, 1)
+
+
+@pytest.mark.parametrize("bad_part", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("reply", "reason", "status"),
+    [
+        (error("InvalidParameterException", "Log event is bad"), "refused_by_destination", "400"),
+        (Reply(body={"rejectedLogEventsInfo": {"tooOldLogEventEndIndex": 1}}), "too_old", "200"),
+        (Reply(413, b"<html>Too Large</html>", request_id=None), "refused_by_destination", "413"),
+    ],
+)
+async def test_a_record_is_dropped_once_and_as_a_whole_if_a_part_is_refused(
+    scripted_aws: ScriptedAws, bad_part: int, reply: Reply, reason: str, status: str
+) -> None:
+    scripted_aws.script("PutLogEvents", *[Reply()] * bad_part, reply)
+    delivery = delivery_of(timed((T, "before"), (T, LARGE), (T, "behind")))
+    async with opened(scripted_aws.url, on_oversize="split") as output:
+        await output.send(delivery)
+
+    assert len(scripted_aws.calls()) == 1 + bad_part + 1
+    assert delivery.accepted == 2
+    assert {why: records for why, (records, _) in delivery.refused.items()} == {reason: 1}
+    assert refusals_of(delivery) == [(status, [LARGE])]
+
+
+async def test_what_had_arrived_before_of_a_record_in_parts_counts_with_its_last(scripted_aws: ScriptedAws) -> None:
+    scripted_aws.script("PutLogEvents", *[error("DataAlreadyAcceptedException")] * 3)
+    delivery = delivery_of(timed((T, LARGE)))
+    async with opened(scripted_aws.url, on_oversize="split") as output:
+        await output.send(delivery)
+
+    assert len(scripted_aws.calls()) == 3
+    assert delivery.accepted == 1
+
+
+async def test_a_destination_that_takes_less_gets_smaller_parts(scripted_aws: ScriptedAws) -> None:
+    scripted_aws.script("PutLogEvents", OLD_LIMIT)
+    delivery = delivery_of(timed((T, LARGE), (T, "behind")))
+    async with opened(scripted_aws.url, on_oversize="split") as output:
+        await output.send(delivery)
+        await output.send(delivery_of(timed((T, LARGE))))
+
+    _, *parts = (m for call in scripted_aws.calls() for m in call.messages)
+    assert joined(parts[:10]) == LARGE
+    assert parts[10] == "behind"
+    assert parts[11:] == parts[:10]
+    assert max(map(len, parts)) <= 262_144 - 26
+    assert (delivery.accepted, delivery.refused) == (2, {})
+
+
+async def test_parts_that_are_refused_as_too_large_although_they_fit_are_not_made_for_ever(
+    scripted_aws: ScriptedAws,
+) -> None:
+    scripted_aws.script("PutLogEvents", *[OLD_LIMIT] * 5)
+    delivery = delivery_of(timed((T, LARGE)))
+    async with opened(scripted_aws.url, on_oversize="split") as output:
+        await output.send(delivery)
+
+    assert len(scripted_aws.calls()) == 2
+    assert (delivery.accepted, delivery.refused_records) == (0, 1)
+    assert refusals_of(delivery) == [("400", [LARGE])]
