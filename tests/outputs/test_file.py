@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from shipper.buffers.base import Delivery
 from shipper.disk import Disk, SystemDisk
 from shipper.errors import ConfigError, OptionError, RetryLater
 from shipper.outputs.file import FileOptions, FileOutput
-from shipper.outputs.file.destination import name_from_tag
+from shipper.outputs.file.destination import fixed_folder, name_from_tag
 from shipper.record import Body, Record, RecordBatch
 from shipper.testing import FaultyDisk, ManualClock, batch_of, context_of
 
@@ -318,3 +319,83 @@ def test_dynamic_names_need_a_fallback_file(tmp_path: Path, lines: str) -> None:
 def test_an_unknown_format_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="option 'format'"):
         output_of(tmp_path, "Format fancy")
+
+
+def kept_of(delivery: Delivery) -> list[tuple[str, Body]]:
+    """Tags and bodies of the records that were refused."""
+    return [(tag, record.body) for refusal in delivery.refusals for tag, record in refusal.which()]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "files"),
+    [
+        ("x", "x/app", {"x": '{"n":1}\n', "other": '{"n":3}\n'}),
+        ("x", "x/app/y", {"x": '{"n":1}\n', "other": '{"n":3}\n'}),
+        ("x/app", "x", {"x/app": '{"n":1}\n', "other": '{"n":3}\n'}),
+    ],
+)
+@pytest.mark.parametrize("rotation", ["", "rotate on\nrotate_max_size 100"])
+async def test_records_whose_file_would_be_another_ones_folder_are_refused_at_once(
+    tmp_path: Path, first: str, second: str, files: dict[str, str], rotation: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = output_of(tmp_path, f"Format plain\nmkdir on\n{rotation}")
+    await output.send(delivery_of(record_batch({"n": 1}, tag=first)))
+    delivery = delivery_of(record_batch({"n": 2}, {"n": 4}, tag=second), record_batch({"n": 3}, tag="other"))
+    await output.send(delivery)
+
+    assert tree(tmp_path) == files
+    assert (delivery.accepted, delivery.refused) == (1, {"file_name_taken": [2, 200]})
+    assert kept_of(delivery) == [(second, {"n": 2}), (second, {"n": 4})]
+    assert caplog.text.count("or set `file`") == 1
+    assert f"file={tmp_path}/{second}" in caplog.text
+
+
+async def test_a_refused_file_is_not_refused_again_by_a_retry(tmp_path: Path) -> None:
+    output = output_of(tmp_path, "Format plain", ShortDisk(fails_at=1))
+    (tmp_path / "x").mkdir()
+    delivery = delivery_of(record_batch({"n": 1}, tag="x"), record_batch({"n": 2}, tag="y"))
+    with pytest.raises(RetryLater, match="No space left"):
+        await output.send(delivery)
+    await output.send(delivery)
+
+    assert (delivery.accepted, delivery.refused_records, len(delivery.refusals)) == (1, 1, 1)
+
+
+async def test_a_record_that_names_a_folder_as_its_file_is_refused(tmp_path: Path) -> None:
+    output = output_of(tmp_path, "File $app\nFormat plain\nFallback_File other")
+    (tmp_path / "a").mkdir()
+    delivery = delivery_of(record_batch({"app": "a"}, {"app": "b"}))
+    await output.send(delivery)
+
+    assert (tree(tmp_path), delivery.accepted) == ({"b": '{"app":"b"}\n'}, 1)
+    assert kept_of(delivery) == [("t", {"app": "a"})]
+
+
+@pytest.mark.parametrize(("folder", "lines"), [("out", "File app.log"), ("file", "mkdir on"), ("file", "File $app/x")])
+async def test_a_name_that_the_user_wrote_is_waited_for(tmp_path: Path, folder: str, lines: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "out" / "app.log").mkdir(parents=True)
+    fallback = f"Fallback_Path {tmp_path}\nFallback_File other"
+    delivery = delivery_of(record_batch({"app": "a"}))
+
+    with pytest.raises(RetryLater):
+        await output_of(tmp_path / folder, f"{lines}\n{fallback}").send(delivery)
+    assert delivery.refused == {}
+
+
+@pytest.mark.parametrize(
+    ("folder", "strftime", "fixed"),
+    [
+        ("/var/log", False, "/var/log"),
+        ("/var/$app/x", False, "/var"),
+        ("/$app", False, "/"),
+        ("$app", False, "."),
+        ("logs/%Y/x", True, "logs"),
+        ("logs/%Y/x", False, "logs/%Y/x"),
+        (".", False, "."),
+    ],
+)
+def test_the_fixed_part_of_a_folder_is_what_stands_before_the_first_element(
+    folder: str, strftime: bool, fixed: str
+) -> None:
+    assert fixed_folder(folder, strftime) == fixed

@@ -8,6 +8,7 @@ is too long for a file system is cut, and a checksum keeps the names of differen
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import time
 import zlib
@@ -39,6 +40,13 @@ def name_from_tag(tag: str) -> str:
 def is_dynamic(text: str, strftime: bool) -> bool:
     """Whether a path or a file name depends on the record."""
     return (strftime and "%" in text) or not all(Template.parse(c).is_static for c in _BETWEEN_COMPONENTS.split(text))
+
+
+def fixed_folder(folder: str, strftime: bool) -> str:
+    """The part of a folder that is the same for all records."""
+    components = _BETWEEN_COMPONENTS.split(folder)
+    fixed = list(itertools.takewhile(lambda component: not is_dynamic(component, strftime), components))
+    return "/".join(fixed) or ("/" if fixed else ".")
 
 
 class Target(msgspec.Struct, frozen=True):

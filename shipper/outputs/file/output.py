@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Annotated
 
@@ -16,9 +17,9 @@ from ...config.options import opt
 from ...config.units import ByteSize
 from ...context import Context
 from ...errors import OptionError, RetryLater
-from ...record import Content, RecordBatch, RecordList
+from ...record import Content, Record, RecordBatch, RecordList
 from ..base import Output, OutputOptions
-from .destination import DynamicNames, Policy, Target, is_dynamic, name_from_tag, parse_name
+from .destination import DynamicNames, Policy, Target, fixed_folder, is_dynamic, name_from_tag, parse_name
 from .formats import (
     FileFormat,
     LineEncoder,
@@ -34,6 +35,8 @@ from .formats import (
 from .rotation import compress, remove_oldest, set_aside
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+_TAKEN = (NotADirectoryError, IsADirectoryError, FileExistsError)
+"""What comes of a name that is a file already and should be a folder now, or the other way round."""
 
 
 class FileOptions(OutputOptions):
@@ -92,6 +95,9 @@ class FileOutput(Output):
         self._folder = options.path or "."
         self._dynamic = _dynamic_names(options)
         self._header = _header(options)
+        self._root = fixed_folder(self._folder, options.enable_strftime)
+        self._chosen = _chosen_file(options, self._dynamic)
+        """The file that the configuration names whole; all others are named by tags and records."""
 
     async def send(self, delivery: Delivery) -> None:
         """Append every record; waits while a full file is compressed."""
@@ -105,7 +111,10 @@ class FileOutput(Output):
                 await self._make_room(piece)
                 self._append(piece)
             except OSError as error:
-                failure = failure or RetryLater(self._told(piece, error))
+                if isinstance(error, _TAKEN) and self._is_hopeless(piece):
+                    self._refuse(piece, delivery, error)
+                else:
+                    failure = failure or RetryLater(self._told(piece, error))
                 continue
             delivery.accepted += piece.records
         if failure is not None:
@@ -129,7 +138,10 @@ class FileOutput(Output):
     def _targets(self, batch: RecordBatch, delivery: Delivery) -> Iterable[tuple[str, Content]]:
         if self._dynamic is not None:
             return self._split(batch, delivery, self._dynamic)
-        return [(f"{self._folder}/{self._options.file or name_from_tag(batch.tag)}", batch.content)]
+        return [(self._file_of(batch.tag), batch.content)]
+
+    def _file_of(self, tag: str) -> str:
+        return f"{self._folder}/{self._options.file or name_from_tag(tag)}"
 
     def _split(self, batch: RecordBatch, delivery: Delivery, names: DynamicNames) -> Iterator[tuple[str, Content]]:
         groups: dict[Target, RecordList] = {}
@@ -150,10 +162,10 @@ class FileOutput(Output):
         if not options.rotate or piece.written:
             return
         try:
-            size = self._disk.stat(piece.path).st_size
+            state = self._disk.stat(piece.path)
         except FileNotFoundError:
             return
-        if size < options.rotate_max_size:
+        if state.st_size < options.rotate_max_size or stat.S_ISDIR(state.st_mode):
             return
         aside = set_aside(self._disk, piece.path, self._context.clock.time_ns())
         if options.rotate_gzip:
@@ -162,6 +174,41 @@ class FileOutput(Output):
             except OSError as error:
                 self._context.log.warning("a full file could not be compressed", file=aside, error=error.strerror)
         remove_oldest(self._disk, piece.path, options.rotate_max_files)
+
+    def _is_hopeless(self, piece: _Piece) -> bool:
+        """Whether the name that is taken was made of tags and records; one that the user wrote can be put right."""
+        if piece.path == self._chosen:
+            return False
+        try:
+            return stat.S_ISDIR(self._disk.stat(self._root).st_mode)
+        except OSError:
+            return False
+
+    def _refuse(self, piece: _Piece, delivery: Delivery, error: OSError) -> None:
+        """Drop what was to go to this file, and keep it from being tried again."""
+        self._context.log.error(
+            "records dropped: their file has the name of a folder that other records need, or the reverse; "
+            "rename tags so that none begins with another one and a slash, or set `file`",
+            every=60,
+            file=piece.path,
+            records=piece.records,
+            reason=error.strerror,
+        )
+        size = delivery.size * piece.records // max(1, delivery.records)
+        which = partial(self._records_for, piece.path, delivery.batches)
+        delivery.refuse(piece.records, size, "file_name_taken", which, message=self._told(piece, error))
+        piece.data = b""
+
+    def _records_for(self, path: str, batches: Sequence[RecordBatch]) -> list[tuple[str, Record]]:
+        """The records that go to this file, with their tags."""
+        found = []
+        for batch in batches:
+            for record in batch.content.records():
+                dynamic = self._dynamic
+                goes_to = self._file_of(batch.tag) if dynamic is None else dynamic.target(batch.tag, record).path
+                if goes_to == path:
+                    found.append((batch.tag, record))
+        return found
 
     def _told(self, piece: _Piece, error: OSError) -> str:
         hint = "; mkdir is off" if isinstance(error, FileNotFoundError) and not self._options.mkdir else ""
@@ -201,6 +248,16 @@ def _header(options: FileOptions) -> Callable[[Content], bytes]:
     return lambda content: csv_header(content, delimiter)
 
 
+def _chosen_file(options: FileOptions, dynamic: DynamicNames | None) -> str | None:
+    if dynamic is not None:
+        return _fallback(options)
+    return f"{options.path or '.'}/{options.file}" if options.file else None
+
+
+def _fallback(options: FileOptions) -> str:
+    return f"{options.fallback_path or '.'}/{options.fallback_file}"
+
+
 def _dynamic_names(options: FileOptions) -> DynamicNames | None:
     folder = parse_name("path", options.path or ".")
     file = parse_name("file", options.file or "")
@@ -214,7 +271,7 @@ def _dynamic_names(options: FileOptions) -> DynamicNames | None:
         folder,
         file,
         strftime=options.enable_strftime,
-        fallback=f"{options.fallback_path or '.'}/{options.fallback_file}",
+        fallback=_fallback(options),
         most=options.max_dynamic_files,
         on_missing=options.on_missing_field,
         on_limit=options.on_limit_reached,
