@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
+from ..errors import OptionError
 from ..net.settings import TcpKeepalive
 
 _DENIED = re.compile(
@@ -26,6 +29,11 @@ _SUFFIXES = (
     ("eusc-", "amazonaws.eu"),
 )
 """What the names of hosts end with, by the beginning of the region."""
+
+
+_ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
+_NAMES_IN_VARIABLES: Mapping[str, str] = {"logs": "CLOUDWATCH_LOGS"}
+"""What services are called in variables, where that is not the name that their hosts have."""
 
 
 class AwsSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +111,26 @@ def service_host(service: str, region: str) -> str:
 
 
 def service_url(service: str, region: str) -> str:
-    """Where a service is in a region."""
-    return f"https://{service_host(service, region)}"
+    """Where a service is in a region, or where the environment says."""
+    return configured_endpoint(service) or f"https://{service_host(service, region)}"
+
+
+def configured_endpoint(service: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The URL that the environment names for a service or for all of them, as botocore reads it.
+
+    Raises `OptionError` for one that cannot be read.
+    """
+    if environment.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        return None
+    own_variable = f"{_ENDPOINT_VARIABLE}_{_NAMES_IN_VARIABLES.get(service, service.upper())}"
+    for variable in (own_variable, _ENDPOINT_VARIABLE):
+        if endpoint := environment.get(variable):
+            try:
+                return url_of(endpoint)
+            except ValueError as error:
+                remedy = f"mend the environment variable {variable}, or set endpoint"
+                raise OptionError("endpoint", f"{variable}: {error}", remedy) from error
+    return None
 
 
 def url_of(endpoint: str, port: int | None = None, *, tls: bool = True) -> str:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("aws_keys")
 
 
 @asynccontextmanager
-async def opened(url: str, **settings: Any) -> AsyncIterator[AwsClient]:
+async def opened(url: str | None, **settings: Any) -> AsyncIterator[AwsClient]:
     client = AwsClient("logs", AwsSettings(region="eu-west-1", endpoint_url=url, **settings))
     await client.open()
     try:
@@ -41,6 +41,28 @@ async def test_body_is_sent_as_it_is_and_signed(scripted_aws: ScriptedAws) -> No
     assert "/eu-west-1/logs/aws4_request" in sent.headers["authorization"]
     assert "x-extra" in sent.headers["authorization"]
     assert answer.request_id == "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"])
+async def test_without_an_endpoint_the_environment_says_where_to_call(
+    scripted_aws: ScriptedAws, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv(variable, scripted_aws.url)
+    async with opened(None) as client:
+        await client.call("PutLogEvents", b"{}")
+
+    assert len(scripted_aws.sent) == 1
+
+
+async def test_an_endpoint_wins_over_the_environment(
+    scripted_aws: ScriptedAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "http://127.0.0.1:1")
+    async with opened(scripted_aws.url) as client:
+        await client.call("PutLogEvents", b"{}")
+
+    assert len(scripted_aws.sent) == 1
 
 
 async def test_connection_is_kept(scripted_aws: ScriptedAws) -> None:

@@ -49,6 +49,18 @@ async def test_principal_is_what_sts_says(moto_url: str) -> None:
     assert await identity.principal() == Principal("arn:aws:sts::123456789012:user/moto", "123456789012")
 
 
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"])
+async def test_the_environment_may_say_where_sts_is(
+    moto_url: str, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv(variable, moto_url)
+    identity = CallerIdentity(AwsSettings(region="us-east-1"))
+    await identity.find()
+
+    assert (await identity.principal()).account == "123456789012"
+
+
 async def test_keys_with_an_end_tell_it() -> None:
     end = datetime.now(UTC) + timedelta(hours=1)
     async with http_server(lambda got: keys_until(end)) as server:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shipper.aws.settings import AwsError, url_of
+from shipper.aws.settings import AwsError, configured_endpoint, url_of
+from shipper.errors import OptionError
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,39 @@ def test_url_of_an_endpoint(endpoint: str, port: int | None, tls: bool, url: str
 def test_what_is_no_endpoint(endpoint: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         url_of(endpoint)
+
+
+ALL, LOGS = "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"
+IGNORE = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
+
+
+@pytest.mark.parametrize(
+    ("service", "environment", "expected"),
+    [
+        ("logs", {}, None),
+        ("logs", {ALL: "http://all:1"}, "http://all:1"),
+        ("logs", {LOGS: "http://logs:1/"}, "http://logs:1"),
+        ("logs", {ALL: "http://all:1", LOGS: "https://logs"}, "https://logs"),
+        ("logs", {ALL: "http://all:1", LOGS: ""}, "http://all:1"),
+        ("logs", {ALL: ""}, None),
+        ("logs", {"AWS_ENDPOINT_URL_LOGS": "http://no"}, None),
+        ("logs", {"AWS_ENDPOINT_URL_S3": "http://no"}, None),
+        ("s3", {ALL: "http://all", "AWS_ENDPOINT_URL_S3": "http://s3"}, "http://s3"),
+        ("kinesis", {"AWS_ENDPOINT_URL_KINESIS": "http://k"}, "http://k"),
+        ("firehose", {"AWS_ENDPOINT_URL_FIREHOSE": "http://f"}, "http://f"),
+        ("logs", {ALL: "http://all", LOGS: "http://logs", IGNORE: "true"}, None),
+        ("logs", {ALL: "http://all", IGNORE: "True"}, None),
+        ("logs", {ALL: "http://all", IGNORE: "false"}, "http://all"),
+        ("logs", {ALL: "http://all", IGNORE: "1"}, "http://all"),
+    ],
+)
+def test_the_environment_may_name_an_endpoint(service: str, environment: dict[str, str], expected: str | None) -> None:
+    assert configured_endpoint(service, environment) == expected
+
+
+def test_a_variable_that_is_no_endpoint_is_named() -> None:
+    with pytest.raises(OptionError, match=r"AWS_ENDPOINT_URL_S3: 'ftp://x' has the unknown scheme"):
+        configured_endpoint("s3", {"AWS_ENDPOINT_URL_S3": "ftp://x"})
 
 
 def test_error_tells_code_and_words() -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Literal, cast
 
-from ...aws.settings import service_host
+from ...aws.settings import configured_endpoint, service_host
 from ...codecs.compression import Compression
 from ...codecs.dates import DateFormat
 from ...config.options import opt
@@ -163,8 +163,8 @@ class S3Options(AwsOutputOptions, kw_only=True):
     @property
     def base_url(self) -> str:
         """The URL of the bucket: its path at an endpoint, its own host in AWS."""
-        if self.endpoint:
-            return f"{self.endpoint_url}/{self.bucket}"
+        if endpoint := self.endpoint_url or configured_endpoint("s3"):
+            return f"{endpoint}/{self.bucket}"
         host = service_host("s3", self.region)
         has_own_host = re.fullmatch(r"[a-z0-9-]{3,63}", self.bucket) is not None
         return f"https://{self.bucket}.{host}" if has_own_host else f"https://{host}/{self.bucket}"

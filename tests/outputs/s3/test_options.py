@@ -60,6 +60,14 @@ def test_the_url_of_the_bucket(lines: str, url: str) -> None:
     assert read(lines).base_url == url
 
 
+def test_the_environment_may_say_where_the_bucket_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://all:1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://minio:9000")
+
+    assert read("").base_url == "http://minio:9000/logs"
+    assert read("endpoint http://other").base_url == "http://other/logs"
+
+
 @pytest.mark.parametrize(
     ("lines", "puts_whole"),
     [
