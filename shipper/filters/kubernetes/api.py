@@ -42,13 +42,19 @@ class NoMetadata(Exception):
 
 
 class Server:
-    """One server that is asked with the token; the connection is made when it is first needed."""
+    """One server that is asked with the token; the connection is made when it is first needed.
 
-    def __init__(self, what: str, settings: HttpSettings, limit: int, token: Token, context: Context) -> None:
+    `token_place` is what the user knows the token by.
+    """
+
+    def __init__(
+        self, what: str, settings: HttpSettings, limit: int, token: Token, token_place: str, context: Context
+    ) -> None:
         self._what = what
         self._settings = settings
         self._limit = limit
         self._token = token
+        self._token_place = token_place
         self._context = context
         self._client: HttpClient | None = None
         self._failed = context.counter("metadata_requests_failed_total", server=what)
@@ -82,8 +88,12 @@ class Server:
             headers = {"User-Agent": "Fluent-Bit", "Authorization": f"Bearer {token}"}
             return await client.request("GET", target, headers), token
         except NoToken as error:
-            self._context.log.error("no request without a token", every=_REMARK_EVERY_S, reason=error)
-            raise NoMetadata(f"no token: {error}") from error
+            self._context.log.warning(
+                f"{self._token_place} gives no token, and without one no metadata is asked for; it is read again",
+                every=_REMARK_EVERY_S,
+                reason=error,
+            )
+            raise NoMetadata("no token") from error
         except OptionError as error:
             self._context.log.error("no TLS connection is possible", every=_REMARK_EVERY_S, reason=error)
             raise NoMetadata(f"no TLS: {error}") from error
@@ -124,13 +134,13 @@ class KubernetesApi:
         self._folder = Path(options.kube_meta_preload_cache_dir) if options.kube_meta_preload_cache_dir else None
         limit = int(options.buffer_size) or _LONGEST_ANSWER
         url = options.kube_url
-        self._api = Server(
-            "API server", _settings(options, url.host, url.port, url.is_tls, limit), limit, token, context
-        )
+        place = "Kube_Token_Command" if options.kube_token_command else f"Kube_Token_File {options.kube_token_file}"
+        api = _settings(options, url.host, url.port, url.is_tls, limit)
+        self._api = Server("API server", api, limit, token, place, context)
         # With a folder of prepared answers the kubelet is asked without TLS, as in Fluent Bit.
         is_tls = self._folder is None
         kubelet = _settings(options, options.kubelet_host, options.kubelet_port, is_tls, limit)
-        self._kubelet = Server("kubelet", kubelet, limit, token, context)
+        self._kubelet = Server("kubelet", kubelet, limit, token, place, context)
         self._list: PodList | None = None
         self._listed_at = float("-inf")
         self._listing = asyncio.Lock()

@@ -8,11 +8,12 @@ import os
 import re
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ...disk import Disk
 from ...log import Log
 from ...parsers.onigmo import Regex
+from .access import READ_REMEDY, remedy_of
 
 _WILD = re.compile(r"[*?\[]")
 _TICK_NS = 100_000_000
@@ -75,13 +76,29 @@ class Discovery:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._log.error(f"read error, check permissions: {path}", reason=error.strerror, every=60)
+            told = f"read error, check permissions: {path}{remedy_of(error)}"
+            self._log.error(told, reason=error.strerror, every=60)
             return None
 
     def _check_access(self, pattern: str) -> None:
-        folder = os.path.dirname(pattern) or "."
-        if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
-            self._log.error(f"NO read access for path: {pattern}", every=60)
+        """Tell of the first folder on the way to a pattern's files that may not be read."""
+        for folder, rights in _folders_on_the_way(pattern):
+            if os.path.isdir(folder) and not os.access(folder, rights):
+                self._log.error(f"NO read access for path: {pattern}; {READ_REMEDY}", folder=folder, every=60)
+                return
+
+
+def _folders_on_the_way(pattern: str) -> Iterator[tuple[str, int]]:
+    """The folders that lead to the files of a pattern, the outer ones first, and what must be allowed in each."""
+    steps: list[tuple[str, int]] = []
+    path = pattern
+    while (folder := os.path.dirname(path)) != path:
+        is_listed = _WILD.search(os.path.basename(path)) is not None
+        steps.append((folder or ".", os.X_OK | os.R_OK if is_listed else os.X_OK))
+        path = folder
+    for folder, rights in reversed(steps):
+        for found in glob.glob(folder) if _WILD.search(folder) else [folder]:
+            yield found, rights
 
 
 class TagMaker:

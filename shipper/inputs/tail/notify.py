@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 
 from inotify_simple import INotify, flags
 
 from ...log import Log
+from .access import remedy_of
 
 _FILE = flags.MODIFY | flags.ATTRIB | flags.MOVE_SELF
 _FOLDER = flags.CREATE | flags.MOVED_TO | flags.DELETE | flags.ONLYDIR
@@ -36,7 +38,7 @@ class Notifier:
     def watch_file(self, path: str, fd: int) -> int | None:
         """Watch the open file, through renames, and tell its events under this path; gives a handle for `forget`."""
         # Not by the path, which may name another file by now.
-        handle = self._add(f"/proc/self/fd/{fd}", _FILE)
+        handle = self._add(f"/proc/self/fd/{fd}", _FILE, path)
         if handle is not None:
             self._files[handle] = path
         return handle
@@ -44,7 +46,7 @@ class Notifier:
     def watch_folders(self, folders: list[str]) -> None:
         """Watch exactly these folders for new names."""
         for folder in folders:
-            if folder not in self._folders and (handle := self._add(folder, _FOLDER)) is not None:
+            if folder not in self._folders and (handle := self._add(folder, _FOLDER, folder)) is not None:
                 self._folders[folder] = handle
         for folder in set(self._folders) - set(folders):
             self.forget(self._folders.pop(folder))
@@ -65,20 +67,18 @@ class Notifier:
             self._inotify.close()
             self._inotify = None
 
-    def _add(self, path: str, mask: flags) -> int | None:
+    def _add(self, watched: str, mask: flags, path: str) -> int | None:
+        """Watch something that the user knows by this path."""
         if self._inotify is None:
             return None
         try:
-            handle: int = self._inotify.add_watch(path, mask)
-        except FileNotFoundError:
+            handle: int = self._inotify.add_watch(watched, mask)
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            self._log.warning(
-                "no file event for a path; it is looked at regularly. Raise fs.inotify.max_user_watches",
-                path=path,
-                reason=error,
-                every=60,
-            )
+            remedy = "; raise fs.inotify.max_user_watches" if error.errno == errno.ENOSPC else remedy_of(error)
+            told = f"no file events for {path}; it is looked at regularly{remedy}"
+            self._log.warning(told, reason=error.strerror, every=60)
             return None
         return handle
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ...disk import Disk
 from ...log import Log
 from ...metrics import Counter
+from .access import remedy_of
 from .conversion import Conversion
 from .generation import Generation, Identity
 from .matching import Matching
@@ -129,7 +130,8 @@ class Opening:
         return saved
 
     def tell_unreadable(self, name: str, error: OSError) -> None:
-        self._log.warning(f"read error, check permissions: {name}; it is tried again", reason=error.strerror, every=60)
+        told = f"read error, check permissions: {name}; it is tried again{remedy_of(error)}"
+        self._log.warning(told, reason=error.strerror, every=60)
 
     def _generation(self, path: str, name: str, fd: int, state: os.stat_result, saved: SavedFile) -> Generation:
         self._numbers += 1

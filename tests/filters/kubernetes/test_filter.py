@@ -323,6 +323,36 @@ async def test_without_a_token_nobody_is_asked(api: KubernetesStandIn, account: 
     assert (found, api.targets) == ([HELLO], [])
 
 
+@pytest.mark.parametrize("is_empty", [True, False], ids=["empty", "vanished"])
+async def test_a_token_file_that_holds_no_token_is_named_once_and_read_again(
+    api: KubernetesStandIn, account: Account, is_empty: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    api.add_pod(pod("web-2"))
+    async with opened(account.lines(api, BARE), clock) as one:
+        first = await through(one, batch(HELLO))
+        if is_empty:
+            (account.folder / "token").write_text("")
+        else:
+            (account.folder / "token").unlink()
+        asked = len(api.targets)
+        second = [await through(one, batch(HELLO, tag=TAG.replace("web-1", name))) for name in ("web-2", "web-3")]
+        asked_without = len(api.targets) - asked
+        account.set_token("token-1")
+        await clock.advance(60)
+        third = await through(one, batch(HELLO, tag=TAG.replace("web-1", "web-2")))
+
+    told = [r.getMessage() for r in caplog.records if f"Kube_Token_File {account.folder}/token" in r.getMessage()]
+    assert ["pod_id" in found[0].get("kubernetes", {}) for found in (first, *second, third)] == [
+        True,
+        *[False] * 2,
+        True,
+    ]
+    assert asked_without == 0
+    assert len(told) == 1
+    assert "gives no token" in told[0]
+
+
 async def test_without_the_ca_file_nobody_is_asked(api: KubernetesStandIn, account: Account) -> None:
     lines = account.lines(api, f"{BARE}\ntls.verify Off").replace(str(api.ca_file), "/nowhere/ca.crt")
     async with opened(lines) as one:

@@ -184,7 +184,58 @@ async def test_a_file_that_cannot_be_opened_is_read_when_it_can(
 
     assert first == ["public"]
     assert lines == ["public", "secret"]
-    assert "check permissions" in caplog.text
+    assert f"check permissions: {tmp_path}/a.log; it is tried again; give the process the capability" in caplog.text
+    assert "DAC_READ_SEARCH" in caplog.text
+    assert "inotify" not in caplog.text
+
+
+class UnseenDisk(SystemDisk):
+    """The real disk, but nothing is told of files."""
+
+    def __init__(self) -> None:
+        self.stat = self._stat  # type: ignore[assignment]  # the real one takes more
+
+    def _stat(self, path: str) -> os.stat_result:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+
+def test_a_file_in_a_folder_that_may_not_be_searched_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    found = Discovery([f"{tmp_path}/a.log"], [], UnseenDisk(), Log("")).scan()
+
+    assert found == []
+    assert f"check permissions: {tmp_path}/a.log; give the process the capability DAC_READ_SEARCH" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("denied", "pattern"), [("", "*.log"), ("", "*/*.log"), ("pods", "pods/*/*.log"), ("pods/b", "pods/*/*.log")]
+)
+def test_a_folder_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, denied: str, pattern: str
+) -> None:
+    (tmp_path / "pods" / "a").mkdir(parents=True)
+    (tmp_path / "pods" / "b").mkdir()
+    folder = str(tmp_path / denied)
+    monkeypatch.setattr("shipper.inputs.tail.discovery.os.access", lambda path, mode: path != folder)
+    found = Discovery([f"{tmp_path}/{pattern}"], [], SystemDisk(), Log("")).scan()
+
+    assert found == []
+    [record] = caplog.records
+    assert f"NO read access for path: {tmp_path}/{pattern}; give the process" in record.getMessage()
+    assert f"folder={folder}" in record.getMessage()
+
+
+def test_a_folder_that_is_only_gone_through_need_not_be_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "logs").mkdir()
+    is_allowed = {str(tmp_path): os.X_OK}
+    monkeypatch.setattr(
+        "shipper.inputs.tail.discovery.os.access",
+        lambda path, mode: not mode & ~is_allowed.get(path, os.R_OK | os.X_OK),
+    )
+    Discovery([f"{tmp_path}/logs/*.log", "*.nothing"], [], SystemDisk(), Log("")).scan()
+
+    assert caplog.text == ""
 
 
 class BrokenDisk(SystemDisk):

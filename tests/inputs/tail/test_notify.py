@@ -137,18 +137,49 @@ async def test_without_file_events_everything_is_read_all_the_same(
     assert caplog.text.count("file events are not available") == 1
 
 
+INOTIFY, PERMISSIONS = "fs.inotify.max_user_watches", "DAC_READ_SEARCH"
+
+
+@pytest.mark.parametrize(
+    ("number", "told", "not_told"),
+    [(errno.ENOSPC, INOTIFY, PERMISSIONS), (errno.EACCES, PERMISSIONS, INOTIFY), (errno.EPERM, PERMISSIONS, INOTIFY)],
+)
 async def test_a_watch_that_the_system_refuses_is_told_with_the_remedy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: list[ScriptedEvents], caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    events: list[ScriptedEvents],
+    caplog: pytest.LogCaptureFixture,
+    number: int,
+    told: str,
+    not_told: str,
 ) -> None:
     def refuse(self: ScriptedEvents, path: str, mask: int) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(ScriptedEvents, "add_watch", refuse)
     notifier = Notifier(lambda path: None, lambda: None, Log(""))
     notifier.open()
     with (tmp_path / "a.log").open("w") as file:
-        handle = notifier.watch_file("a.log", file.fileno())
+        handle = notifier.watch_file("/logs/a.log", file.fileno())
+    notifier.watch_folders(["/logs"])
     notifier.close()
 
     assert handle is None
-    assert "fs.inotify.max_user_watches" in caplog.text
+    of_file, of_folder = (record.getMessage() for record in caplog.records)
+    assert "no file events for /logs/a.log;" in of_file
+    assert "no file events for /logs;" in of_folder
+    assert told in of_file
+    assert told in of_folder
+    assert not_told not in caplog.text
+
+
+async def test_a_file_where_the_pattern_has_a_folder_is_no_trouble(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / "file", "x")
+    notifier = Notifier(lambda path: None, lambda: None, Log(""))
+    notifier.open()
+    notifier.watch_folders([str(tmp_path / "file")])
+    notifier.close()
+
+    assert caplog.text == ""
