@@ -344,10 +344,10 @@ class Intake:
     def _store(self, batch: RecordBatch) -> None:
         outputs = self._router.outputs_for(batch.tag) if self._is_routable else ()
         if outputs:
+            self._buffer.put(batch, outputs)
             self._stored.add(len(batch))
             for output in outputs:
                 self._routed_to(output).add(len(batch))
-            self._buffer.put(batch, outputs)
         else:
             self._context.dropped(len(batch), batch.size, NO_ROUTE, wanted=not self._is_routable)
             batch.receipt.settle()
