@@ -25,6 +25,7 @@ import msgspec
 
 from ..record import Body, Content, Record, RecordList
 from .dates import DateFormat, encode_dates
+from .line_feeds import count_line_feeds
 
 Framing = Literal["json", "json_lines", "json_stream"]
 
@@ -151,7 +152,7 @@ class JsonEncoder:
         except (TypeError, UnicodeEncodeError, RecursionError):
             bodies = [self._mended(r.body) for r in content.records()]
             blob = self._encoder.encode_lines(bodies)
-        if blob.count(b"\n") != len(bodies):  # spliced-in JSON had line feeds between its values
+        if count_line_feeds(blob) != len(bodies):  # spliced-in JSON had line feeds between its values
             return b"".join([self._encoder.encode(b).replace(b"\n", b" ") + b"\n" for b in bodies])
         return blob
 

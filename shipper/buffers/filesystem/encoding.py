@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 from msgspec.msgpack import Ext
 
+from ...codecs.line_feeds import count_line_feeds
 from ...record import Body, Content, Record
 
 
@@ -172,7 +173,7 @@ def _lines_of(values: Sequence[Any]) -> bytes | None:
     except (OverflowError, TypeError, UnicodeEncodeError, RecursionError):
         return None
     # JSON that is spliced in may have line feeds of its own.
-    return lines if lines.count(b"\n") == len(values) else None
+    return lines if count_line_feeds(lines) == len(values) else None
 
 
 def _encode_values(values: Sequence[Any], kinds: frozenset[type] | None = None) -> bytes:

@@ -17,6 +17,7 @@ from operator import attrgetter, itemgetter
 
 import msgspec
 
+from ...codecs.line_feeds import count_line_feeds
 from ...parsers.container_time import container_time_ns
 from ...record import Body, Record
 
@@ -183,7 +184,7 @@ def read_cri_block(data: bytes, now_ns: int) -> CriBlock | None:
     except UnicodeDecodeError:
         return None
     rows: list[Row] = _ROW.findall(text)
-    lines = data.count(b"\n")
+    lines = count_line_feeds(data)
     if len(rows) != lines:
         return None
     rows, taken = _join_partials(rows)

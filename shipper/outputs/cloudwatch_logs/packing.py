@@ -17,6 +17,7 @@ import msgspec
 
 from ...codecs.escaped_lines import escaped_json_lines
 from ...codecs.json_lines import HOLE, HoledLines, ascii_json
+from ...codecs.line_feeds import count_line_feeds
 from .requests import (
     DAY_MS,
     EVENT_OVERHEAD,
@@ -71,8 +72,9 @@ class LineEvents(msgspec.Struct):
         start = first = 0
         while start < len(text):
             end = text.find(b"\n", min(start + _PIECE, len(text) - 1)) + 1
-            last = first + text.count(b"\n", start, end)
-            yield LineEvents(times[first:last], HoledLines(text[start:end], filling), self.ascii_only)
+            piece = text[start:end]
+            last = first + count_line_feeds(piece)
+            yield LineEvents(times[first:last], HoledLines(piece, filling), self.ascii_only)
             start, first = end, last
 
     def cut_at(self, place: int) -> tuple[LineEvents, LineEvents]:
@@ -121,12 +123,13 @@ class Packer:
             self._head = request_head(self._stream, events.entity)
             self._last_ms = times[0]
         if self._odd is None:
-            if times[0] >= self._last_ms and self._has_no_large(events) and sorted(times) == times:
-                if isinstance(events, LineEvents):
-                    for piece in events.pieces():
+            pieces = list(events.pieces()) if isinstance(events, LineEvents) else [events]
+            if times[0] >= self._last_ms and all(map(self._has_no_large, pieces)) and sorted(times) == times:
+                for piece in pieces:
+                    if isinstance(piece, LineEvents):
                         self._take_lines(piece)
-                else:
-                    self._take(events)
+                    else:
+                        self._take(piece)
                 self._last_ms = times[-1]
                 return
             self._odd = self._taken_back()
@@ -142,9 +145,7 @@ class Packer:
 
     def _has_no_large(self, events: Events | LineEvents) -> bool:
         most = self._event_limit - EVENT_OVERHEAD
-        if isinstance(events, LineEvents):
-            return all(piece.size <= most or max(piece.sizes) <= most for piece in events.pieces())
-        return max(events.sizes) <= most
+        return (isinstance(events, LineEvents) and events.size <= most) or max(events.sizes) <= most
 
     def _take(self, events: Events) -> None:
         times = events.times
