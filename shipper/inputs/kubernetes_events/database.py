@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import time
 
+from ...damaged import move_aside
 from ...log import Log
 from .sent import DatabaseAway, SentEvent
 
@@ -124,14 +123,6 @@ class EventDatabase:
         self._db = db
 
     def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
-        aside = f"{self._path}.damaged-{time.time_ns()}"
-        self._log.error(
-            "database is damaged and moved aside; events that it held may be sent again",
-            database=self._path,
-            moved_to=aside,
-            reason=error,
-        )
-        for part in ("", "-wal", "-shm", "-journal"):
-            if os.path.exists(f"{self._path}{part}"):
-                os.rename(f"{self._path}{part}", f"{aside}{part}")
+        message = "database is damaged and moved aside; events that it held may be sent again"
+        self._log.error(message, database=self._path, moved_to=move_aside(self._path), reason=error)
         self._connect()

@@ -5,7 +5,6 @@ The table `in_systemd_cursor` has one row with the cursor of the last entry that
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections import deque
@@ -13,6 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from ...damaged import move_aside
 from ...log import Log
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS in_systemd_cursor (cursor TEXT NOT NULL, updated INTEGER)"
@@ -86,13 +86,9 @@ class CursorStore:
 
     def _begin_anew(self, path: str, error: sqlite3.Error) -> str | None:
         """Move a damaged database aside, with the journal that belongs to it, and create an empty one."""
-        aside = f"{path}.damaged-{time.time_ns()}"
         message = "database is damaged and moved aside; the journal is read as if for the first time"
-        self._log.error(message, database=path, moved_to=aside, reason=error)
         try:
-            for part in ("", "-wal", "-shm", "-journal"):
-                if os.path.exists(path + part):
-                    os.rename(path + part, aside + part)
+            self._log.error(message, database=path, moved_to=move_aside(path), reason=error)
             return self._connect(path)
         except (OSError, sqlite3.Error) as failure:
             self._log.error("no new database can be made, so the cursor is not saved", database=path, reason=failure)

@@ -10,13 +10,13 @@ tried again; nothing is forgotten, and the error is logged once until it is over
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 
 import msgspec
 import xxhash
 
+from ...damaged import move_aside
 from ...log import Log
 
 MARKER_SIZE = 32
@@ -235,16 +235,11 @@ class PositionStore:
 
     def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
         """Move a damaged database aside, with the journal that belongs to it, and create an empty one."""
-        aside = f"{self._path}.damaged-{time.time_ns()}"
-        self._log.error(
-            "database is damaged and moved aside; unless on_state_loss is set, files are read from their beginning",
-            database=self._path,
-            moved_to=aside,
-            reason=error,
+        assert self._path is not None
+        message = (
+            "database is damaged and moved aside; unless on_state_loss is set, files are read from their beginning"
         )
-        for part in ("", "-wal", "-shm", "-journal"):
-            if os.path.exists(f"{self._path}{part}"):
-                os.rename(f"{self._path}{part}", f"{aside}{part}")
+        self._log.error(message, database=self._path, moved_to=move_aside(self._path), reason=error)
         self.was_lost = True
         self._connect()
 
