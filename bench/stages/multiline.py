@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 
-from shipper.parsers.joiner import Joined, Joiner
+from shipper.parsers.joiner import Joiner
 from shipper.parsers.multiline import built_in_definitions
+from shipper.parsers.pending import Joined
 
 from .assembling import assembled, assembler_of, count
 from .material import NOW_NS, blocks_of, texts

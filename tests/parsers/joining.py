@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from shipper.parsers.base import Parsed, Parser
-from shipper.parsers.joiner import Joined, Joiner
+from shipper.parsers.joiner import Joiner
 from shipper.parsers.multiline import MultilineDefinition, built_in_definitions
+from shipper.parsers.pending import Joined
 from shipper.parsers.rule_machine import Rule, RuleMachine
 
 NOW_NS = 1_700_000_000_000_000_000

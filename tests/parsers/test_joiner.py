@@ -8,7 +8,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper.parsers.joiner import Span
+from shipper.parsers.pending import Span
 
 from .joining import DATED, DATED_RULES, cri, docker, feed, finish, joined, joiner_of, rules, texts
 

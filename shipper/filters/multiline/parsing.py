@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import msgspec
 
 from ...context import Context
-from ...parsers.joiner import Joined
 from ...parsers.multiline import MultilineDefinition
+from ...parsers.pending import Joined
 from ...record import RecordBatch
 from .stream import Stream, record_of
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...parsers.joiner import Joined, Joiner
+from ...parsers.joiner import Joiner
 from ...parsers.multiline import MultilineDefinition
+from ...parsers.pending import Joined
 from ...record import Receipt, Record, RecordBatch
 from .owed import receipt_for
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from ...parsers.base import Parser
-from ...parsers.joiner import Joined, Joiner
+from ...parsers.joiner import Joiner
+from ...parsers.pending import Joined
 from ...record import Body, Content, Record, RecordList
 from .cri_block import read_cri_block
 
