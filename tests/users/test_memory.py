@@ -66,7 +66,7 @@ LIMITS = [
     (
         "storage.type memory; mem_buf_limit 100M",
         "",
-        r"paused \(mem buf .* exceeded limit 32000000B .*limit=read-ahead 32000000B \(Mem_Buf_Limit 100000000B\)",
+        r"paused \(mem buf .* exceeded limit 16000000B .*limit=read-ahead 16000000B \(Mem_Buf_Limit 100000000B\)",
     ),
     (
         "storage.type filesystem; storage.pause_on_chunks_overlimit on",
