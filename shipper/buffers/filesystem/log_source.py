@@ -112,7 +112,7 @@ class LogSource:
             seen = segment.by_output[self.cursor.output].copy()
             seen.add(-1, -entry.records, -entry.size, -entry.stored)
             self._enter(segment, entry.offset, seen)
-        return False
+        return True  # nothing that waits should go on waiting for a fuller delivery
 
     def note_seen(self, sequence: int) -> None:
         """Everything up to this number was put; what is for this output was told by `put`."""

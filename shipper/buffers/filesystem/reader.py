@@ -63,7 +63,7 @@ class StoredReader(Reader):
 
     def take(self, now: float, *, flush: bool = False) -> Delivery | None:
         self._fill(now)
-        while (taken := self._lanes.take(now, flush=flush)) is not None:
+        while (taken := self._lanes.take(now, flush=flush or self._is_behind)) is not None:
             lane, entries = taken
             loaded, batches = list[Entry](), list[RecordBatch]()
             for entry in entries:
@@ -84,6 +84,8 @@ class StoredReader(Reader):
 
     def due_in(self, now: float) -> float | None:
         due = self._lanes.due_in(now)
+        if due is not None and self._is_behind:
+            due = 0.0
         if due == 0.0 or not self.source.can_read():
             return due
         wait_s = max(0.0, self._read_at - now) if self._may_only_look_later() else 0.0
@@ -117,6 +119,11 @@ class StoredReader(Reader):
     def is_idle(self) -> bool:
         """Whether nothing waits, here or on the disk, and nothing is on its way."""
         return not self._out and self._lanes.is_empty and self.source.is_level
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether more waits on the disk, so that nothing should wait here for a fuller delivery."""
+        return not self.source.is_level
 
     def _may_only_look_later(self) -> bool:
         return self.source.has_failed or self._lanes.waiting >= FILL_BYTES

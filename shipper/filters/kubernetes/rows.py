@@ -8,6 +8,7 @@ the same as `Merging.merge` makes of it, line by line; for anything else there i
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any, Protocol, TypeGuard
 
 import msgspec
 
-from ...codecs.json_lines import HOLE, HoledLines
+from ...codecs.json_lines import HOLE, HoledLines, split_lines
 from ...record import Body, Content, Record
 from .merging import Merging
 
@@ -63,6 +64,7 @@ _UNUSUAL_NUMBER = re.compile(r"\.(?:\d{9}|(?<=\d{8}\.)\d|0000)")
 
 # Perhaps of more than 64 bits.
 _HUGE_INTEGER = re.compile(r"\d{19}")
+_HUGE_INTEGER_IN_BYTES = re.compile(rb"\d{19}")
 
 # Stands between texts that are decoded together. No text can hold it, so none can pretend to be two, or a part of one.
 _MARK = secrets.token_hex(8)
@@ -103,7 +105,7 @@ class EnrichedRows:
 
     def bodies(self) -> list[Body]:
         if self._inner is None:
-            return [] if self._lines is None else _decode_lines(self._lines.whole())
+            return [] if self._lines is None else _bodies_in(self._lines.whole())
         rows = self._inner.rows
         if self._merging is None or not any(map(_HUGE_INTEGER.search, map(itemgetter(_LOG), rows))):
             bodies = self._bodies_with(rows, self._added)
@@ -157,6 +159,18 @@ class EnrichedRows:
         if merging is None or not objects:
             return [{"time": t, "stream": s, "_p": p, "log": log, **added} for t, s, p, log in rows]
         return _joined(columns, objects, merging, added)
+
+
+def _bodies_in(lines: bytes) -> list[Body]:
+    """The maps of JSON lines; integers of more than 64 bits are floats, as in `Merging.merge`."""
+    if _HUGE_INTEGER_IN_BYTES.search(lines):
+        return [json.loads(line, parse_int=_integer) for line in split_lines(lines)]
+    return _decode_lines(lines)
+
+
+def _integer(digits: str) -> int | float:
+    value = int(digits)
+    return value if -(2**63) <= value < 2**64 else float(value)
 
 
 def merged_one_by_one(rows: Sequence[CriRow], added: Mapping[str, msgspec.Raw], merging: Merging | None) -> list[Body]:

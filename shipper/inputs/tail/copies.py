@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from ...disk import Disk
 from ...log import Log
@@ -72,13 +72,13 @@ class Copies:
         if generation.source is not None:
             return False
         siblings = self._beside.of(follower.path)
-        copies = [s for s in siblings if self._known.is_unknown(s)]
-        for place, other in enumerate(copies):
-            if generation.first_bytes and self._holds_what_was_read(other, generation):
-                begun = self._move(follower, generation, other)
-                if begun is not None:
-                    self._add(follower, begun, copies[place + 1 :])
-                return begun is not None
+        copies = [s for s in siblings if self._known.is_unknown(s) and not _is_past(follower, s)]
+        found = self._copy_of(generation, copies) if generation.first_bytes else None
+        if found is not None:
+            begun = self._move(follower, generation, found)
+            if begun is not None:
+                self._add(follower, begun, copies[copies.index(found) + 1 :])
+            return begun is not None
         if self._is_named(follower.path, generation):  # else they may be younger files, which have their own place
             self._add(follower, generation, [s for s in copies if s.mtime_ns >= generation.mtime_before_ns])
         return False
@@ -90,16 +90,29 @@ class Copies:
             return False
         return (state.st_dev, state.st_ino) == generation.identity
 
+    def _copy_of(self, generation: Generation, copies: Sequence[Sibling]) -> Sibling | None:
+        """The copy that holds what was read, or else the youngest that holds its beginning.
+
+        What was written while a copy was made may have been read and is not in it.
+        """
+        whole = next((other for other in copies if self._holds_what_was_read(other, generation)), None)
+        return whole or next((o for o in reversed(copies) if self._holds_the_beginning(o, generation)), None)
+
     def _holds_what_was_read(self, other: Sibling, generation: Generation) -> bool:
-        """Whether it is a copy of what was read, whose end may be missing: that was written when the copy was made."""
         first, last = generation.first_bytes, generation.last_bytes
         if other.is_compressed:
             return self._known.text_head(other.path).startswith(first)
-        if self._read(other.path, len(first), 0) != first:
-            return False
-        if other.size < generation.offset:
-            return len(first) == HEAD_SIZE
-        return self._read(other.path, len(last), generation.offset - len(last)) == last
+        before = generation.offset - len(last)
+        return (
+            other.size >= generation.offset
+            and self._read(other.path, len(first), 0) == first
+            and self._read(other.path, len(last), before) == last
+        )
+
+    def _holds_the_beginning(self, other: Sibling, generation: Generation) -> bool:
+        first = generation.first_bytes
+        is_young = other.is_numbered and other.mtime_ns >= generation.mtime_before_ns - _COPYING_NS
+        return is_young and len(first) == HEAD_SIZE and self._read(other.path, HEAD_SIZE, 0) == first
 
     def _move(self, follower: Follower, generation: Generation, other: Sibling) -> Generation | None:
         """Let a generation go on in the copy of its file, and the file itself be a new generation."""
@@ -127,8 +140,7 @@ class Copies:
     def _add(self, follower: Follower, generation: Generation, copies: Iterable[Sibling]) -> None:
         """Read copies of contents of which nothing was read, because the file was truncated twice between two looks."""
         for other in copies:
-            is_past = follower.past.get(other.identity) == other.mtime_ns
-            if is_past or not other.is_numbered or self._begins_like(other.path, generation):
+            if not other.is_numbered or self._begins_like(other.path, generation):
                 continue
             if not self._known.is_new_content(follower.path, other):
                 continue
@@ -158,3 +170,8 @@ class Copies:
             return self._disk.pread(fd, size, offset)
         finally:
             self._disk.close(fd)
+
+
+def _is_past(follower: Follower, other: Sibling) -> bool:
+    """Whether the file was there before the path was followed, and is none of ours."""
+    return follower.past.get(other.identity) == other.mtime_ns

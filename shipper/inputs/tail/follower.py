@@ -20,7 +20,7 @@ from ...record import Content, Receipt, Record, RecordBatch, RecordList
 from .assembly import Assembler, Block
 from .generation import Generation, Identity, Step, Update
 from .long_lines import LongLines, cut_at_character, end_of_fitting_lines
-from .positions import HEAD_SIZE, MARKER_SIZE, Position, Span, as_converted
+from .positions import HEAD_SIZE, MARKER_SIZE, Position, Span, as_converted, spans_before
 from .source import Source
 
 
@@ -222,14 +222,18 @@ class Follower:
 
         What was read is owed and delivered all the same.
         """
-        self._overwritten |= {
-            (n, start) for n, start, end in self.assembler.open_spans() if n == generation.number and end > size
-        }
-        start = max(0, size - MARKER_SIZE)
-        last_bytes = None if generation.source else self._read_at(generation, size - start, start)
-        generation.shorten(size, last_bytes)
+        last_line, last_bytes = size, None
+        if generation.source is None:
+            start = max(0, size - self._long_lines.limit)
+            end = self._read_at(generation, size - start, start)
+            last_line, last_bytes = start + end.rfind(b"\n") + 1, end[-MARKER_SIZE:]
+        spans = self.assembler.open_spans()
+        self._overwritten |= {(n, begin) for n, begin, _ in spans if n == generation.number and begin >= last_line}
+        generation.end_at(size, last_line, last_bytes)
         for step in self._steps:
-            step.updates = [u.cut_at(size, last_bytes) if u.generation is generation else u for u in step.updates]
+            step.updates = [
+                u.cut_at(size, last_line, last_bytes) if u.generation is generation else u for u in step.updates
+            ]
 
     def _forget_open_spans(self, generation: Generation) -> None:
         """The bytes of open records can no longer be found in this file."""
@@ -284,7 +288,7 @@ class Follower:
                 self.restart(generation)
         if source.ends_before(generation.offset):
             if generation.is_rotated:
-                self.shorten(generation, generation.size)
+                self.shorten(generation, source.text_size(0))
             else:
                 self.restart(generation)
 
@@ -370,6 +374,8 @@ class Follower:
     def _advance(self, generation: Generation, consumed: bytes) -> None:
         if len(generation.first_bytes) < HEAD_SIZE:
             self._on_begun(generation)
+        if consumed:
+            generation.held_end = None
         generation.offset += len(consumed)
         self.read_bytes += len(consumed)
         generation.looked = max(generation.looked, generation.offset)
@@ -385,6 +391,8 @@ class Follower:
         updates = []
         for number, one in touched.items():
             held = tuple(spans.get(number, ()))
+            if one.held_end is not None:
+                held = spans_before(one.held_end, held)
             safe = held[0][0] if held else one.offset
             if one.source is not None:
                 place = one.source.break_before(safe)

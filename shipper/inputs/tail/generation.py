@@ -6,7 +6,7 @@ import os
 
 import msgspec
 
-from .positions import Position, SavedFile, Span, fingerprint
+from .positions import Position, SavedFile, Span, fingerprint, spans_before
 from .source import Source
 
 Identity = tuple[int, int]
@@ -23,6 +23,7 @@ class Generation:
         "device",
         "fd",
         "first_bytes",
+        "held_end",
         "inode",
         "is_blocked",
         "is_rotated",
@@ -65,6 +66,8 @@ class Generation:
         """The first bytes of the file, read or not: with those before `offset` they tell what it holds."""
         self.last_bytes = last_bytes
         """The bytes before `offset`."""
+        self.held_end: int | None = None
+        """Where the last whole line ends of a copy that ends before what was read; nothing behind can be read again."""
         self.marked = -1
         """The offset before which the saved fingerprint's bytes lie; negative if none was made in this life."""
         self.source = source
@@ -97,15 +100,19 @@ class Generation:
         position = self.saved.position
         return (position.offset if self.source is None else position.ahead) >= self.offset and not position.held
 
-    def shorten(self, size: int, last_bytes: bytes | None) -> None:
-        """It ends before what was read of it; `last_bytes` are those before its end, if it is plain."""
+    def end_at(self, size: int, last_line: int, last_bytes: bytes | None) -> None:
+        """It ends before what was read of it, and its last whole line at `last_line`.
+
+        `last_bytes` are those before its end, if it is plain.
+        """
         self.offset = self.looked = size
+        self.held_end = last_line
         self.is_skipping = self.is_blocked = False
-        self.replay = self.saved.position.cut_at(size).held if self.replay else ()
+        self.replay = spans_before(last_line, self.replay)
         if last_bytes is not None:
             self.last_bytes = last_bytes
             self.marked = -1
-        Update(self, self.saved.position, None).cut_at(size, last_bytes).take_effect()
+        Update(self, self.saved.position, None).cut_at(size, last_line, last_bytes).take_effect()
 
     def __repr__(self) -> str:
         return f"Generation({self.saved.name!r}, inode {self.inode}, offset {self.offset} of {self.size})"
@@ -118,10 +125,11 @@ class Update(msgspec.Struct, frozen=True):
     position: Position
     last_bytes: bytes | None
 
-    def cut_at(self, size: int, last_bytes: bytes | None) -> Update:
-        """The same for a content that ends there, with these bytes before its end."""
-        position = self.position.cut_at(size)
-        return self if position == self.position else Update(self.generation, position, last_bytes)
+    def cut_at(self, size: int, last_line: int, last_bytes: bytes | None) -> Update:
+        """The same for a content that ends there; `last_bytes` are those before its end."""
+        position = self.position.cut_at(size, last_line)
+        is_elsewhere = position.offset != self.position.offset
+        return Update(self.generation, position, last_bytes if is_elsewhere else self.last_bytes)
 
     def take_effect(self) -> None:
         """Let the position be the one that is saved."""

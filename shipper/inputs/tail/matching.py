@@ -11,13 +11,14 @@ The cases, in this order:
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from ...disk import Disk
 from ...log import Log
 from ...metrics import Counter
 from .compressed import decompressed_head, is_compressed
 from .known import COMPRESSED_HEAD_SIZE, inodes_in
-from .positions import Position, PositionStore, SavedFile, as_converted, fingerprint
+from .positions import HEAD_SIZE, Position, PositionStore, SavedFile, as_converted, fingerprint
 
 _TELLING_SIZE = 32
 """A content of which fewer bytes are known may be that of any file."""
@@ -74,13 +75,29 @@ class Matching:
             if not self.mistrust(saved, fd, state) and not self._has_own_file(saved, name):
                 return saved
         if not is_compressed(name):
-            return None
+            return self._row_of_more_than(rows, path, name, fd, state)
         data = self._disk.pread(fd, COMPRESSED_HEAD_SIZE, 0)
         for saved in rows:
             is_alike = fingerprint(decompressed_head(data, saved.head_size)) == saved.head
             if saved.position.text is None and is_alike and not self._has_own_file(saved, name):
                 saved.position = as_converted(saved.position)
                 saved.head_size = saved.marker_size = 0  # those to come are of the compressed bytes
+                return saved
+        return None
+
+    def _row_of_more_than(
+        self, rows: Sequence[SavedFile], path: str, name: str, fd: int, state: os.stat_result
+    ) -> SavedFile | None:
+        """The row of a content of which this file is a copy without its end, which was written while it was made."""
+        if os.path.realpath(path) == name:
+            return None
+        for saved in rows:
+            if saved.position.text is not None or saved.position.offset <= state.st_size or saved.head_size < HEAD_SIZE:
+                continue
+            is_alike = fingerprint(self._disk.pread(fd, HEAD_SIZE, 0)) == saved.head
+            if is_alike and not self._has_own_file(saved, name):
+                saved.position = saved.position.cut_at(state.st_size, state.st_size)
+                saved.marker_size = 0
                 return saved
         return None
 

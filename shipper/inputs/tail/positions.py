@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterable
 
 import msgspec
 import xxhash
@@ -53,11 +54,15 @@ class Position(msgspec.Struct, frozen=True):
     held: tuple[Span, ...] = ()
     text: int | None = None
 
-    def cut_at(self, size: int) -> Position:
-        """The same in a content that ends there: what lies behind it is neither held nor safe."""
+    def cut_at(self, size: int, last_line: int) -> Position:
+        """The same in a content that ends there, with its last whole line: nothing behind that can be held."""
         offset = min(self.offset, size) if self.text is None else self.offset
-        held = tuple([(start, end) for start, end in self.held if end <= size])
-        return Position(offset, min(self.ahead, size), held, self.text)
+        return Position(offset, min(self.ahead, size), spans_before(last_line, self.held), self.text)
+
+
+def spans_before(end: int, spans: Iterable[Span]) -> tuple[Span, ...]:
+    """What of the spans lies before an offset."""
+    return tuple([(start, min(stop, end)) for start, stop in spans if start < end])
 
 
 def as_converted(position: Position) -> Position:

@@ -25,6 +25,9 @@ _QUIET_NS = 2_000_000_000
 
 _FOLDERS_REMEMBERED = 16
 
+_State = tuple[int, int, int, int]
+"""By which a folder, and whether anything changed in it, is known: device, inode, and two times in nanoseconds."""
+
 
 class Sibling(msgspec.Struct, frozen=True):
     """A file whose name is that of the followed one with something behind it.
@@ -54,7 +57,7 @@ class Siblings:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
-        self._listings: dict[str, tuple[int, list[str]]] = {}
+        self._listings: dict[str, tuple[_State, list[str]]] = {}
 
     def of(self, path: str) -> list[Sibling]:
         """The regular files beside what the path leads to whose names begin with its name, oldest first."""
@@ -98,24 +101,26 @@ class Siblings:
 
     def _names(self, folder: str) -> list[str]:
         """All names in a folder, sorted. Without memory, a look at a folder of n files would list it n times."""
-        changed_ns = self._changed_ns(folder)
+        state = self._state(folder)
         known = self._listings.pop(folder, None)
-        if known is None or known[0] != changed_ns:
-            known = changed_ns, _settled_listing(self._disk, folder)
+        if known is None or known[0] != state:
+            known = state, _settled_listing(self._disk, folder)
             # A change just before the listing and one just after it can have the same time.
-            is_quiet = time.time_ns() - changed_ns > _QUIET_NS
-            if not is_quiet or self._changed_ns(folder) != changed_ns:
+            is_quiet = time.time_ns() - max(state[2:]) > _QUIET_NS
+            if not is_quiet or self._state(folder) != state:
                 return known[1]
         self._listings[folder] = known
         if len(self._listings) > _FOLDERS_REMEMBERED:
             del self._listings[next(iter(self._listings))]
         return known[1]
 
-    def _changed_ns(self, folder: str) -> int:
+    def _state(self, folder: str) -> _State:
         try:
-            return self._disk.stat(folder).st_mtime_ns
+            state = self._disk.stat(folder)
         except OSError:
-            return 0
+            return 0, 0, 0, 0
+        # The time of a change of state is there because nobody can set it back.
+        return state.st_dev, state.st_ino, state.st_mtime_ns, state.st_ctime_ns
 
 
 def _settled_listing(disk: Disk, folder: str) -> list[str]:

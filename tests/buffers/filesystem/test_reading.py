@@ -217,3 +217,23 @@ def test_the_inputs_of_earlier_configurations_are_found(tmp_path: Path) -> None:
 
     assert stored_inputs(SystemDisk(), str(tmp_path)) == ["my input/1", "tail.0"]
     assert stored_inputs(SystemDisk(), str(tmp_path / "nowhere")) == []
+
+
+def test_a_reader_that_is_behind_keeps_nothing_waiting_until_the_next_delivery_of_its_lane(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is room for so many batches here; while they wait, nothing else is read from the disk."""
+    monkeypatch.setattr(log_source, "WINDOW", 4)
+    stored = Stored(tmp_path, limits=BatchLimits(1000, 1000, 1.0, 5.0))
+    one, found = stored.readers["one"], []
+    for number in range(20):
+        stored.buffer.put(batch_of(f"{number:02d}"), ["one"])
+    told = list(stored.told)
+    while (delivery := one.take(0.0)) is not None:
+        found += lines_in(delivery)
+        one.commit(delivery)
+    stored.buffer.put(batch_of("new"), ["one"])
+
+    assert told == ["one", "one"]
+    assert found == [f"{number:02d}" for number in range(20)]
+    assert (one.take(0.0), one.due_in(0.0)) == (None, 5.0)

@@ -245,6 +245,10 @@ def test_the_records_are_the_same_before_and_after_there_is_json(way: str, mergi
 
 
 def test_integers_of_more_than_64_bits_become_floats_in_records() -> None:
-    content = enriched(['{"a":123456789012345678901234567890}'], Merging())
+    content = enriched(['{"a":123456789012345678901234567890,"b":18446744073709551615}'], Merging())
+    before = content.bodies()
+    content.json_lines()
+    after = content.bodies()
 
-    assert type(content.bodies()[0]["a"]) is float
+    for body in (*before, *after):
+        assert (body["a"], type(body["a"]), body["b"]) == (pytest.approx(1.2345678901234568e29), float, 2**64 - 1)

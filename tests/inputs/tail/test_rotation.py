@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .running import Settling, Tail, append, inode, numbered, rows, write
+from .running import Tail, append, inode, numbered, rows, write
 
 CRI = "2026-01-01T00:00:00.000000001Z stdout"
 
@@ -351,37 +351,6 @@ async def test_the_rest_of_a_copy_is_read_if_the_file_was_truncated_first(tmp_pa
         lines = await tail.is_quiet()
 
     assert sorted(lines) == sorted([*numbered(1, 25), "next"])
-
-
-@pytest.mark.parametrize("is_compressed", [False, True], ids=["plain", "gzip"])
-@pytest.mark.parametrize("settling", ["at once", "later"])
-async def test_a_copy_that_ends_before_what_was_read_is_not_read_again(
-    tmp_path: Path, settling: Settling, is_compressed: bool
-) -> None:
-    """What is written while the file is copied is in no copy, but may have been read, a part of a record too."""
-    path, copy = tmp_path / "a.log", tmp_path / "a.log.20260101-101010"
-    options = f"path {path}\nread_from_head on\nmultiline.parser cri\ndb {tmp_path}/p.db\nrotate_wait 5"
-    write(path, *[f"{CRI} F {n:04d}" for n in range(20)])
-
-    async with Tail(options, settling=settling) as tail:
-        await tail.has(20)
-        shutil.copy(path, copy)
-        append(path, f"{CRI} F late", f"{CRI} P begun ")
-        await tail.has(21)
-        if is_compressed:
-            copy.with_name(f"{copy.name}.gz").write_bytes(gzip.compress(copy.read_bytes()))
-            copy.unlink()
-        os.truncate(path, 0)
-        append(path, f"{CRI} F ended", f"{CRI} F next")
-        lines = await tail.has(23)
-        tail.settle()
-        tail.save()
-        await tail.kill()
-    async with Tail(options) as after:
-        again = await after.is_quiet()
-
-    assert lines == [*[f"{n:04d}" for n in range(20)], "late", "begun ended", "next"]
-    assert again == []
 
 
 async def test_nul_bytes_left_by_a_truncated_writer_are_passed_over(tmp_path: Path) -> None:
