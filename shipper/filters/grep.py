@@ -138,4 +138,41 @@ def _found(path: KeyPath, regex: Regex) -> Test:
         value = get(body)
         return isinstance(value, str) and search(value) is not None
 
-    return matches_path if path.steps else matches_key
+    if not path.steps:
+        return matches_key
+    return _found_in_maps(path, regex, _remembering(path.key, matches_path))
+
+
+def _found_in_maps(path: KeyPath, regex: Regex, matches_path: Test) -> Test:
+    """As `matches_path`, which takes twice the time where there are maps all the way, as is usual."""
+    key, steps, search = path.key, path.steps, regex.search
+
+    def matches(body: Body) -> bool:
+        value = body.get(key)
+        for step in steps:
+            if type(value) is not dict:
+                return matches_path(body)
+            value = value.get(step)
+        return isinstance(value, str) and search(value) is not None
+
+    return matches if all(isinstance(step, str) for step in steps) else matches_path
+
+
+def _remembering(key: str, matches: Test) -> Test:
+    """As `matches`, which looks at the value of this key only; asked once for neighbours with one encoded map.
+
+    All records of a pod hold the same map, encoded ahead, and to decode it for each of them would cost 2 us.
+    """
+    last: msgspec.Raw | None = None
+    verdict = False
+
+    def matches_or_did(body: Body) -> bool:
+        nonlocal last, verdict
+        value = body.get(key)
+        if not isinstance(value, msgspec.Raw):
+            return matches(body)
+        if value is not last:
+            last, verdict = value, matches(body)
+        return verdict
+
+    return matches_or_did

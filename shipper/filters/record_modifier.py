@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Callable
-from itertools import chain
 from typing import Annotated
 
 from ..config.options import opt
@@ -13,6 +13,9 @@ from ..context import Context
 from ..errors import OptionError
 from ..record import Body, RecordBatch
 from .base import Filter, FilterOptions
+from .shapes import ShapedChange
+
+_REMEMBERED_KEYS = 1024
 
 
 class RecordModifierOptions(FilterOptions):
@@ -48,45 +51,39 @@ class RecordModifierFilter(Filter):
         self._context = context
         self._fields = _fields(options.record, context)
         self._uuid_key = options.uuid_key
-        self._appended = {*self._fields, options.uuid_key} if options.uuid_key else set(self._fields)
-        self._is_unwanted = _unwanted(options)
+        self._appends = bool(self._fields or options.uuid_key)
+        self._goes = _going(options, {*self._fields, options.uuid_key})
+        self._shaped = ShapedChange(self._changed)
 
     def apply(self, batch: RecordBatch) -> RecordBatch | None:
-        bodies = [r.body for r in batch.records]
-        keys: set[str] = set(chain.from_iterable(bodies))
-        unwanted = {k for k in keys if self._is_unwanted(k)}
-        if self._appended:
-            self._append(bodies, unwanted | (keys & self._appended))
-        elif unwanted:
-            self._remove(bodies, unwanted)
-            self._drop_empty(batch, bodies)
+        records = batch.records
+        if not self._appends:
+            self._remove(batch)
             return batch
-        for record, body in zip(batch.records, bodies, strict=True):
-            record.body = body
+        self._shaped.make(records)
+        if (uuid_key := self._uuid_key) is not None:
+            for record in records:
+                record.body[uuid_key] = str(uuid.uuid4())
         return batch
 
-    def _append(self, bodies: list[Body], replaced: set[str]) -> None:
-        if replaced:
-            self._remove(bodies, replaced)
-        fields, uuid_key = self._fields, self._uuid_key
-        for body in bodies:
-            body.update(fields)
-        if uuid_key is not None:
-            for body in bodies:
-                body[uuid_key] = str(uuid.uuid4())
+    def _changed(self, body: Body) -> Body:
+        goes = self._goes
+        changed = {k: v for k, v in body.items() if not goes(k)}
+        changed.update(self._fields)
+        return changed
 
-    def _remove(self, bodies: list[Body], unwanted: set[str]) -> None:
-        bodies[:] = [{k: v for k, v in body.items() if k not in unwanted} for body in bodies]
-
-    def _drop_empty(self, batch: RecordBatch, bodies: list[Body]) -> None:
-        if not any(bodies):
+    def _remove(self, batch: RecordBatch) -> None:
+        records, goes = batch.records, self._goes
+        if all(goes(key) for record in records for key in record.body):
             return
-        records = batch.records
-        for record, body in zip(records, bodies, strict=True):
-            record.body = body
-        if empty := bodies.count({}):
+        fields = sum([len(r.body) for r in records])
+        self._shaped.make(records)
+        left = [r for r in records if r.body]
+        empty = len(records) - len(left)
+        # Records that came without fields stay as long as nothing is removed.
+        if empty and fields > sum([len(r.body) for r in left]):
             size = batch.size * empty // len(records)
-            batch.records = [r for r in records if r.body]
+            batch.records = left
             batch.size -= size
             self._context.dropped(empty, size, "no field left", wanted=True)
 
@@ -103,15 +100,17 @@ def _fields(lines: tuple[str, ...], context: Context) -> Body:
     return fields
 
 
-def _unwanted(options: RecordModifierOptions) -> Callable[[str], bool]:
+def _going(options: RecordModifierOptions, appended: set[str | None]) -> Callable[[str], bool]:
+    """Whether a field that came goes, because it is unwanted or another of its name is appended."""
     patterns = options.remove_key or options.allowlist_key
     names = frozenset(p.lower() for p in patterns if not p.endswith("*"))
     prefixes = tuple(p[:-1].lower() for p in patterns if p.endswith("*"))
+    goes_if_listed = not options.allowlist_key
 
-    def is_listed(key: str) -> bool:
+    @functools.lru_cache(_REMEMBERED_KEYS)
+    def goes(key: str) -> bool:
         lower = key.lower()
-        return lower in names or lower.startswith(prefixes)
+        is_listed = lower in names or lower.startswith(prefixes)
+        return key in appended or is_listed is goes_if_listed
 
-    if options.allowlist_key:
-        return lambda key: not is_listed(key)
-    return is_listed
+    return goes

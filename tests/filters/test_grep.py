@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from shipper.errors import ConfigError
@@ -37,6 +38,16 @@ def kept(lines: str, *bodies: Body) -> list[Body]:
         ("Logical_Op AND", [XY], [XY]),
         ("Regex $k['s'] ^v$", [{"k": {"s": "v"}}, {"k": {"s": "w"}}, {"k": {}}], [{"k": {"s": "v"}}]),
         ("Regex $k['s'] ^v$", [{"k": "v"}, {"k": "w"}], [{"k": "v"}]),
+        (
+            "Regex $k['s']['t'] ^v$",
+            [{"k": {"s": {"t": "v"}}}, {"k": {"s": "v"}}, {"k": {"s": {"t": 1}}}, {}],
+            [{"k": {"s": {"t": "v"}}}],
+        ),
+        (
+            "Regex $k['s']['t'] ^v$",
+            [{"k": {"s": msgspec.Raw(b'{"t":"v"}')}}],
+            [{"k": {"s": msgspec.Raw(b'{"t":"v"}')}}],
+        ),
         ("Regex $l[1] b", [{"l": ["a", "b"]}, {"l": ["b"]}], [{"l": ["a", "b"]}]),
         ("Regex code ^2", [{"code": 200}, {"code": True}, {"code": None}], []),
         ("Exclude code .", [{"x": True}, {"code": 5}, {"code": "5"}], [{"x": True}, {"code": 5}]),
@@ -48,6 +59,13 @@ def kept(lines: str, *bodies: Body) -> list[Body]:
 )
 def test_rules_keep_and_drop(lines: str, bodies: list[Body], expected: list[Body]) -> None:
     assert kept(lines, *bodies) == expected
+
+
+def test_each_map_that_was_encoded_ahead_is_searched() -> None:
+    web, cron = msgspec.Raw(b'{"labels":{"app":"web"}}'), msgspec.Raw(b'{"labels":{"app":"cron"}}')
+    bodies: list[Body] = [{"k": pod} for pod in (web, web, cron, cron, web)] + [{"k": {"labels": {"app": "web"}}}]
+
+    assert kept("Regex $k['labels']['app'] ^web$", *bodies) == [bodies[i] for i in (0, 1, 4, 5)]
 
 
 def test_a_batch_that_stays_whole_is_not_rebuilt() -> None:

@@ -65,6 +65,17 @@ def test_fields_are_nested_and_lifted(lines: str, before: Body, after: Body) -> 
     assert list(body.items()) == list(after.items())
 
 
+def test_a_map_that_was_encoded_ahead_is_lifted_for_each_record_that_holds_it() -> None:
+    pods = [msgspec.Raw(b'{"name":"p","labels":{"app":"web"},"ips":["1"]}'), msgspec.Raw(b'{"name":"q"}')]
+
+    bodies = changed("Operation lift\nNested_under k\nAdd_prefix k_", *({"k": pods[i % 2]} for i in range(20)))
+
+    first = {"k_name": "p", "k_labels": {"app": "web"}, "k_ips": ["1"]}
+    assert msgspec.json.decode(msgspec.json.encode(bodies)) == [first, {"k_name": "q"}] * 10
+    # What is shared by records must be nothing that a filter could change in place.
+    assert not any(isinstance(value, dict | list) for body in bodies for value in body.values())
+
+
 def test_a_value_that_is_no_map_stays_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "shipper"):
         [body] = changed("Operation lift\nNested_under k", {"k": "s", "z": 1})

@@ -8,6 +8,7 @@ from ...config.options import opt
 from ...context import Context
 from ...record import Body, RecordBatch
 from ..base import Filter, FilterOptions
+from ..shapes import ShapedChange
 from .conditions import Condition
 from .rules import Rule
 
@@ -70,15 +71,17 @@ class ModifyFilter(Filter):
                     "a rule has three words where it takes two; it is ignored", rule=f"{rule.name} {rule.text}"
                 )
         self._changes = [rule.change for rule in rules if rule.change is not None]
+        self._shaped = ShapedChange(self._changed)
         self._tests = [condition.holds for condition in options.condition]
 
     def apply(self, batch: RecordBatch) -> RecordBatch | None:
         meant = batch.records
         for holds in self._tests:
             meant = [r for r in meant if holds(r.body)]
-        bodies: list[Body] = [r.body for r in meant]
-        for change in self._changes:
-            bodies = [change(body) for body in bodies]
-        for record, body in zip(meant, bodies, strict=True):
-            record.body = body
+        self._shaped.make(meant)
         return batch
+
+    def _changed(self, body: Body) -> Body:
+        for change in self._changes:
+            body = change(body)
+        return body

@@ -1,4 +1,7 @@
-"""The rules of the modify filter; each changes the top-level fields of one record."""
+"""The rules of the modify filter; each changes the top-level fields of one record.
+
+What a rule does depends on the keys of the record and their order, never on a value.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,7 @@ from ...config.options import Written
 from ...config.words import split_words
 from ...parsers.onigmo import Regex
 from ...record import Body
-
-Change = Callable[[Body], Body]
-"""Gives the body to go on with: the given one, perhaps changed in place, or a new one."""
+from ..shapes import Change
 
 _REMEMBERED_KEYS = 1024
 
