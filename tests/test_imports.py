@@ -19,7 +19,7 @@ import pytest
 import shipper
 
 ROWS = (
-    ("shipper", "errors", "clock", "disk", "record", "metrics", "log"),
+    ("shipper", "errors", "clock", "disk", "damaged", "record", "metrics", "log"),
     ("config", "retry"),
     ("parsers", "codecs", "net", "aws", "context", "kubernetes", "monitoring.names"),
     ("inputs", "filters", "outputs", "buffers"),
