@@ -93,6 +93,7 @@ async def test_an_event_has_its_file_read_at_once(tmp_path: Path, events: list[S
 
     async with Tail(f"path {tmp_path}/*.log\nread_from_head on\n{RARELY}") as tail:
         await tail.has(2)
+        await tail.is_quiet(0.3)  # both were read to their end, and wait for events
         append(told, "2 of told")
         append(untold, "2 of untold")
         events[0].tell(flags.MODIFY, told)
