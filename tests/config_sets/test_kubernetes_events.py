@@ -88,6 +88,18 @@ def scheduled(name: str, when: datetime) -> dict[str, Any]:
     }
 
 
+def columns_of(line: str) -> tuple[str, ...]:
+    """What a table of Athena with a RegexSerDe reads: columns are found by the order of the keys in compact JSON."""
+    found = re.fullmatch(
+        r'\{"date":"([^"]*)","metadata":[^ ]*"involvedObject":\{"kind":"([^"]*)","namespace":"([^"]*)","name":"([^"]*)"'
+        r'[^ ]*"reason":"([^"]*)","message":"(.*)","source":.*"reportingComponent":"([^"]*)",'
+        r'"reportingInstance":"([^"]*)"\}',
+        line,
+    )
+    assert found is not None, line
+    return found.groups()
+
+
 @pytest.fixture(params=["https", "http"])
 async def api(request: pytest.FixtureRequest) -> AsyncIterator[EventsStandIn]:
     async with events_stand_in(tls=request.param == "https") as stand_in:
@@ -122,6 +134,10 @@ async def test_events_arrive_in_partitions_as_the_api_server_tells_them(
     assert parts is not None, key
     assert datetime(*map(int, parts.groups()), tzinfo=UTC) == then  # type: ignore[misc, arg-type]  # six numbers
     assert text == f'{{"date":"{then:%Y-%m-%dT%H:%M:%S}.000000Z",{msgspec.json.encode(event)[1:].decode()}\n'
+    assert columns_of(text.rstrip("\n")) == (
+        *(f"{then:%Y-%m-%dT%H:%M:%S}.000000Z", "Pod", "default", "web-1", "Scheduled"),
+        *("Successfully assigned default/web-1 to ip-10-0-1-2", "default-scheduler", ""),
+    )
 
 
 async def test_events_of_a_watch_arrive_and_nothing_is_asked_but_for_events(
