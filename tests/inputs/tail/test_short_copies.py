@@ -52,11 +52,12 @@ async def test_nothing_of_it_is_read_again(tmp_path: Path, settling: Settling, i
 
 @pytest.mark.parametrize("is_compressed", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize("second_part", [[], ["second "]], ids=["whole in the copy", "half in the copy"])
+@pytest.mark.parametrize("place", [30, 60], ids=["in its middle", "at its end"])
 async def test_an_open_record_is_read_again_as_far_as_the_copy_has_it(
-    tmp_path: Path, second_part: list[str], is_compressed: bool
+    tmp_path: Path, place: int, second_part: list[str], is_compressed: bool
 ) -> None:
     path, copy = tmp_path / "a.log", tmp_path / "a.log.20260101-101010"
-    write(path, *LINES[:30], f"{CRI} stderr P first ", *LINES[30:])
+    write(path, *LINES[:place], f"{CRI} stderr P first ", *LINES[place:])
 
     async with Tail(options(tmp_path)) as tail:
         await tail.has(60)
@@ -65,27 +66,6 @@ async def test_an_open_record_is_read_again_as_far_as_the_copy_has_it(
         await tail.has(61)
         if is_compressed:
             compress(copy)
-        os.truncate(path, 0)
-        append(path, f"{CRI} stdout F next")
-        await tail.has(62)
-        tail.save()
-        await tail.kill()
-    append(path, f"{CRI} stderr F end")
-    async with Tail(options(tmp_path)) as after:
-        again = await after.is_quiet()
-
-    assert again == ["first end"]
-
-
-async def test_the_lines_before_its_end_are_not_lost_with_a_record_that_goes_on_behind_it(tmp_path: Path) -> None:
-    path, copy = tmp_path / "a.log", tmp_path / "a.log.20260101-101010"
-    write(path, *LINES, f"{CRI} stderr P first ")
-
-    async with Tail(options(tmp_path)) as tail:
-        await tail.has(60)
-        shutil.copy(path, copy)
-        append(path, f"{CRI} stderr P second ", f"{CRI} stdout F late")
-        await tail.has(61)
         os.truncate(path, 0)
         append(path, f"{CRI} stdout F next")
         await tail.has(62)
