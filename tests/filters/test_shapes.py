@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -83,36 +84,26 @@ def left_by(one: Filter, bodies: list[Body]) -> list[str]:
     return [repr(record.body) for record in left] if left is not None else []
 
 
-@given(_modify_lines, _bodies)
-def test_modify_does_to_many_records_what_it_does_to_each(lines: list[str], bodies: list[Body]) -> None:
-    one = modify(lines)
-    each = left_by(one, bodies)
+@pytest.mark.parametrize(
+    ("make", "lines", "bodies"),
+    [
+        pytest.param(modify, _modify_lines, _bodies, id="modify"),
+        pytest.param(record_modifier, _record_modifier_lines, _bodies, id="record_modifier"),
+        pytest.param(nest, _nest_lines, _bodies, id="nest"),
+        pytest.param(nest, _lift_lines, _holding_bodies, id="lift"),
+    ],
+)
+@given(data=st.data())
+def test_a_filter_does_to_many_records_what_it_does_to_each(
+    make: Callable[[list[str]], Filter],
+    lines: st.SearchStrategy[list[str]],
+    bodies: st.SearchStrategy[list[Body]],
+    data: st.DataObject,
+) -> None:
+    one, some = make(data.draw(lines)), data.draw(bodies)
+    each = left_by(one, some)
 
-    assert left_by(one, bodies * MANY) == each * MANY
-
-
-@given(_record_modifier_lines, _bodies)
-def test_record_modifier_does_to_many_records_what_it_does_to_each(lines: list[str], bodies: list[Body]) -> None:
-    one = record_modifier(lines)
-    each = left_by(one, bodies)
-
-    assert left_by(one, bodies * MANY) == each * MANY
-
-
-@given(_nest_lines, _bodies)
-def test_many_records_are_nested_as_each_is(lines: list[str], bodies: list[Body]) -> None:
-    one = nest(lines)
-    each = left_by(one, bodies)
-
-    assert left_by(one, bodies * MANY) == each * MANY
-
-
-@given(_lift_lines, _holding_bodies)
-def test_many_records_are_lifted_as_each_is(lines: list[str], bodies: list[Body]) -> None:
-    one = nest(lines)
-    each = left_by(one, bodies)
-
-    assert left_by(one, bodies * MANY) == each * MANY
+    assert left_by(one, some * MANY) == each * MANY
 
 
 @given(st.lists(st.dictionaries(st.sampled_from((0, 1, False, True, "a")), _values), min_size=1, max_size=3))

@@ -138,27 +138,32 @@ class EnrichedRows:
 
     def _lines_with(self, rows: Sequence[CriRow], added: Mapping[str, msgspec.Raw]) -> bytes | None:
         """The rows as JSON, if there is a short way to that."""
-        if tuple(added) == ("kubernetes",) and (self._merging is None or not any("{" in row[_LOG] for row in rows)):
-            columns = zip(*rows, strict=True)
-            return _encode_lines(list(map(_Row, *columns, repeat(added["kubernetes"])))) if rows else b""
-        bodies = self._bodies_with(rows, added)
+        columns: _Columns = tuple(zip(*rows, strict=True))
+        objects = self._objects_in(columns)
+        if objects == [] and rows and tuple(added) == ("kubernetes",):
+            return _encode_lines(list(map(_Row, *columns, repeat(added["kubernetes"]))))
         try:
-            return None if bodies is None else _encode_lines(bodies)
+            return None if objects is None else _encode_lines(self._with_objects(columns, objects, added))
         except (OverflowError, RecursionError, UnicodeEncodeError):
             return None
 
     def _bodies_with(self, rows: Sequence[CriRow], added: Mapping[str, msgspec.Raw]) -> list[Body] | None:
         """The rows as maps, if there is a short way to them."""
-        if not rows:
-            return []
         columns: _Columns = tuple(zip(*rows, strict=True))
-        merging = self._merging
-        objects = [] if merging is None else _objects(columns[_LOG], merging.trim)
-        if objects is None:
-            return None
-        if merging is None or not objects:
-            return [{"time": t, "stream": s, "_p": p, "log": log, **added} for t, s, p, log in rows]
-        return _joined(columns, objects, merging, added)
+        objects = self._objects_in(columns)
+        return None if objects is None else self._with_objects(columns, objects, added)
+
+    def _objects_in(self, columns: _Columns) -> list[Body | None] | None:
+        """What is to be merged, see `_objects`."""
+        return [] if self._merging is None or not columns else _objects(columns[_LOG], self._merging.trim)
+
+    def _with_objects(
+        self, columns: _Columns, objects: Sequence[Body | None], added: Mapping[str, msgspec.Raw]
+    ) -> list[Body]:
+        if self._merging is not None and objects:
+            return _joined(columns, objects, self._merging, added)
+        rows = zip(*columns, strict=True)
+        return [{"time": t, "stream": s, "_p": p, "log": log, **added} for t, s, p, log in rows]
 
 
 def _bodies_in(lines: bytes) -> list[Body]:

@@ -89,13 +89,12 @@ class Matching:
         self, rows: Sequence[SavedFile], path: str, name: str, fd: int, state: os.stat_result
     ) -> SavedFile | None:
         """The row of a content of which this file is a copy without its end, which was written while it was made."""
-        if os.path.realpath(path) == name:
+        longer = [row for row in rows if row.position.text is None and row.position.offset > state.st_size]
+        if not longer or os.path.realpath(path) == name:
             return None
-        for saved in rows:
-            if saved.position.text is not None or saved.position.offset <= state.st_size or saved.head_size < HEAD_SIZE:
-                continue
-            is_alike = fingerprint(self._disk.pread(fd, HEAD_SIZE, 0)) == saved.head
-            if is_alike and not self._has_own_file(saved, name):
+        head = fingerprint(self._disk.pread(fd, HEAD_SIZE, 0))
+        for saved in longer:
+            if saved.head_size == HEAD_SIZE and saved.head == head and not self._has_own_file(saved, name):
                 saved.position = saved.position.cut_at(state.st_size, state.st_size)
                 saved.marker_size = 0
                 return saved
