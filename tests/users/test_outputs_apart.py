@@ -108,8 +108,11 @@ def test_o3_the_accounts_of_every_output_balance(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("storage", ["memory", "filesystem"])
 def test_o4_under_overload_the_output_keeps_its_rate(tmp_path: Path, storage: str) -> None:
-    """The destination takes 20 requests a second at most; what is written at once takes it several seconds."""
-    with CloudWatch(lambda operation, body: Answer(delay_s=0.05 if operation == "PutLogEvents" else 0)) as service:
+    """The destination takes two requests a second; what is written at once lasts it a quarter of a minute.
+
+    Its answer takes so long that a busy neighbour on the machine cannot look like an output that stopped.
+    """
+    with CloudWatch(lambda operation, body: Answer(delay_s=0.5 if operation == "PutLogEvents" else 0)) as service:
         lines = {"sections": service.output(), "variables": CREDENTIALS}
         tail = f"storage.type {storage}; mem_buf_limit 2M"
         with Station(tmp_path, (), tail=tail, **lines) as station:  # type: ignore[arg-type]
@@ -117,15 +120,15 @@ def test_o4_under_overload_the_output_keeps_its_rate(tmp_path: Path, storage: st
             station.start()
             log.write(1000)
             station.until(lambda: len(service.all_messages()) >= log.written)
-            log.write(250_000 if storage == "filesystem" else 120_000)
+            log.write(70_000 if storage == "filesystem" else 40_000)
             station.until(lambda: len(service.all_messages()) >= log.written)
             station.stop()
             times = [when for when, _ in service.accepted_at][2:]
-            spans = range(int(times[0]) + 1, int(times[-1]) - 1, 2)
-            requests = [sum(begin <= when < begin + 2 for when in times) for begin in spans]
+            cuts = range(0, len(times) - 6, 6)
+            rates = [6 / (times[cut + 6] - times[cut]) for cut in cuts]
 
-            assert len(requests) >= 2
-            assert min(requests) >= 0.8 * max(requests) - 1  # one request more or less is a matter of where we cut
+            assert len(rates) >= 3
+            assert min(rates) >= 0.8 * max(rates)
 
 
 @pytest.mark.parametrize("storage", ["memory", "filesystem"])
