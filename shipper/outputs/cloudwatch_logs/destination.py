@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from ...aws.settings import Answer, AwsError
@@ -47,7 +47,8 @@ class _StreamState:
 class Destination:
     """All streams of one output. `event_limit` is the most an event may weigh here, as far as is known.
 
-    With `in_parts` a larger one becomes several, else it is shortened.
+    With `in_parts` a larger one becomes several, else it is shortened. With `compress`, which makes gzip of a body, the
+    events go out compressed; the limits of the service are for what they were before.
     """
 
     def __init__(
@@ -59,11 +60,13 @@ class Destination:
         find: Finder,
         *,
         in_parts: bool,
+        compress: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self._calls = calls
         self._creator = creator
         self._log = log
-        self._headers = headers
+        self._headers = headers if compress is None else {**headers, "Content-Encoding": "gzip"}
+        self._compress = compress
         self._find = find
         self._in_parts = in_parts
         self._streams: dict[Stream, _StreamState] = {}
@@ -112,6 +115,8 @@ class Destination:
                 await self._creator.set_retention_if_due(stream.group)
                 request = requests[0]
                 body = request.with_token(state.token) if state.token is not None else request.body
+                if self._compress is not None:
+                    body = self._compress(body)
                 try:
                     answer = await self._calls.make("PutLogEvents", body, stream.group, self._headers)
                 except AwsError as error:

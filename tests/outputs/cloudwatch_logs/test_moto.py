@@ -29,10 +29,16 @@ async def stored(url: str, group: str, stream: str) -> list[dict[str, Any]]:
         return [{"timestamp": e["timestamp"], "message": e["message"]} for e in answer["events"]]
 
 
-async def test_records_arrive_in_a_group_and_stream_made_for_them(moto_url: str, group: str) -> None:
+@pytest.mark.parametrize("compress", ["none", "gzip"])
+async def test_records_arrive_in_a_group_and_stream_made_for_them(moto_url: str, group: str, compress: str) -> None:
     now_ns = time.time_ns()
     output = output_to(
-        moto_url, log_group_name=group, log_stream_prefix="p-", auto_create_group=True, log_retention_days=14
+        moto_url,
+        log_group_name=group,
+        log_stream_prefix="p-",
+        auto_create_group=True,
+        log_retention_days=14,
+        compress=compress,
     )
     await output.open()
     delivery = Delivery("lane", [batch_of({"log": 'é "q" \\'}, {"n": 1}, time_ns=now_ns)])

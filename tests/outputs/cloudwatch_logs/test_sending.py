@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -74,6 +75,24 @@ async def test_stream_is_created_before_the_first_events(scripted_aws: ScriptedA
     assert put.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=x/")
     assert "x-amzn-logs-format" not in create.headers
     assert (delivery.accepted, delivery.progress) == (2, {})
+
+
+async def test_compressed_events_are_the_same_events(scripted_aws: ScriptedAws) -> None:
+    records = timed((T, "a" * 5000), (T, "b" * 5000))
+    async with opened(scripted_aws.url) as output:
+        await output.send(delivery_of(records))
+    scripted_aws.script("PutLogEvents", error("ThrottlingException"))
+    async with opened(scripted_aws.url, compress="gzip") as output:
+        delivery = delivery_of(records)
+        await refused(output, delivery)
+        await output.send(delivery)
+
+    _, plain, create, compressed, again = scripted_aws.sent
+    assert compressed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in {*plain.headers, *create.headers}
+    assert gzip.decompress(compressed.body) == plain.body
+    assert again.body == compressed.body
+    assert len(compressed.body) < len(plain.body) / 10
 
 
 async def test_stream_is_created_once(scripted_aws: ScriptedAws) -> None:
