@@ -76,8 +76,16 @@ class HoledLines(NamedTuple):
 
 def encode_early(content: Content) -> None:
     """Let content that has a short way to JSON lines go it now, while it is in the processor's cache, and keep them."""
-    if _holed(content) is None:
-        content.json_lines()
+    short_json_lines(content)
+
+
+def short_json_lines(content: Content) -> HoledLines | None:
+    """The JSON lines of content that has a short way to them, with a hole in each if it has that, too."""
+    holed = _holed(content)
+    if holed is not None:
+        return holed
+    lines = content.json_lines()
+    return None if lines is None else HoledLines(lines, None)
 
 
 def _holed(content: Content) -> HoledLines | None:
@@ -298,5 +306,6 @@ __all__ = [
     "as_json_lines",
     "as_json_stream",
     "encode_early",
+    "short_json_lines",
     "split_lines",
 ]

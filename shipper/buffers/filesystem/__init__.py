@@ -25,7 +25,8 @@ without a gap, and, when no more are to come, a seal. All integers are little-en
         32      8  bytes of the batch as read
         40      8  time of the put, nanoseconds since 1970
         48      4  records
-        52      1  form of the payload: 1 and 4 JSON lines, 2 MessagePack, 3 MessagePack with metadata, 255 seal
+        52      1  form of the payload: 1 and 4 JSON lines, 2 MessagePack, 3 MessagePack with metadata, 5 JSON lines
+                   with a hole in each for one value that all of them share, 255 seal
         53      3  zeros
         56         names: the outputs, divided by a zero byte, two zero bytes, the tag
                    payload: for each record its time (8 bytes), then the bodies; see `encoding`

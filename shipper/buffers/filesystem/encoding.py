@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 from msgspec.msgpack import Ext
 
+from ...codecs.json_lines import HoledLines, short_json_lines
 from ...codecs.line_feeds import count_line_feeds
 from ...record import Body, Content, Record
 
@@ -32,6 +33,8 @@ class Form(IntEnum):
     MSGPACK_WITH_METADATA = 3
     JSON = 4
     """JSON lines as they are here; outputs may spell some numbers in another way and do not get them as they are."""
+    HOLED_JSON_LINES = 5
+    """JSON lines with a hole in each, behind the length of the filling and the filling itself."""
     SEAL = 255
     """Not records, but the sums of a segment."""
 
@@ -68,7 +71,7 @@ class StoredLines:
 
     has_metadata = False
 
-    def __init__(self, times: Sequence[int], lines: bytes, *, is_for_outputs: bool = True) -> None:
+    def __init__(self, times: Sequence[int], lines: HoledLines, *, is_for_outputs: bool = True) -> None:
         self._times = times
         self._lines = lines
         self._is_for_outputs = is_for_outputs
@@ -83,10 +86,14 @@ class StoredLines:
         return self._times
 
     def bodies(self) -> list[Body]:
-        return _decode_lines(self._lines)
+        return _decode_lines(self._lines.whole())
 
     def json_lines(self) -> bytes | None:
-        return self._lines if self._is_for_outputs else None
+        return self._lines.whole() if self._is_for_outputs else None
+
+    def holed_json_lines(self) -> HoledLines | None:
+        """`json_lines` with the value that all lines share apart from them, if it was stored like that."""
+        return self._lines if self._is_for_outputs and self._lines.filling is not None else None
 
 
 class StoredBodies:
@@ -131,15 +138,15 @@ def encode_content(content: Content) -> Payload:
         metadata = _encode_values([r.metadata for r in records])
         times = _pack_times(content.times_ns())
         return Payload(Form.MSGPACK_WITH_METADATA, (times, _LENGTH.pack(len(bodies)), bodies, metadata), content)
-    lines = content.json_lines()
+    lines = short_json_lines(content)
     if lines is not None:
         return _as_lines(content, lines)
     values = content.bodies()
     kinds = _kinds_in(values)
-    if msgspec.Raw in kinds and kinds <= _JSON | {float} and (lines := _lines_of(values)) is not None:
+    if msgspec.Raw in kinds and kinds <= _JSON | {float} and (text := _lines_of(values)) is not None:
         if kinds <= _JSON:
-            return _as_lines(content, lines)
-        return Payload(Form.JSON, (_pack_times(content.times_ns()), lines), content)
+            return _as_lines(content, HoledLines(text, None))
+        return Payload(Form.JSON, (_pack_times(content.times_ns()), text), content)
     return Payload(Form.MSGPACK, (_pack_times(content.times_ns()), _encode_values(values, kinds)), content)
 
 
@@ -150,20 +157,35 @@ def decode_content(form: int, records: int, payload: bytes) -> Content:
     if len(times) != records:
         raise ValueError("the payload is shorter than its times")
     if form in (Form.JSON_LINES, Form.JSON):
-        return StoredLines(times, payload[end:], is_for_outputs=form == Form.JSON_LINES)
+        return StoredLines(times, HoledLines(payload[end:], None), is_for_outputs=form == Form.JSON_LINES)
+    if form == Form.HOLED_JSON_LINES:
+        filling, text = _apart(payload, end)
+        return StoredLines(times, HoledLines(text, filling))
     if form == Form.MSGPACK:
         return StoredBodies(times, payload[end:], None)
     if form == Form.MSGPACK_WITH_METADATA:
-        (length,) = _LENGTH.unpack_from(payload, end)
-        start = end + _LENGTH.size
-        return StoredBodies(times, payload[start : start + length], payload[start + length :])
+        bodies, metadata = _apart(payload, end)
+        return StoredBodies(times, bodies, metadata)
     raise ValueError(f"form {form} of a payload is unknown")
 
 
-def _as_lines(content: Content, lines: bytes) -> Payload:
+def _apart(payload: bytes, start: int) -> tuple[bytes, bytes]:
+    """What follows a length, as long as that, and the rest."""
+    head, start = payload[start : start + _LENGTH.size], start + _LENGTH.size
+    end = start + (_LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else len(payload))
+    if end > len(payload):
+        raise ValueError("the payload is shorter than its parts")
+    return payload[start:end], payload[end:]
+
+
+def _as_lines(content: Content, lines: HoledLines) -> Payload:
     # Bytes instead of the rows of the input: less memory, and the output need not encode them again.
     times = content.times_ns()
-    return Payload(Form.JSON_LINES, (_pack_times(times), lines), StoredLines(times, lines))
+    stored = StoredLines(times, lines)
+    text, filling = lines
+    if filling is None:
+        return Payload(Form.JSON_LINES, (_pack_times(times), text), stored)
+    return Payload(Form.HOLED_JSON_LINES, (_pack_times(times), _LENGTH.pack(len(filling)), filling, text), stored)
 
 
 def _lines_of(values: Sequence[Any]) -> bytes | None:

@@ -12,6 +12,8 @@ from msgspec.msgpack import Ext
 
 from shipper.buffers.filesystem.encoding import Form, decode_content, encode_content
 from shipper.codecs.json_lines import JsonEncoder
+from shipper.filters.kubernetes.merging import Merging
+from shipper.filters.kubernetes.rows import EnrichedRows
 from shipper.inputs.tail.cri_block import read_cri_block
 from shipper.record import Content, Record, RecordList
 from shipper.testing import BlockContent
@@ -31,6 +33,8 @@ VALUES = st.recursive(
 BODIES = st.dictionaries(st.text(), VALUES, max_size=4)
 TIMES = st.integers(-(2**63), 2**63 - 1)
 RECORDS = st.lists(st.builds(Record, TIMES, BODIES, st.none() | BODIES), max_size=4)
+
+KUBERNETES = msgspec.Raw(b'{"pod_name":"web","labels":{"a":"b"}}')
 
 
 def stored(content: Content) -> Content:
@@ -106,13 +110,43 @@ def test_a_block_without_a_short_way_is_stored_too() -> None:
     assert stored(block).json_lines() is None
 
 
-@pytest.mark.parametrize(("form", "data"), [(Form.MSGPACK, b"1234567"), (7, b"12345678"), (Form.SEAL, b"12345678")])
+def test_what_all_records_share_is_stored_once_and_given_to_outputs_like_that() -> None:
+    lines = "".join(
+        f'2024-05-01T10:00:00.{n:09} stdout F {{"n":{n},"text":"zwei \xe4 {n}"}}\n'.replace(" stdout", "Z stdout")
+        for n in range(20)
+    )
+    block = read_cri_block(lines.encode(), 0)
+    assert block is not None
+    enriched = EnrichedRows(block, {"kubernetes": KUBERNETES}, Merging())
+    bodies = enriched.bodies()
+    payload = encode_content(enriched)
+    content = stored(enriched)
+    json = JsonEncoder()
+
+    assert payload.form == Form.HOLED_JSON_LINES
+    assert b"".join(payload.parts).count(bytes(KUBERNETES)) == 1
+    assert [r.body for r in content.records()] == [{**b, "kubernetes": msgspec.json.decode(KUBERNETES)} for b in bodies]
+    assert bodies[3]["text"] == "zwei \xe4 3"
+    for same in (content, payload.content):
+        assert list(same.times_ns()) == list(enriched.times_ns())
+        assert json.encode_holed(same) == json.encode_holed(enriched)
+        assert json.encode_lines(same) == json.encode_lines(enriched)
+
+
+@pytest.mark.parametrize(
+    ("form", "data"),
+    [
+        (Form.MSGPACK, b"1234567"),
+        (7, b"12345678"),
+        (Form.SEAL, b"12345678"),
+        (Form.HOLED_JSON_LINES, b"12345678"),
+        (Form.HOLED_JSON_LINES, b"12345678\x05\0\0\0{}"),
+        (Form.MSGPACK_WITH_METADATA, b"12345678\x05\0"),
+    ],
+)
 def test_bytes_that_can_be_no_content_are_refused(form: int, data: bytes) -> None:
     with pytest.raises(ValueError):
         decode_content(form, 1, data)
-
-
-KUBERNETES = msgspec.Raw(b'{"pod_name":"web","labels":{"a":"b"}}')
 
 
 @pytest.mark.parametrize(
