@@ -1,7 +1,9 @@
 """JSON lines as they stand inside of JSON strings, escaped many at a time.
 
-Destinations that take a record as text get JSON inside of JSON. A whole batch is escaped in one call, and what stands
+Destinations that take a record as text get JSON inside of JSON. Many lines are escaped in one call, and what stands
 between the lines, times and brackets, is put in where lines end. Lines become objects only where there is no other way.
+They are escaped when a body is made of them, piece by piece: the text of a piece stays in the cache of the processor
+until times are put between its lines.
 
 DEL stands for the ends of lines, or for the holes in them: our JSON lines have it as an escape (`json_lines`), and
 msgspec leaves it alone. It is one byte, which is found ten times faster than two.
@@ -15,9 +17,13 @@ from typing import NamedTuple, overload
 import msgspec
 
 from .json_lines import HOLE, HoledLines, split_lines
+from .line_feeds import count_line_feeds
 
 _END = HOLE
 _BEHIND_HOLE = b"}\\n"
+_PIECE = 65_536
+"""Bytes of lines that are escaped together."""
+
 _encode = msgspec.json.encode
 
 
@@ -43,16 +49,18 @@ class _Piece(NamedTuple):
 class EscapedLines(Sequence[bytes]):
     """Lines that become objects only if somebody asks for them; nearly always they go into one body as they are."""
 
-    __slots__ = ("_lines", "_pieces")
+    __slots__ = ("_count", "_split", "_unescaped")
 
-    def __init__(self, pieces: Sequence[_Piece]) -> None:
-        self._pieces = list(pieces)
-        self._lines: list[bytes] | None = None
+    def __init__(self, lines: HoledLines, count: int) -> None:
+        self._unescaped = [(lines, count)]
+        self._count = count
+        self._split: list[bytes] | None = None
 
     def extend(self, more: EscapedLines) -> None:
         """Put other lines behind these."""
-        self._pieces += more._pieces
-        self._lines = None
+        self._unescaped += more._unescaped
+        self._count += more._count
+        self._split = None
 
     def woven(self, before: bytes, numbers: list[int], between: bytes, after: bytes) -> list[bytes]:
         """Pieces that are, joined, `before`, a number, `between`, a line and `after`, for each line.
@@ -61,40 +69,48 @@ class EscapedLines(Sequence[bytes]):
         """
         target: list[bytes] = []
         start = 0
-        for piece in self._pieces:
+        for piece in self._pieces():
             end = start + piece.size
             weave = _weave_whole if piece.filling is None else _weave_holed
             weave(target, piece, before, numbers[start:end], between, after)
             start = end
         return target
 
-    def _split(self) -> list[bytes]:
-        if self._lines is None:
-            self._lines = [line for piece in self._pieces for line in piece.lines()]
-        return self._lines
+    def _pieces(self) -> Iterator[_Piece]:
+        for (text, filling), count in self._unescaped:
+            escaped_filling = None if filling is None else _escaped(filling)
+            for piece in pieces_of(text):
+                size = count if len(piece) == len(text) else count_line_feeds(piece)
+                # The ends of lines are looked for later, and one byte that nothing else has is found fastest.
+                unescaped = piece.replace(b"\n", _END) if filling is None else piece
+                yield _Piece(_escaped(unescaped), escaped_filling, size)
+
+    def _lines(self) -> list[bytes]:
+        if self._split is None:
+            self._split = [line for piece in self._pieces() for line in piece.lines()]
+        return self._split
 
     def __len__(self) -> int:
-        return sum([piece.size for piece in self._pieces])
+        return self._count
 
     @overload
     def __getitem__(self, place: int) -> bytes: ...
     @overload
     def __getitem__(self, place: slice) -> list[bytes]: ...
     def __getitem__(self, place: int | slice) -> bytes | list[bytes]:
-        return self._split()[place]
+        return self._lines()[place]
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._split())
+        return iter(self._lines())
 
 
-def escaped_json_lines(lines: HoledLines, count: int) -> EscapedLines:
-    """Each of so many lines as it stands inside a JSON string."""
-    if not count:
-        return EscapedLines([])
-    text, filling = lines
-    if filling is None:
-        return EscapedLines([_Piece(_escaped(text.replace(b"\n", _END)), None, count)])
-    return EscapedLines([_Piece(_escaped(text), _escaped(filling), count)])
+def pieces_of(text: bytes) -> Iterator[bytes]:
+    """Lines in pieces of about so many bytes that they stay in the cache of the processor; all end with a line feed."""
+    start = 0
+    while start < len(text):
+        end = text.find(b"\n", min(start + _PIECE, len(text) - 1)) + 1
+        yield text[start:end]
+        start = end
 
 
 def _escaped(text: bytes) -> bytes:

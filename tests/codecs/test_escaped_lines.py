@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper.codecs.escaped_lines import EscapedLines, escaped_json_lines
+from shipper.codecs.escaped_lines import EscapedLines
 from shipper.codecs.json_lines import HOLE, HoledLines, JsonEncoder, split_lines
 from shipper.record import Body, Record, RecordList
 
@@ -41,7 +41,7 @@ def texts_in(lines: EscapedLines) -> list[str]:
 def test_whole_lines_stand_between_what_is_woven_around_them(bodies: list[Body]) -> None:
     lines = whole(bodies)
 
-    escaped = escaped_json_lines(lines, len(bodies))
+    escaped = EscapedLines(lines, len(bodies))
 
     assert texts_in(escaped) == [line.decode() for line in split_lines(lines.text)]
     assert [json.loads(b'"' + line + b'"') for line in escaped] == texts_in(escaped)
@@ -51,7 +51,7 @@ def test_whole_lines_stand_between_what_is_woven_around_them(bodies: list[Body])
 def test_lines_with_a_hole_are_those_with_the_filling_in_it(bodies: list[Body], last: str) -> None:
     lines = holed([{"log": body["log"].replace(HOLE.decode(), "")} for body in bodies], {"%d": last})
 
-    escaped = escaped_json_lines(lines, len(bodies))
+    escaped = EscapedLines(lines, len(bodies))
 
     assert texts_in(escaped) == [line.decode() for line in split_lines(lines.whole())]
     assert [json.loads(b'"' + line + b'"') for line in escaped] == texts_in(escaped)
@@ -59,14 +59,25 @@ def test_lines_with_a_hole_are_those_with_the_filling_in_it(bodies: list[Body], 
 
 
 def test_lines_of_several_batches_stand_one_behind_the_other() -> None:
-    escaped = escaped_json_lines(whole([{"n": 1}, {"n": 2}]), 2)
+    escaped = EscapedLines(whole([{"n": 1}, {"n": 2}]), 2)
     before = list(escaped)
 
-    escaped.extend(escaped_json_lines(holed([{"n": 3}], 4), 1))
+    escaped.extend(EscapedLines(holed([{"n": 3}], 4), 1))
 
     assert len(escaped) == len(escaped[:]) == 3
     assert escaped[:2] == before
     assert texts_in(escaped) == ['{"n":1}', '{"n":2}', '{"n":3,"k":4}']
+
+
+@pytest.mark.parametrize("last", [None, {"pod": "web"}])
+def test_many_lines_are_woven_with_the_numbers_of_theirs(last: Any) -> None:
+    bodies: list[Body] = [{"log": f'{n} "{"x" * (n % 300)}"'} for n in range(2000)]
+    lines = whole(bodies) if last is None else holed(bodies, last)
+
+    escaped = EscapedLines(lines, len(bodies))
+
+    assert texts_in(escaped) == [line.decode() for line in split_lines(lines.whole())]
+    assert [json.loads(b'"' + line + b'"') for line in escaped[1990:]] == texts_in(escaped)[1990:]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from itertools import accumulate, islice
 
 import msgspec
 
-from ...codecs.escaped_lines import escaped_json_lines
+from ...codecs.escaped_lines import EscapedLines, pieces_of
 from ...codecs.json_lines import HOLE, HoledLines, ascii_json
 from ...codecs.line_feeds import count_line_feeds
 from .requests import (
@@ -35,9 +35,6 @@ from .requests import (
 
 _AT_ONCE = 64
 """Events that are encoded together."""
-
-_PIECE = 65_536
-"""Bytes of lines that are escaped together."""
 
 _encode = msgspec.json.encode
 
@@ -69,13 +66,11 @@ class LineEvents(msgspec.Struct):
     def pieces(self) -> Iterator[LineEvents]:
         """The events in pieces of about so many bytes that they stay in the cache of the processor."""
         (text, filling), times = self.lines, self.times
-        start = first = 0
-        while start < len(text):
-            end = text.find(b"\n", min(start + _PIECE, len(text) - 1)) + 1
-            piece = text[start:end]
+        first = 0
+        for piece in pieces_of(text):
             last = first + count_line_feeds(piece)
             yield LineEvents(times[first:last], HoledLines(piece, filling), self.ascii_only)
-            start, first = end, last
+            first = last
 
     def cut_at(self, place: int) -> tuple[LineEvents, LineEvents]:
         """The events before this one, and the others."""
@@ -203,7 +198,7 @@ class Packer:
 
     def _encode_lines(self, events: LineEvents) -> None:
         self._count_in(events.times[0], len(events.times), events.size)
-        lines = escaped_json_lines(events.lines, len(events.times))
+        lines = EscapedLines(events.lines, len(events.times))
         self._pieces += lines.woven(b'{"timestamp":', events.times, b',"message":"', b'"},')
 
     def _close(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ...codecs.escaped_lines import EscapedLines, escaped_json_lines
+from ...codecs.escaped_lines import EscapedLines
 from ...codecs.json_lines import ascii_json
 from .requests import Part, Request
 from .streams import LineEncoder
@@ -48,7 +48,7 @@ def plain_text(line: bytes) -> str:
     return msgspec.json.decode(b'"%b"' % line, type=str)
 
 
-LINE_ENCODER = LineEncoder(escaped_json_lines, escaped_texts, True)
+LINE_ENCODER = LineEncoder(EscapedLines, escaped_texts, True)
 
 
 def _add_stream(pieces: list[bytes], part: Part) -> None:
