@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 from collections.abc import Hashable, Iterable
 from functools import partial
 from operator import itemgetter
@@ -22,7 +23,7 @@ import msgspec
 
 from .buffers.base import BatchLimits, Buffer, Delivery, Reader
 from .context import Context
-from .errors import Rejected, RetryLater
+from .errors import Counts, Rejected, RetryLater
 from .outputs.base import Output
 from .record import Record, RecordBatch
 from .retry import Backoff
@@ -42,6 +43,9 @@ LATENCY_BOUNDS_S = (0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 30.0)
 
 DRAIN_RETRY_S = 1.0
 """Wait before a retry while stopping."""
+
+PROBE_S = 60.0
+"""The longest wait for what heals without the data; whoever has mended it should not wait for hours to see that."""
 
 
 class _Source(msgspec.Struct):
@@ -91,13 +95,13 @@ class _Circuit:
         was_open, self._failures = self.is_open, 0
         return was_open
 
-    def failed(self, now: float, started: float, wish: float) -> None:
-        """Note the failure of an attempt; `wish` is the wait in seconds that the destination asked for."""
+    def failed(self, now: float, started: float, wish: float, most: float) -> None:
+        """Note the failure of an attempt; `wish` and `most` are the seconds that the next one is to wait, and may."""
         if self.is_open and started < self.probe_at:
             return  # it was on its way when the circuit opened, and tells nothing new
         self._failures += 1
         if self.is_open:
-            self.probe_at = now + self._backoff.wait(self._failures - OPENING_FAILURES + 1, wish)
+            self.probe_at = now + min(self._backoff.wait(self._failures - OPENING_FAILURES + 1, wish), most)
 
 
 class Dispatcher:
@@ -366,8 +370,11 @@ class Dispatcher:
     def _failed(self, source: _Source, delivery: Delivery, error: Exception, started: float) -> None:
         now = self._clock.monotonic()
         wish = error.after or 0.0 if isinstance(error, RetryLater) else 0.0
-        self._circuit.failed(now, started, wish)
-        is_last = self._retries is not None and delivery.attempts >= self._retries
+        most = max(PROBE_S, wish) if isinstance(error, RetryLater) and error.counts is Counts.NEVER else math.inf
+        self._circuit.failed(now, started, wish, most)
+        counts = self._counts(delivery, error)
+        is_last = counts and self._retries is not None and delivery.counted >= self._retries
+        delivery.counted += counts
         if self._is_hurried:
             # Nothing is dropped because the service stops: what may not be tried again stays owed to its input.
             if is_last:
@@ -386,10 +393,17 @@ class Dispatcher:
         delivery.attempts += 1
         self._retried.add()
         self._retried_records.add(delivery.records)
-        pause = self._backoff.wait(delivery.attempts, wish)
+        pause = min(self._backoff.wait(delivery.attempts, wish), most)
         shown = f"failed to flush chunk, retry in {pause:g} seconds: {self._told(source, delivery)}"
         self._log.warning(shown, reason=error)
         self._wait(now + pause, source, delivery)
+
+    def _counts(self, delivery: Delivery, error: Exception) -> bool:
+        """Whether the failure counts against `retry_limit`."""
+        before, delivery.reached = delivery.reached, (self._taken, delivery.accepted)
+        if not isinstance(error, RetryLater) or error.counts is Counts.ALWAYS:
+            return True
+        return error.counts is Counts.WITHOUT_PROGRESS and delivery.reached == before
 
     def _wait(self, until: float, source: _Source, delivery: Delivery) -> None:
         heapq.heappush(self._waiting, (until, next(self._order), source, delivery))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum, auto
 from typing import Literal
 
 import msgspec
@@ -50,13 +51,31 @@ class ConfigError(Exception):
         return 1 if any(p.exit_code == 1 for p in self.problems) else 255
 
 
+class Counts(Enum):
+    """Whether a failed attempt counts against `retry_limit`."""
+
+    ALWAYS = auto()
+
+    WITHOUT_PROGRESS = auto()
+    """Only if the output has delivered nothing at all since the attempt before: the destination is slow, not away."""
+
+    NEVER = auto()
+    """What is wrong heals without the data, such as credentials; it is tried again each minute at least."""
+
+
 class RetryLater(Exception):
     """The destination cannot take the delivery now; `after` is its own wish in seconds, if it had one."""
 
-    def __init__(self, reason: str, after: float | None = None) -> None:
+    def __init__(self, reason: str, after: float | None = None, counts: Counts = Counts.ALWAYS) -> None:
         super().__init__(reason)
         self.reason = reason
         self.after = after
+        self.counts = counts
+
+
+def worst_of(failures: Sequence[RetryLater]) -> RetryLater:
+    """The failure to tell of several of one delivery: one that holds the records, if there is any, else the first."""
+    return min(failures, key=lambda failure: failure.counts is not Counts.NEVER)
 
 
 class Rejected(Exception):

@@ -14,7 +14,7 @@ from shipper.buffers.filesystem import RejectedStore
 from shipper.buffers.memory import MemoryBuffer
 from shipper.disk import SystemDisk
 from shipper.dispatcher import Dispatcher
-from shipper.errors import Rejected, RetryLater
+from shipper.errors import Counts, Rejected, RetryLater
 from shipper.log import Log
 from shipper.metrics import Metrics
 from shipper.retry import Backoff
@@ -115,6 +115,44 @@ async def test_retries_end_where_the_configuration_says_so(retries: int, reason:
 
         assert bench.output.attempts == retries + 1
         assert bench.count("dropped_records_total", reason=reason) == 1
+
+
+async def test_what_heals_without_the_data_uses_up_no_retries_and_is_looked_at_each_minute() -> None:
+    denied = RetryLater("not allowed", counts=Counts.NEVER)
+    bench = Bench(MemoryOutput([denied] * 30), retries=0, cap=2000, pick=max)
+    async with running(bench):
+        bench.put("a")
+        await bench.clock.advance(60 * 20)
+        attempts, held = bench.output.attempts, bench.dispatcher.held()
+        await bench.clock.advance(60 * 20)
+
+        assert (held[0], bench.dispatcher.held()[0]) == (1, 0)
+        assert 20 <= attempts <= 30
+        assert bench.output.sent == [["a"]]
+
+
+async def test_a_slow_destination_uses_up_retries_only_when_nothing_is_delivered_at_all() -> None:
+    def slow() -> RetryLater:
+        return RetryLater("slower", counts=Counts.WITHOUT_PROGRESS)
+
+    class SlowForOne(MemoryOutput):
+        async def send(self, delivery: Delivery) -> None:
+            if delivery.lane == "slow":
+                raise slow()
+            await super().send(delivery)
+
+    bench = Bench(SlowForOne(by_tag=True), retries=2)
+    async with running(bench):
+        bench.put("a", tag="slow")
+        for n in range(60):
+            bench.put(f"{n}", tag="quick")
+            await bench.clock.advance(1)
+        held_while_others_go = bench.dispatcher.held()[0]
+        await bench.clock.advance(100)
+
+        assert held_while_others_go >= 1
+        assert bench.count("dropped_records_total", reason="retries_exhausted") == 1
+        assert len(bench.output.sent) > 30
 
 
 async def test_transient_errors_are_retried_without_end_by_default() -> None:

@@ -89,6 +89,9 @@ class Delivery:
     `filtered` is by how many records the processors of the output have made it shorter, below zero if there are more
     now; None if there are none or they have not run. `records` and `size` stay what was taken from the buffer.
 
+    `attempts` are those that failed, `counted` those of them that count against `retry_limit`; `reached` is how far the
+    output had come when the last one failed.
+
     An output that collects for longer than a delivery lasts calls `keep` before its `send` returns: the batches then
     leave memory, and their receipts stay owed until the output ends what it keeps.
     """
@@ -97,10 +100,12 @@ class Delivery:
         "accepted",
         "attempts",
         "batches",
+        "counted",
         "filtered",
         "kept",
         "lane",
         "progress",
+        "reached",
         "records",
         "refusals",
         "refused",
@@ -114,6 +119,8 @@ class Delivery:
         self.records = sum(len(b) for b in batches)
         self.size = sum(b.size for b in batches)
         self.attempts = 0
+        self.counted = 0
+        self.reached: tuple[int, int] | None = None
         self.started = started
         self.progress: Any = None
         self.accepted = 0

@@ -162,6 +162,35 @@ def test_x4_a_group_that_cannot_be_created_at_first_costs_no_records(tmp_path: P
             assert ledger["cw"]["dropped"] == 0
 
 
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ExpiredTokenException", "ThrottlingException"])
+def test_x4_what_heals_without_the_data_uses_up_no_retries(tmp_path: Path, code: str) -> None:
+    """With `retry_limit 1` PutLogEvents fails until nine attempts were made; a slow service takes one in three."""
+    attempts: list[int] = []
+
+    def unwilling(operation: str, body: dict[str, Any]) -> Answer:
+        if operation != "PutLogEvents":
+            return OK
+        attempts.append(1)
+        if code == "ThrottlingException":
+            return OK if len(attempts) % 3 == 0 else Answer(400, code, "Rate exceeded")
+        return OK if len(attempts) > 9 else Answer(400, code, "not now")
+
+    with CloudWatch(unwilling) as service:
+        output = service.output("retry_limit 1")
+        with Station(tmp_path, (), sections=output, variables=CREDENTIALS) as station:
+            logs = [station.log(f"app{n}") for n in range(3)]
+            station.start()
+            for log in logs:
+                log.write(100)
+            station.until(lambda: len(service.all_messages()) >= 300)
+            ledger = station.stop()
+
+            assert sorted(service.all_messages()) == sorted(
+                line for log in logs for line in log.path.read_text().splitlines()
+            )
+            assert (ledger["cw"]["delivered"], ledger["cw"]["dropped"]) == (300, 0)
+
+
 def test_dead_letters_of_deliveries_that_were_given_up_are_kept(tmp_path: Path) -> None:
     with Station(tmp_path, output="retry_limit 1", service="storage.keep.rejected on") as station:
         log = station.log()

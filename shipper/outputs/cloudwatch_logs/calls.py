@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ...aws.settings import Answer, AwsError, NoAnswer, NoCredentials, is_denied
 from ...clock import Clock
-from ...errors import RetryLater
+from ...errors import Counts, RetryLater
 from ...log import Log
 
 _FORGET_CREDENTIALS_S = 60.0
@@ -65,7 +65,7 @@ class Calls:
         except NoCredentials as error:
             self._api.forget_credentials()
             self._log.error(f"no AWS credentials to sign logs:{operation}: {error}; records are held", every=60)
-            raise RetryLater(f"no AWS credentials: {error}") from error
+            raise RetryLater(f"no AWS credentials: {error}", counts=Counts.NEVER) from error
         except AwsError as error:
             if is_denied(error):
                 raise self._denied(error, operation, group) from error
@@ -82,4 +82,4 @@ class Calls:
         what = f"not allowed: logs:{operation} on log group {group}"
         if operation not in _DISPENSABLE:
             self._log.error(f"{what}; records are held until it is allowed", every=60, reason=error)
-        return Denied(f"{what} ({error})", error.after)
+        return Denied(f"{what} ({error})", error.after, Counts.NEVER)

@@ -13,13 +13,13 @@ from functools import partial
 
 from ...aws.settings import Answer, AwsError
 from ...buffers.base import Delivery
-from ...errors import RetryLater
+from ...errors import Counts, RetryLater, worst_of
 from ...log import Log
 from .calls import Calls, StreamBlocked
 from .creation import Creator
 from .refused import Finder
 from .requests import EVENT_LIMIT, EVENT_OVERHEAD, Cut, Request, Stream, halves, remade
-from .verdicts import Verdict, event_limit_in, verdict_on
+from .verdicts import Verdict, event_limit_in, is_throttled, verdict_on
 
 Progress = dict[Stream, deque[Request]]
 """What of a delivery has not been accepted yet."""
@@ -75,7 +75,7 @@ class Destination:
     async def deliver(self, delivery: Delivery, waiting: Progress) -> None:
         """Send all that waits; what was accepted is taken out of `waiting` and added up in the delivery.
 
-        Raises the first `RetryLater` after the streams that could be served have been served.
+        Raises a `RetryLater` after the streams that could be served have been served.
         """
         names = iter(list(waiting))
         failures: list[RetryLater] = []
@@ -86,7 +86,7 @@ class Destination:
                 for _ in range(min(STREAMS_AT_ONCE, len(waiting))):
                     side_by_side.create_task(self._serve(names, delivery, waiting, failures))
         if failures:
-            raise failures[0]
+            raise worst_of(failures)
 
     async def _serve(
         self, names: Iterator[Stream], delivery: Delivery, waiting: Progress, failures: list[RetryLater]
@@ -140,7 +140,10 @@ class Destination:
         """
         verdict = verdict_on(error)
         if verdict is Verdict.LATER:
-            raise RetryLater(f"PutLogEvents to {stream.name} in {stream.group}: {error}", error.after) from error
+            counts = Counts.WITHOUT_PROGRESS if is_throttled(error) else Counts.ALWAYS
+            raise RetryLater(
+                f"PutLogEvents to {stream.name} in {stream.group}: {error}", error.after, counts
+            ) from error
         if verdict is Verdict.NO_STREAM:
             state.is_ready = False
             return False

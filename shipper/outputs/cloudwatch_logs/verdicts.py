@@ -45,6 +45,7 @@ _BY_CODE = {
 _REFUSALS = ("InvalidParameterException", "SerializationException", "ValidationException", "MalformedQueryString")
 _EVENT_TOO_LARGE = re.compile(r"\bevent\b[^.]*\b(?:too large|exceed)", re.IGNORECASE)
 _LIMIT = re.compile(r"(?:limit|maximum|exceeds?)[^0-9]{0,40}([0-9]{4,})", re.IGNORECASE)
+_THROTTLED = re.compile("Throttl|TooManyRequests|LimitExceeded")
 _NAMES = re.compile(r"log(?:Group|Stream)Name", re.IGNORECASE)
 
 
@@ -60,6 +61,11 @@ def verdict_on(error: AwsError) -> Verdict:
         # A name that is refused would be refused for every event: that is no matter of single events.
         return Verdict.LATER if _NAMES.search(error.message) else Verdict.REFUSED
     return Verdict.DENIED if is_denied(error) else Verdict.LATER
+
+
+def is_throttled(error: AwsError) -> bool:
+    """Whether the service only asks for a slower pace."""
+    return error.status == 429 or bool(_THROTTLED.search(error.code))
 
 
 def event_limit_in(message: str) -> int:

@@ -18,7 +18,7 @@ import msgspec
 from ...buffers.base import Delivery
 from ...clock import Clock
 from ...context import Context
-from ...errors import RetryLater
+from ...errors import Counts, RetryLater, worst_of
 from ...log import Log
 from ...net.retry_after import retry_after_s
 from ...net.settings import HttpAnswer, HttpApi, NoAnswer
@@ -78,7 +78,7 @@ class Destination:
     async def deliver(self, delivery: Delivery, progress: Progress) -> None:
         """Send all that is left; what was accepted is taken out of `progress` and added up in the delivery.
 
-        Raises the first `RetryLater` after the other tenants have been served.
+        Raises a `RetryLater` after the other tenants have been served.
         """
         failures: list[RetryLater] = []
         tenants = list(progress)
@@ -90,7 +90,7 @@ class Destination:
                 for tenant in tenants:
                     side_by_side.create_task(self._serve_in_turn(slots, tenant, delivery, progress, failures))
         if failures:
-            raise failures[0]
+            raise worst_of(failures)
 
     async def _serve_in_turn(
         self,
@@ -188,7 +188,7 @@ class Destination:
             return
         waiting = self._waiting.get(request.tenant, 0)
         if wait > LONGEST_WAIT_S or now + wait > until or (waiting >= WAITING_AT_ONCE and len(self._tenants) > 1):
-            raise RetryLater(f"the rate limit of tenant {request.tenant or '-'} leaves no room", wait)
+            raise RetryLater(f"the rate limit of tenant {request.tenant or '-'} leaves no room", wait, Counts.NEVER)
         self._waiting[request.tenant] = waiting + 1
         try:
             await self._clock.sleep(wait)
@@ -249,8 +249,8 @@ class Destination:
             )
         if verdict.kind is Kind.BLOCKED:
             self._log.warning("Loki has blocked ingestion; records are held", every=60, reason=words)
-            return RetryLater(words, self._wish(answer) or BLOCKED_S)
-        return RetryLater(words, self._wish(answer))
+            return RetryLater(words, self._wish(answer) or BLOCKED_S, Counts.NEVER)
+        return RetryLater(words, self._wish(answer), Counts.NEVER if verdict.kind is Kind.DENIED else Counts.ALWAYS)
 
     def _wish(self, answer: HttpAnswer) -> float | None:
         return retry_after_s(answer.headers.get("retry-after"), self._clock.time_ns() / 1e9)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shipper.buffers.base import Delivery
-from shipper.errors import RetryLater
+from shipper.errors import Counts, RetryLater
 from shipper.net.settings import HttpAnswer, NoAnswer
 from shipper.record import Record, RecordBatch
 from shipper.testing import ManualClock
@@ -103,7 +103,7 @@ async def test_a_rest_that_is_too_long_gives_the_delivery_back() -> None:
     with pytest.raises(RetryLater) as failure:
         await sending.send(logs("a"))
 
-    assert failure.value.after == 600
+    assert (failure.value.after, failure.value.counts) == (600, Counts.NEVER)
 
 
 async def test_of_streams_only_the_one_over_its_rate_is_sent_again() -> None:
@@ -240,14 +240,16 @@ async def test_blocked_ingestion_is_tried_again_after_a_minute() -> None:
     with pytest.raises(RetryLater) as failure:
         await sending.send(logs("a"))
 
-    assert failure.value.after == 60
+    assert (failure.value.after, failure.value.counts) == (60, Counts.NEVER)
 
 
 @pytest.mark.parametrize("status", [301, 401, 403, 404, 405])
 async def test_what_a_setting_must_mend_is_held(status: int) -> None:
     sending = Sending(ScriptedHttp(says(status, "no org id")))
-    with pytest.raises(RetryLater, match=f"status {status}: no org id"):
+    with pytest.raises(RetryLater, match=f"status {status}: no org id") as failure:
         await sending.send(logs("a"))
+
+    assert failure.value.counts is Counts.NEVER
 
 
 async def test_a_page_of_a_proxy_costs_no_records() -> None:
