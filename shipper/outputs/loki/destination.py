@@ -23,7 +23,7 @@ from ...log import Log
 from ...net.retry_after import retry_after_s
 from ...net.settings import HttpAnswer, HttpApi, NoAnswer
 from ..places import RecordsOf
-from . import mending
+from . import late, mending
 from .guard import Shape
 from .mending import Lines, Mended
 from .pace import Pace
@@ -60,10 +60,14 @@ class Push:
 
 
 class Destination:
-    """One Loki. `limit` is the most bytes of lines that a request may have here, as far as is known."""
+    """One Loki. `limit` is the most bytes of lines that a request may have here, as far as is known.
 
-    def __init__(self, http: HttpApi, push: Push, shape: Shape, context: Context) -> None:
+    With a `late_label` entries that are too far behind their stream go to others, see `late`; else they are refused.
+    """
+
+    def __init__(self, http: HttpApi, push: Push, shape: Shape, context: Context, late_label: str = "") -> None:
         self._http = http
+        self._late_label = late_label
         self._push = push
         self._shape = shape
         self._context = context
@@ -130,6 +134,8 @@ class Destination:
                 continue
             searches -= verdict.kind is Kind.UNREADABLE
             mended = self._mended(request, verdict, answer, may_search=searches > 0)
+            if verdict.reason == "too_far_behind" and self._late_label:
+                mended = self._moved(request, mended, delivery)
             requests.popleft()
             requests.extendleft(reversed(mended.again))
             again = sum([r.records for r in mended.again])
@@ -221,6 +227,19 @@ class Destination:
         if request.records > 1 and may_search:
             return Mended(halves(request))
         return mending.refused_whole(request)
+
+    def _moved(self, request: Request, mended: Mended, delivery: Delivery) -> Mended:
+        """The refused entries in streams of their own, see `late`."""
+        moved = late.apart(request, mended, delivery.batches, self._late_label, self._shape)
+        if records := len(mended.refused) - len(moved.refused):
+            self._context.counter("late_records_total").add(records)
+            self._log.warning(
+                f"records too far behind others of their stream go to streams of their own, label {self._late_label}",
+                every=60,
+                records=records,
+                remedy="give each file a stream, for example by: labels job=app, tag=$TAG",
+            )
+        return moved
 
     def _slower(self, request: Request, verdict: Verdict, answer: HttpAnswer) -> Mended:
         """The same entries, or those of the streams that are too fast; the pace says when they are sent."""

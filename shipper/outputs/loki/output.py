@@ -27,7 +27,7 @@ from .lines import LineFormat, LineMaker
 from .lines import SingleKey as SingleKeyWord
 from .mending import Lines
 from .requests import Request, requests_of
-from .rules import KeyRule, MapPath, RemovedPath, Rule, read_label_map
+from .rules import KeyRule, MapPath, RemovedPath, Rule, label_name, read_label_map
 from .streams import LabelRules, StreamMaker
 
 LANES = 64
@@ -101,6 +101,10 @@ class LokiOptions(NetworkOptions, kw_only=True):
     line_too_long: Annotated[
         Literal["cut", "drop"], opt("What becomes of a line that is longer than Loki's limit.")
     ] = "cut"
+    late_label: Annotated[
+        str,
+        opt("Label, of the tag, for records too far behind others of their stream; with off they are dropped."),
+    ] = "late"
     max_streams: Annotated[
         int, opt("Most streams in a minute; above it the label with the most values becomes structured metadata.")
     ] = 1000
@@ -119,6 +123,12 @@ class LokiOptions(NetworkOptions, kw_only=True):
             self.uri = f"/{self.uri}"
         if any(c.isspace() or not c.isprintable() for c in self.uri):
             raise OptionError("uri", f"{self.uri!r} is not a path")
+        if self.late_label.lower() == "off":
+            self.late_label = ""
+        if self.late_label and label_name(self.late_label) != self.late_label:
+            raise OptionError(
+                "late_label", f"Loki takes no label named {self.late_label!r}", "for example: late_label late"
+            )
         if self.max_streams < 1:
             raise OptionError("max_streams", "must be at least 1", "for example: max_streams 1000")
 
@@ -190,7 +200,7 @@ class LokiOutput(Output):
         )
         self._http = HttpClient(settings, self._context.clock, self._log)
         await self._http.open()
-        self._destination = Destination(self._http, self._push, self._shape, self._context)
+        self._destination = Destination(self._http, self._push, self._shape, self._context, options.late_label)
 
     async def send(self, delivery: Delivery) -> None:
         """Deliver and wait for all answers; after a `RetryLater` what was not accepted goes out again, unchanged."""

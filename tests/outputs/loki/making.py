@@ -112,7 +112,8 @@ class Sending:
         self.http = http
         self.output = output(lines, clock)
         self.context = self.output._context
-        self.output._destination = Destination(http, self.output._push, self.output._shape, self.context)
+        made = self.output
+        made._destination = Destination(http, made._push, made._shape, self.context, made._options.late_label)
 
     async def send(self, *batches: RecordBatch) -> Delivery:
         delivery = Delivery("", batches)

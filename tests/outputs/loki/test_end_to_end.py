@@ -71,3 +71,59 @@ async def test_each_line_arrives_once(form: str, tmp_path: Path) -> None:
     for labels in {s.labels for s in loki.store.entries}:
         times = [s.entry.time_ns for s in dict.fromkeys(loki.store.entries) if s.labels == labels]
         assert times == sorted(times)
+
+
+BACKLOG_CONF = """
+[SERVICE]
+    flush 0.1
+    grace 5
+[INPUT]
+    name tail
+    path {folder}/logs/*.log
+    multiline.parser cri
+    read_from_head on
+[OUTPUT]
+    name loki
+    match *
+    host 127.0.0.1
+    port {port}
+    drop_single_key raw
+    remove_keys time, _p, stream
+"""
+
+
+async def test_a_backlog_of_files_that_share_a_stream_is_delivered_whole(tmp_path: Path) -> None:
+    """K1: both cover the same five hours; the quiet one is read to its end long before the busy one."""
+    (tmp_path / "logs").mkdir()
+    written = {}
+    for name, count in (("busy", 60_000), ("quiet", 3000)):
+        times = [5 * 3600 * n / count for n in range(count)]
+        lines = [
+            f"2026-11-20T{10 + int(t) // 3600:02}:{int(t) // 60 % 60:02}:{t % 60:012.9f}Z stdout F {name} {n}"
+            for n, t in enumerate(times)
+        ]
+        (tmp_path / "logs" / f"{name}.log").write_text("\n".join(lines) + "\n")
+        written[name] = [f"{name} {n}" for n in range(count)]
+    loki = LokiStandIn(Limits())
+    await loki.start()
+    conf = tmp_path / "shipper.conf"
+    conf.write_text(BACKLOG_CONF.format(folder=tmp_path, port=loki.port))
+    shipper = ShipperProcess(conf, tmp_path / "shipper.log", {})
+    try:
+        shipper.start()
+        async with asyncio.timeout(60):
+            while len(loki.store.entries) < 63_000:
+                shipper.check()
+                await asyncio.sleep(0.1)
+        ledger = await asyncio.to_thread(shipper.terminate)
+    finally:
+        shipper.close()
+        await loki.stop()
+
+    labels = {labels for labels in {s.labels for s in loki.store.entries}}
+    assert_balanced(ledger)
+    assert ledger["loki.0"]["delivered"] == 63_000
+    by_time = [s.entry.line for s in sorted(loki.store.entries, key=lambda stored: stored.entry.time_ns)]
+    for name, lines in written.items():
+        assert [line for line in by_time if line.startswith(name)] == lines
+    assert {tuple(sorted(dict(found))) for found in labels} == {("job",), ("job", "late")}

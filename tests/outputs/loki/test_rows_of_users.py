@@ -39,7 +39,7 @@ def judged(limits: Limits, options: str, clock: Clock | None = None) -> tuple[Se
 
 
 async def test_k1_entries_that_are_too_old_are_counted_and_block_nothing() -> None:
-    sending, store = judged(Limits(), "labels job=x, s=$s")
+    sending, store = judged(Limits(), "labels job=x, s=$s\nlate_label off")
     await sending.send(batch({"s": "a", "log": "newest"}, first_ns=T0 + 5 * HOUR))
     behind = batch(*[{"s": "a", "log": f"old {n}"} for n in range(3)], {"s": "b", "log": "good"})
     delivery = await sending.send(behind, batch({"s": "a", "log": "new"}, first_ns=T0 + 5 * HOUR + 2 * MS))

@@ -23,12 +23,45 @@ RATE = "ingestion rate limit exceeded for user t (limit: 1000000 bytes/sec) whil
 
 
 async def test_entries_refused_for_their_time_are_counted_and_the_others_are_done() -> None:
-    sending = Sending(ScriptedHttp(says(400, BEHIND)))
+    sending = Sending(ScriptedHttp(says(400, BEHIND)), "labels job=x\nlate_label off")
     delivery = await sending.send(logs("a", "b", "c"))
 
     assert len(sending.http.sent) == 1
     assert (delivery.accepted, delivery.refused_records) == (2, 1)
     assert list(delivery.refused) == ["too_far_behind"]
+
+
+async def test_entries_too_far_behind_their_stream_go_to_one_of_their_own_by_their_tag() -> None:
+    sending = Sending(ScriptedHttp(says(400, BEHIND.replace("1 out of", "2 out of"))))
+    delivery = await sending.send(logs("a", tag="one"), logs("b", "c", tag="two", first_ns=T0 + 5 * MS))
+
+    _, again = sending.http.sent
+    assert [(s["stream"], [v[1] for v in s["values"]]) for s in again[1]["streams"]] == [
+        ({"job": "x", "late": "one"}, ['{"log":"a"}']),
+        ({"job": "x", "late": "two"}, ['{"log":"b"}']),
+    ]
+    assert (delivery.accepted, delivery.refused_records) == (3, 0)
+    assert sending.context.metrics.total("output_late_records_total") == 2
+
+
+async def test_entries_that_are_late_in_their_own_stream_too_are_refused() -> None:
+    again = BEHIND.replace('{job="x"}', '{job="x", late="app.web"}').replace("out of 3", "out of 1")
+    sending = Sending(ScriptedHttp(says(400, BEHIND), says(400, again)))
+    delivery = await sending.send(logs("a", "b", "c"))
+
+    assert len(sending.http.sent) == 2
+    assert (delivery.accepted, delivery.refused_records) == (2, 1)
+
+
+async def test_a_stream_that_can_have_no_further_label_loses_what_is_late() -> None:
+    options = "labels " + ",".join(f"l{n}=x" for n in range(15))
+    behind = BEHIND.replace('{job="x"}', "{" + ", ".join(f'l{n}=\\"x\\"' for n in range(15)) + "}").replace('\\"', '"')
+    too_many = "stream '{}' has 16 label names; limit 15"
+    sending = Sending(ScriptedHttp(says(400, behind), says(400, too_many), says(400, behind)), options)
+    delivery = await sending.send(logs("a", "b", "c"))
+
+    assert len(sending.http.sent) == 3
+    assert (delivery.accepted, delivery.refused_records) == (2, 1)
 
 
 async def test_entries_older_than_the_server_accepts_are_all_counted() -> None:
@@ -55,7 +88,8 @@ async def test_entries_older_than_the_server_accepts_are_all_counted() -> None:
 async def test_refused_entries_are_those_that_are_named_then_the_oldest_or_the_newest(
     text: str, refused: list[str]
 ) -> None:
-    delivery = await Sending(ScriptedHttp(says(400, text))).send(logs("a", "b"), logs("c", first_ns=T0 + 3 * MS))
+    sending = Sending(ScriptedHttp(says(400, text)), "labels job=x\nlate_label off")
+    delivery = await sending.send(logs("a", "b"), logs("c", first_ns=T0 + 3 * MS))
     [refusal] = delivery.refusals
 
     assert [record.body["log"] for _, record in refusal.which()] == refused
@@ -64,7 +98,7 @@ async def test_refused_entries_are_those_that_are_named_then_the_oldest_or_the_n
 
 
 async def test_of_several_streams_entries_of_the_named_one_are_refused() -> None:
-    sending = Sending(ScriptedHttp(says(400, BEHIND)), "labels job=$job")
+    sending = Sending(ScriptedHttp(says(400, BEHIND)), "labels job=$job\nlate_label off")
     later = batch({"job": "x", "n": 1}, first_ns=T0 + 9 * MS)
     delivery = await sending.send(batch({"job": "y"}, {"job": "x"}, {"job": "z"}), later)
     [refusal] = delivery.refusals

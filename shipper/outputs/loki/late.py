@@ -1,0 +1,46 @@
+"""Entries that come too late for their stream go to a stream of their own, with one label more.
+
+A stream takes no entry that is more than an hour behind its newest. Several files that share a stream, and are caught
+up with after an outage, each at its own pace, would lose most of their lines by that. A file by itself is in order:
+with its tag as a label its late lines have a stream in which they are not late. Queries for the labels of the first
+stream find both.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+
+from ...record import RecordBatch
+from .guard import Shape
+from .mending import Mended
+from .requests import LINES_LIMIT, Part, Request, packed
+from .streams import Stream, unicode
+
+
+def apart(request: Request, mended: Mended, batches: Sequence[RecordBatch], label: str, shape: Shape) -> Mended:
+    """What was refused of a request, to be sent in streams that have the tag of the records as this label.
+
+    Entries that were given other streams before, or whose streams can have no further label, stay refused. `batches`
+    are those of the delivery.
+    """
+    if request.is_mended:
+        return mended
+    starts = list(accumulate((len(batch) for batch in batches), initial=0))
+    refused = frozenset(mended.refused)
+    parts: list[Part] = []
+    for part in request.parts:
+        rows_by_tag: dict[str, list[int]] = {}
+        for row, place in enumerate(part.entries.places):
+            if place in refused:
+                tag = batches[bisect_right(starts, place) - 1].tag
+                rows_by_tag.setdefault(tag, []).append(row)
+        for tag, rows in rows_by_tag.items():
+            labels, _ = shape.admit(part.stream.tenant, (*part.stream.labels, (label, unicode(tag) or label)))
+            if label in dict(labels) and label not in dict(part.stream.labels):
+                parts.append(Part(Stream(part.stream.tenant, labels), part.entries.rows(rows)))
+    moved = {place for part in parts for place in part.entries.places}
+    left = [place for place in mended.refused if place not in moved]
+    size = mended.refused_size * len(left) // max(1, len(refused))
+    return Mended([*mended.again, *packed(parts, LINES_LIMIT, is_mended=True)], left, size)
