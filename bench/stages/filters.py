@@ -27,7 +27,7 @@ from shipper.record import Body, RecordBatch
 from shipper.testing import context_of
 from tests.written_options import options_from, section_of
 
-from .material import RECORDS, TAG, count, pod_batches, record_batches
+from .material import RECORDS, TAG, count, encoded_pod_batches, pod_batches, record_batches
 from .measuring import Stage
 from .multiline import messages_with_traces
 
@@ -136,6 +136,12 @@ FILTERS: Mapping[str, Sequence[Case]] = {
             "operation lift\nnested_under kubernetes\nadd_prefix pod_",
             _fields("pod_host", without="kubernetes"),
             batches=pod_batches,
+        ),
+        Case(
+            "lift what kubernetes adds",
+            "operation lift\nnested_under kubernetes\nadd_prefix pod_",
+            _fields("pod_host", without="kubernetes"),
+            batches=encoded_pod_batches,
         ),
         Case(
             "nest",

@@ -117,5 +117,10 @@ def pod_batches() -> list[RecordBatch]:
     return record_batches(kubernetes=_KUBERNETES)
 
 
+def encoded_pod_batches() -> list[RecordBatch]:
+    """The same with the map as the filter kubernetes adds it, encoded ahead."""
+    return record_batches(kubernetes=msgspec.Raw(msgspec.json.encode(_KUBERNETES)))
+
+
 def count(batches: Sequence[RecordBatch]) -> int:
     return sum(map(len, batches))

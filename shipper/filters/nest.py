@@ -84,21 +84,48 @@ class NestFilter(Filter):
 
     def apply(self, batch: RecordBatch) -> RecordBatch | None:
         records = batch.records
-        if self._lifts:
-            self._decode_target(records)
-        self._shaped.make(records)
+        self._shaped.make(self._without_shared(records) if self._lifts else records)
         return batch
 
-    def _decode_target(self, records: list[Record]) -> None:
-        target = self._target
+    def _without_shared(self, records: list[Record]) -> list[Record]:
+        """Lift maps that were encoded ahead, and are the same for all records of a pod; gives the records left over.
+
+        Such a map is decoded and renamed once. Where all of its names are new they are only put behind the others.
+        """
+        target, left = self._target, list[Record]()
         last: msgspec.Raw | None = None
+        last_shape: tuple[str, ...] = ()
         members: Any = None
-        for body in [r.body for r in records if isinstance(r.body.get(target), msgspec.Raw)]:
-            # All records of a pod hold the same map, encoded ahead; to decode it each time would cost 2 us.
-            if body[target] is not last:
-                last = body[target]
-                members = _shared_members(last)
-            body[target] = members
+        lifted: Body | None = None
+        for record in records:
+            body = record.body
+            encoded = body.get(target)
+            if type(encoded) is not msgspec.Raw:
+                left.append(record)
+                continue
+            shape = tuple(body)
+            if encoded is not last or shape != last_shape:
+                if encoded is not last:
+                    members = _shared_members(encoded)
+                last, last_shape = encoded, shape
+                lifted = self._renamed(members) if isinstance(members, dict) else None
+                if lifted is not None and not body.keys().isdisjoint(lifted):
+                    lifted = None
+            if lifted is not None:
+                del body[target]
+                body.update(lifted)
+            else:
+                body[target] = members
+                left.append(record)
+        return left
+
+    def _renamed(self, members: Body) -> Body:
+        found: Body = {}
+        for key, value in members.items():
+            name = self._rename(key)
+            found.pop(name, None)
+            found[name] = value
+        return found
 
     def _nested(self, body: Body) -> Body:
         names, prefixes, rename = self._names, self._prefixes, self._rename

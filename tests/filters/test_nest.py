@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shipper.errors import ConfigError
 from shipper.filters.nest import NestFilter, NestOptions
@@ -74,6 +77,37 @@ def test_a_map_that_was_encoded_ahead_is_lifted_for_each_record_that_holds_it() 
     assert msgspec.json.decode(msgspec.json.encode(bodies)) == [first, {"k_name": "q"}] * 10
     # What is shared by records must be nothing that a filter could change in place.
     assert not any(isinstance(value, dict | list) for body in bodies for value in body.values())
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.dictionaries(st.sampled_from(["a", "b", "k_a", "k", "k_k", "z"]), st.integers(), max_size=4),
+            st.integers(0, 3),
+            st.booleans(),
+        ),
+        max_size=30,
+    ),
+    st.sampled_from(["", "\nAdd_prefix k_", "\nRemove_prefix k_"]),
+)
+def test_maps_encoded_ahead_are_lifted_as_those_of_each_record_are(
+    records: list[tuple[Body, int, bool]], option: str
+) -> None:
+    maps: list[Any] = [{"a": 1, "k_a": 2}, {"k": 3, "k_k": [1]}, {}, 7]
+    encoded = [msgspec.Raw(msgspec.json.encode(value)) for value in maps]
+    lines = f"Operation lift\nNested_under k{option}"
+    both = [
+        changed(
+            lines,
+            *({**(body | {"k": values[n]} if is_last else {"k": values[n]} | body)} for body, n, is_last in records),
+        )
+        for values in (maps, encoded)
+    ]
+
+    as_maps, as_encoded = (
+        [list(msgspec.json.decode(msgspec.json.encode(b)).items()) for b in bodies] for bodies in both
+    )
+    assert as_encoded == as_maps
 
 
 def test_a_value_that_is_no_map_stays_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
