@@ -65,10 +65,10 @@ def test_a_glob_fits_whole_tags_and_only_the_star_is_special(pattern: str, tag: 
 
 def test_a_glob_with_many_stars_is_quick_on_a_tag_it_does_not_fit() -> None:
     fits = match_tag("*a" * 30 + "*b")
-    began = time.perf_counter()
+    began = time.process_time()
 
     assert not fits("a" * 5000)
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 0.1
 
 
 @pytest.mark.parametrize(
