@@ -32,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from .doctor.command import run_doctor
 
         return run_doctor(words[1:], os.environ)
+    if list(words[:1]) == ["health"]:
+        from .monitoring.health_command import run_health
+
+        return run_health(words[1:])
     try:
         command_line = parse_command_line(words)
     except UsageError as error:
@@ -63,9 +67,27 @@ def load_pipeline(command_line: CommandLine, process: Mapping[str, str], warning
     configuration = load_file(file, environment, problems) if file is not None else Configuration()
     try:
         apply_command_line(command_line, configuration, environment)
-        return build_pipeline(configuration, environment, command_line.parsers_files, problems)
+        pipeline = build_pipeline(configuration, environment, command_line.parsers_files, problems)
     finally:
         warnings += configuration.warnings
+    _refuse_taken_emitter_names(pipeline)
+    for instance in pipeline.instances():
+        instance.log().suppress(instance.options.log_suppress_interval)
+    return pipeline
+
+
+def _refuse_taken_emitter_names(pipeline: Pipeline) -> None:
+    """Raise `PipelineError` if a rewrite_tag filter calls its emitter as an input is called, or another emitter."""
+    taken = {name: instance for instance in pipeline.inputs for name in (instance.name, instance.alias)}
+    problems = []
+    for instance in (*pipeline.processors(), *pipeline.filters):
+        name = instance.options.emitter_name if instance.plugin == "rewrite_tag" else None
+        if name is not None and (other := taken.setdefault(name, instance)) is not instance:
+            message = f"rewrite_tag: emitter_name '{name}' is taken by the {other.kind} at {other.section.origin}"
+            origin = instance.section.origin_of("emitter_name")
+            problems.append(Problem(message, origin, "give the emitter a name of its own", 255))
+    if problems:
+        raise PipelineError(problems, ["filter"])
 
 
 def _start(command_line: CommandLine, process: Mapping[str, str]) -> int:

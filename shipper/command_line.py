@@ -157,7 +157,8 @@ def usage() -> str:
         lines += [f"  {spelled:<34}{flag.help}"] if len(spelled) < 34 else [f"  {spelled}", f"{'':36}{flag.help}"]
     plugins = "shipper -o NAME --help prints the options of a plugin, likewise -i and -F."
     doctor = "shipper doctor --help tells how to check Kubernetes manifests and the access to AWS."
-    return "\n".join([*lines, "", plugins, doctor])
+    health = "shipper health asks a shipper that runs how it goes; shipper health --help tells how."
+    return "\n".join([*lines, "", plugins, doctor, health])
 
 
 def _take(found: CommandLine, flag: Flag, value: str) -> None:

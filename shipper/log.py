@@ -29,6 +29,8 @@ _SHOWN = {
 }
 _COLOURS = {logging.ERROR: "\x1b[91m", logging.WARNING: "\x1b[93m", logging.INFO: "\x1b[92m"}
 _LONGEST = 4000
+_REMEMBERED = 10
+"""Lines of one log that others may be like."""
 
 
 class LineFormatter(logging.Formatter):
@@ -103,6 +105,42 @@ def configure(level: str, target: TextIO | str | None = None) -> None:
     root.propagate = False
 
 
+class _Suppression(logging.Filter):
+    """Keeps back lines that are like one of the last few, within an interval; one that comes later tells how many.
+
+    Two lines of a level are alike when the earlier one begins with the first half of the later one, as in Fluent Bit;
+    what all lines of a log begin with does not count. `_recent` has when each was printed and how many like it were
+    kept back, by level and text, those first that nothing was like for the longest time.
+    """
+
+    def __init__(self, prefix: str, interval_s: float, now: Callable[[], float]) -> None:
+        super().__init__()
+        self._prefix = prefix
+        self._interval_s = interval_s
+        self._now = now
+        self._recent: dict[tuple[int, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is printed."""
+        now, level, whole = self._now(), record.levelno, record.getMessage()
+        text = whole.removeprefix(self._prefix)
+        known = self._like(level, text)
+        printed_at, kept_back = self._recent.pop(known, (now, 0)) if known else (now, 0)
+        if known and now - printed_at < self._interval_s:
+            self._recent[known] = printed_at, kept_back + 1
+            return False
+        if len(self._recent) >= _REMEMBERED:
+            self._recent.pop(next(iter(self._recent)), None)
+        self._recent[level, text] = now, 0
+        if kept_back:
+            record.msg, record.args = "%s, similar=%d", (whole, kept_back)
+        return True
+
+    def _like(self, level: int, text: str) -> tuple[int, str] | None:
+        half = text[: (len(text) + 1) // 2]
+        return next((known for known in list(self._recent) if known[0] == level and known[1].startswith(half)), None)
+
+
 class Log:
     """The log of one component; its prefix names kind, plugin and instance.
 
@@ -121,6 +159,13 @@ class Log:
     def set_level(self, level: str | None) -> None:
         """Print from this level on, whatever the service's level is; None is the service's level."""
         self._logger.setLevel(logging.NOTSET if level is None else LEVELS[level])
+
+    def suppress(self, interval_s: float) -> None:
+        """Print lines that are alike once in this time, whoever writes them under this name; 0 is every time."""
+        for old in [one for one in self._logger.filters if isinstance(one, _Suppression)]:
+            self._logger.removeFilter(old)
+        if interval_s > 0:
+            self._logger.addFilter(_Suppression(self._prefix, interval_s, self._now))
 
     def is_on(self, level: str) -> bool:
         return self._logger.isEnabledFor(LEVELS[level])

@@ -20,6 +20,7 @@ from shipper.service import Load
 
 DUMMY = "[INPUT]\n    Name dummy\n    Tag app\n"
 NULL = "[OUTPUT]\n    Name null\n    Match *\n"
+RETAG = "[FILTER]\n    Name rewrite_tag\n    Match *\n    Rule $a ^x y false\n"
 LAST_WORDS = "[error] configuration file contains errors, aborting."
 
 
@@ -34,8 +35,12 @@ class Command:
 
     def run(self, *arguments: str) -> int:
         code = main(arguments)
-        self.out, self.err = self._capsys.readouterr()
+        self.read()
         return code
+
+    def read(self) -> None:
+        """Take what was printed since the last time."""
+        self.out, self.err = self._capsys.readouterr()
 
     def run_service(self, pipeline: Pipeline, load: Load) -> int:
         self.started.append(pipeline)
@@ -117,6 +122,20 @@ SEEDED = {
 }
 
 
+SEEDED |= {
+    "emitter with the name of an input": (
+        DUMMY + "    Alias in\n" + RETAG + "    Emitter_Name in\n" + NULL,
+        "c.conf:9: rewrite_tag: emitter_name 'in' is taken by the input at c.conf:1 - "
+        "give the emitter a name of its own",
+    ),
+    "two emitters of one name": (
+        DUMMY + RETAG + "    Emitter_Name e\n" + RETAG + "    Emitter_Name e\n" + NULL,
+        "c.conf:13: rewrite_tag: emitter_name 'e' is taken by the filter at c.conf:4 - "
+        "give the emitter a name of its own",
+    ),
+}
+
+
 @pytest.mark.parametrize("mistake", SEEDED)
 def test_mistake_is_told_in_one_line_and_starts_nothing(command: Command, mistake: str) -> None:
     text, told = SEEDED[mistake]
@@ -129,6 +148,42 @@ def test_mistake_is_told_in_one_line_and_starts_nothing(command: Command, mistak
     assert command.err.endswith(f"{LAST_WORDS}\n") and last in LAST_WORDS
     assert code in (1, 255)
     assert command.started == []
+
+
+def test_an_emitter_may_have_the_name_of_an_output_or_of_the_input_behind_another_alias(command: Command) -> None:
+    write(DUMMY + RETAG + "    Emitter_Name out\n" + RETAG + "    Emitter_Name dummy\n" + NULL + "    Alias out\n")
+
+    assert command.run("-c", "c.conf") == 0
+    assert command.told("error") == []
+
+
+def test_an_interval_of_throttle_that_is_no_time_is_a_warning(command: Command) -> None:
+    write(DUMMY + "[FILTER]\n    Name throttle\n    Match *\n    Interval 5x\n" + NULL)
+
+    code = command.run("-c", "c.conf")
+
+    assert command.told("warn") == [
+        "[config] c.conf:7: throttle: option 'interval': '5x' is not a duration; 1s is used, as in Fluent Bit "
+        "(write one such as 30s or 5m)"
+    ]
+    assert (code, command.pipeline.filters[0].options.interval) == (0, 1)
+
+
+def test_lines_of_an_instance_that_begin_alike_are_printed_once_in_its_suppress_interval(command: Command) -> None:
+    write(DUMMY + "    Log_Suppress_Interval 10m\n" + NULL)
+    code = command.run("-c", "c.conf")
+    (one,), (other,) = command.pipeline.inputs, command.pipeline.outputs
+    for retry in (1, 2):
+        one.log().warning("away", retry=retry)
+        other.log().warning("away", retry=retry)
+    command.read()
+
+    assert code == 0
+    assert command.told("warn") == [
+        "[input:dummy:dummy.0] away, retry=1",
+        "[output:null:null.0] away, retry=1",
+        "[output:null:null.0] away, retry=2",
+    ]
 
 
 def test_match_that_fits_nothing_is_a_warning_with_the_tags(command: Command) -> None:

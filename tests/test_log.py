@@ -170,6 +170,77 @@ def test_a_line_that_repeats_is_printed_once_in_a_while_and_tells_what_was_left_
     ]
 
 
+def suppressing(now: list[float], interval_s: float = 30.0) -> Log:
+    log = Log("[output:http:web] ", "test.web", now=lambda: now[0])
+    log.suppress(interval_s)
+    return log
+
+
+def lines_of(stream: io.StringIO) -> list[str]:
+    return [line.split("] ", 2)[2] for line in stream.getvalue().splitlines()]
+
+
+def test_lines_of_a_log_that_begin_alike_are_printed_once_in_its_interval_and_counted() -> None:
+    stream, now = log_to(), [100.0]
+    log = suppressing(now)
+    for retry in range(1, 5):
+        log.warning("failed to flush chunk", retry=retry)
+        now[0] += 10
+
+    assert lines_of(stream) == [
+        "[output:http:web] failed to flush chunk, retry=1",
+        "[output:http:web] failed to flush chunk, retry=4, similar=2",
+    ]
+
+
+def test_what_all_lines_of_a_log_begin_with_makes_none_alike() -> None:
+    stream = log_to()
+    log = suppressing([100.0])
+    log.warning("a")
+    log.warning("b")
+
+    assert lines_of(stream) == ["[output:http:web] a", "[output:http:web] b"]
+
+
+def test_lines_of_two_levels_are_never_alike() -> None:
+    stream = log_to()
+    log = suppressing([100.0])
+    log.warning("away")
+    log.error("away")
+
+    assert len(lines_of(stream)) == 2
+
+
+def test_a_line_is_held_against_the_last_ten_only() -> None:
+    stream = log_to()
+    log = suppressing([100.0])
+    for text in (*"abcdefghij", "a", "k", "a", "b"):
+        log.info(text)
+
+    assert [line[-1] for line in lines_of(stream)] == [*"abcdefghij", "k", "b"]
+
+
+def test_a_percent_sign_in_a_line_that_was_kept_back_is_printed_as_it_is() -> None:
+    stream, now = log_to(), [100.0]
+    log = suppressing(now)
+    for _ in range(2):
+        log.info("100 % of %s")
+    now[0] += 30
+    log.info("100 % of %s")
+
+    assert lines_of(stream)[1:] == ["[output:http:web] 100 % of %s, similar=1"]
+
+
+def test_lines_are_printed_every_time_without_an_interval_whatever_it_was_before() -> None:
+    stream = log_to()
+    suppressing([100.0])
+    other = suppressing([100.0], 0)
+    other.info("x")
+    other.info("x")
+
+    assert len(lines_of(stream)) == 2
+
+
 def test_an_exception_is_printed_with_its_traceback_which_may_be_left_out_when_it_repeats() -> None:
     stream, log = log_to(), Log("[a] ")
     for _ in range(3):

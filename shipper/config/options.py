@@ -26,7 +26,8 @@ class Option(msgspec.Struct, frozen=True):
 
     `split` says how one text becomes several values of a tuple: "," or " ", or None for one value a line. `family` is a
     prefix: the option collects every key that starts with it, in order. `core` marks the keys every plugin shares: the
-    last of several wins, and a bad value ends the start with exit code 1. `secret` values are never shown.
+    last of several wins, and a bad value ends the start with exit code 1. `secret` values are never shown. An option
+    `without_effect` is there because Fluent Bit has it; whoever sets it to something is told.
     """
 
     help: str
@@ -36,6 +37,7 @@ class Option(msgspec.Struct, frozen=True):
     family: str = ""
     core: bool = False
     secret: bool = False
+    without_effect: bool = False
 
 
 def opt(help: str, **words: Any) -> Option:
@@ -166,6 +168,7 @@ class _Reader:
         for declared in self._declared:
             if props := given.get(declared.field):
                 self._read(declared, props, values)
+                self._tell_effect(declared, props, values)
             elif declared.is_required:
                 self._missing(declared)
         return values
@@ -189,6 +192,13 @@ class _Reader:
             values[declared.field] = self._one(declared, declared.type, props[-1])
         except _Unreadable:
             self.failed = True
+
+    def _tell_effect(self, declared: Declared, props: list[Property], values: dict[str, Any]) -> None:
+        """Warn of an option without effect, unless it asks for what is so in any case."""
+        if declared.words.without_effect and values.get(declared.field, declared.default) != declared.default:
+            reason = declared.words.help.removeprefix("Accepted; ").rstrip(".")
+            for prop in props:
+                self._warn(f"{prop.origin}: {self._plugin}: '{prop.key}' has no effect: {reason}")
 
     def _several(self, declared: Declared, prop: Property) -> list[Any]:
         item = get_args(declared.type)[0]

@@ -12,6 +12,8 @@ from .units import BinaryByteSize, ByteSize, Seconds
 LogLevel = Literal["off", "error", "warn", "warning", "info", "debug", "trace"]
 StorageType = Literal["memory", "filesystem", "memrb"]
 
+_NO_ADAPTIVE_FLUSH = "Accepted; a full delivery leaves at once, any other after flush."
+
 
 class LoggingOptions(Options):
     """How the process runs and what it logs."""
@@ -41,30 +43,26 @@ class FlushOptions(LoggingOptions):
     grace: Annotated[float, opt("Seconds to deliver what is pending at shutdown; -1 waits for ever.", example="5")] = (
         5.0
     )
-    flush_adaptive: Annotated[bool, opt("Change the flush interval with the filling of the buffers.")] = field(
+    flush_adaptive: Annotated[bool, opt(_NO_ADAPTIVE_FLUSH, without_effect=True)] = field(
         default=False, name="flush.adaptive"
     )
-    flush_min_interval: Annotated[
-        float, opt("Shortest adaptive interval in seconds.", aliases=("flush.adaptive.min",))
-    ] = field(default=0.5, name="flush.adaptive.min_interval")
-    flush_max_interval: Annotated[
-        float, opt("Longest adaptive interval in seconds.", aliases=("flush.adaptive.max",))
-    ] = field(default=2.0, name="flush.adaptive.max_interval")
-    flush_low_pressure: Annotated[
-        float, opt("Filling in percent below which the interval doubles.", aliases=("flush.adaptive.low",))
-    ] = field(default=25.0, name="flush.adaptive.low_pressure")
-    flush_medium_pressure: Annotated[
-        float, opt("Filling in percent above which the interval shrinks.", aliases=("flush.adaptive.medium",))
-    ] = field(default=50.0, name="flush.adaptive.medium_pressure")
-    flush_high_pressure: Annotated[
-        float, opt("Filling in percent above which the interval is halved.", aliases=("flush.adaptive.high",))
-    ] = field(default=75.0, name="flush.adaptive.high_pressure")
-    flush_up_steps: Annotated[int, opt("Samples in a row before the pressure level rises.")] = field(
-        default=2, name="flush.adaptive.up_steps"
+    flush_min_interval: Annotated[float, opt(_NO_ADAPTIVE_FLUSH, aliases=("flush.adaptive.min",))] = field(
+        default=0.5, name="flush.adaptive.min_interval"
     )
-    flush_down_steps: Annotated[int, opt("Samples in a row before the pressure level falls.")] = field(
-        default=3, name="flush.adaptive.down_steps"
+    flush_max_interval: Annotated[float, opt(_NO_ADAPTIVE_FLUSH, aliases=("flush.adaptive.max",))] = field(
+        default=2.0, name="flush.adaptive.max_interval"
     )
+    flush_low_pressure: Annotated[float, opt(_NO_ADAPTIVE_FLUSH, aliases=("flush.adaptive.low",))] = field(
+        default=25.0, name="flush.adaptive.low_pressure"
+    )
+    flush_medium_pressure: Annotated[float, opt(_NO_ADAPTIVE_FLUSH, aliases=("flush.adaptive.medium",))] = field(
+        default=50.0, name="flush.adaptive.medium_pressure"
+    )
+    flush_high_pressure: Annotated[float, opt(_NO_ADAPTIVE_FLUSH, aliases=("flush.adaptive.high",))] = field(
+        default=75.0, name="flush.adaptive.high_pressure"
+    )
+    flush_up_steps: Annotated[int, opt(_NO_ADAPTIVE_FLUSH)] = field(default=2, name="flush.adaptive.up_steps")
+    flush_down_steps: Annotated[int, opt(_NO_ADAPTIVE_FLUSH)] = field(default=3, name="flush.adaptive.down_steps")
     scheduler_base: Annotated[Seconds, opt("First upper bound of the wait before a retry.")] = field(
         default=Seconds(5), name="scheduler.base"
     )
@@ -93,6 +91,14 @@ class AdminOptions(FlushOptions):
     reload_timeout: Annotated[Seconds, opt("Longest time of a reload; 0 is for ever.")] = field(
         default=Seconds(0), name="hot_reload.timeout"
     )
+    reload_token: Annotated[
+        str | None,
+        opt(
+            "Who asks the API for a reload has to send this as a bearer token; without it only this machine may ask.",
+            example="${RELOAD_TOKEN}",
+            secret=True,
+        ),
+    ] = field(default=None, name="hot_reload.token")
 
 
 class StorageOptions(AdminOptions):
@@ -119,9 +125,9 @@ class StorageOptions(AdminOptions):
     storage_backlog_flush_on_shutdown: Annotated[
         bool, opt("Deliver the backlog at shutdown too.", aliases=("storage.backlog.shutdown_flush",))
     ] = field(default=False, name="storage.backlog.flush_on_shutdown")
-    storage_delete_irrecoverable_chunks: Annotated[bool, opt("Delete stored files that cannot be read.")] = field(
-        default=False, name="storage.delete_irrecoverable_chunks"
-    )
+    storage_delete_irrecoverable_chunks: Annotated[
+        bool, opt("Accepted; what cannot be read is put into quarantine/ below storage.path.", without_effect=True)
+    ] = field(default=False, name="storage.delete_irrecoverable_chunks")
     storage_free_space_floor: Annotated[
         ByteSize, opt("Inputs with filesystem storage pause when less than this is free; 0 for no floor.")
     ] = field(default=ByteSize(10_000_000), name="storage.free_space_floor")

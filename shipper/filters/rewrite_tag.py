@@ -53,7 +53,9 @@ class RewriteTagOptions(FilterOptions):
         tuple[Rule, ...],
         opt("KEY REGEX NEW_TAG KEEP: records that match get the new tag.", example="$level ^ERR errors.$TAG false"),
     ] = ()
-    emitter_name: Annotated[str | None, opt("Accepted; records stay with the input they came from.")] = None
+    emitter_name: Annotated[
+        str | None, opt("Accepted; records stay with the input they came from. It must be the name of no input.")
+    ] = None
     emitter_storage_type: Annotated[
         Literal["memory", "filesystem"], opt("Accepted; records are stored as those of their input.")
     ] = msgspec.field(default="memory", name="emitter_storage.type")

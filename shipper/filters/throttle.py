@@ -17,14 +17,18 @@ _USUAL_WINDOW = 5
 
 
 class Interval(int):
-    """Whole seconds, at least one; text that is no time means one second, as in Fluent Bit."""
+    """Whole seconds, at least one; text that is no time means one second, as in Fluent Bit, and is told by `remark`."""
 
     shown_as = "time"
+    remark = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        found = _INTERVAL.fullmatch(text.strip())
-        return cls(max(1, int(float(found[1]) * _FACTORS[found[2].lower()])) if found else 1)
+        if found := _INTERVAL.fullmatch(text.strip()):
+            return cls(max(1, int(float(found[1]) * _FACTORS[found[2].lower()])))
+        interval = cls(1)
+        interval.remark = f"{text!r} is not a duration; 1s is used, as in Fluent Bit (write one such as 30s or 5m)"
+        return interval
 
     def __str__(self) -> str:
         return f"{int(self)}s"

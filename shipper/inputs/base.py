@@ -46,6 +46,16 @@ class InputOptions(PluginOptions):
     ring_buffer_window: Annotated[int, opt("Accepted; there is no ring buffer.", core=True)] = field(
         default=5, name="thread.ring_buffer.window"
     )
+    rate_window: Annotated[Seconds, opt("Time over which the exported rates are averaged.", core=True)] = Seconds(1)
+    rate_gate: Annotated[
+        tuple[str, ...],
+        opt(
+            "Accepted; an input waits when its buffer is full, whatever its rate.",
+            family="rate_gate.",
+            core=True,
+            without_effect=True,
+        ),
+    ] = ()
 
 
 class Input(ABC):

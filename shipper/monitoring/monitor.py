@@ -13,6 +13,7 @@ from ..metrics import Counter, Metrics
 from .health import Health
 from .names import describe_process
 from .pages import Pages, Reload
+from .rates import InputRates
 from .server import HttpServer
 from .view import View, offer_gauges
 
@@ -54,6 +55,7 @@ class Monitor:
         if server is None or not self.has_taken_over:
             server = HttpServer(host, port, self._pages.answer, self._log, self._failures)
         self._server = server
+        self._rates: InputRates | None = None
         self._counter = _LogCounter(metrics)
         self._reloads = reloads
 
@@ -84,6 +86,7 @@ class Monitor:
         """Show this pipeline from now on."""
         offer_gauges(view, with_storage=self._service.storage_metrics)
         self._health.watch(view)
+        self._rates = InputRates(view, self._clock)
         for output in view.outputs:
             self._metrics.gauge("output_stalled_seconds", partial(self._health.stalled_s, output), name=output.name)
         self._pages.view = view
@@ -92,6 +95,8 @@ class Monitor:
         """Look once a second how it goes, until cancelled."""
         while True:
             self._health.sample()
+            if self._rates is not None:
+                self._rates.sample()
             await self._clock.sleep(SAMPLE_EVERY_S)
 
     async def close(self) -> None:

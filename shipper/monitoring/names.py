@@ -119,6 +119,8 @@ _KNOWN: tuple[_Known, ...] = (
     _Known("storage_fs_chunks", "gauge", "Total number of filesystem chunks."),
     _Known("storage_fs_chunks_up", "gauge", "Total number of filesystem chunks up in memory."),
     _Known("storage_fs_chunks_down", "gauge", "Total number of filesystem chunks down."),
+    _Known("input_rate_bytes", "gauge", "Bytes a second over the input's rate_window."),
+    _Known("input_rate_records", "gauge", "Records a second over the input's rate_window."),
     _Known("input_ingestion_paused", "gauge", "Is the input paused or not?"),
     _Known("input_storage_overlimit", "gauge", "Is the input memory usage overlimit?"),
     _Known("input_storage_memory_bytes", "gauge", "Memory bytes used by the chunks."),

@@ -7,6 +7,7 @@ configuration says.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,7 @@ _FLAGS = (
     "FLB_HAVE_SQLDB",
     "FLB_HAVE_TLS",
 )
+_ONLY_LOCAL = b"only from this machine, unless hot_reload.token is set\n"
 _SIZE_UNITS = "KMGTPE"
 _V1_HELP = {
     "input_bytes": "Number of input bytes.",
@@ -138,11 +140,25 @@ class Pages:
             return Answer(405, headers=(("allow", "GET, POST, PUT"),))
         if self._reload is None:
             return _json({"reload": "not enabled", "status": -1})
-        if "origin" in request.headers:
-            return Answer(403)  # a page in somebody's browser, which reaches the loopback, too
+        if refusal := self._refusal(request):
+            return refusal
         if not self._reload():
             return _json({"reload": "in progress", "status": -2}, 400)
         return _json({"reload": "done", "status": 0})
+
+    def _refusal(self, request: Request) -> Answer | None:
+        """The answer to who may not change anything: who lacks the token, or without one who is elsewhere."""
+        if "origin" in request.headers:
+            return Answer(403)  # a page in somebody's browser, which reaches the loopback, too
+        token = self._service.reload_token
+        if token is None:
+            return None if request.is_local else Answer(403, _ONLY_LOCAL)
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and hmac.compare_digest(
+            given.strip().encode("latin-1", "replace"), token.encode()
+        ):
+            return None
+        return Answer(401, headers=(("www-authenticate", "Bearer"),))
 
     # -- metrics -----------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ known where the next one begins.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -17,7 +19,7 @@ from ..log import Log
 from ..metrics import Counter
 from ..supervisor import outcome
 
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
+_METHOD = re.compile("[A-Za-z-]{1,32}")
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -34,12 +36,16 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What was asked for; `path` has no query, the names of headers are in lower case."""
+    """What was asked for; `path` has no query, the names of headers are in lower case.
+
+    `is_local` says that it comes from this machine, or from another container of the pod.
+    """
 
     method: str
     path: str
     headers: dict[str, str] = {}
     is_last: bool = False
+    is_local: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -114,7 +120,7 @@ class HttpServer:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._connections) >= self._limits.connections:
-            writer.write(_encoded(Answer(503), is_last=True, with_body=True))
+            writer.write(_encoded(Answer(429), is_last=True, with_body=True))
             writer.close()
             return
         # The server owns the task: `close` ends it, and until then it ends by its own bounds.
@@ -147,6 +153,7 @@ class _Connection:
         self._writer = writer
         self._respond = respond
         self._limits = limits
+        self._is_local = is_loopback(writer.get_extra_info("peername"))
         self.is_broken = True
 
     async def serve(self) -> None:
@@ -181,7 +188,7 @@ class _Connection:
                 return None
             async with asyncio.timeout(limits.head_s):
                 head = first + await reader.readuntil(b"\r\n\r\n")
-            request = parse_head(head)
+            request = msgspec.structs.replace(parse_head(head), is_local=self._is_local)
             async with asyncio.timeout(limits.body_s):
                 await reader.readexactly(body_size(request, limits.body_size))
         except asyncio.LimitOverrunError as error:
@@ -210,10 +217,8 @@ def parse_head(head: bytes) -> Request:
     if len(parts) != 3 or not parts[1].startswith("/"):
         raise BadRequest(400)
     method, target, version = parts
-    if version not in ("HTTP/1.1", "HTTP/1.0"):
-        raise BadRequest(505 if version.startswith("HTTP/") else 400)
-    if method not in METHODS:
-        raise BadRequest(501)
+    if version not in ("HTTP/1.1", "HTTP/1.0") or not _METHOD.fullmatch(method):
+        raise BadRequest(400)
     headers = _headers(lines)
     wish = headers.get("connection", "").lower()
     is_last = wish == "close" or (version == "HTTP/1.0" and wish != "keep-alive")
@@ -230,6 +235,18 @@ def body_size(request: Request, most: int) -> int:
     if len(text) > 15 or int(text) > most:
         raise BadRequest(413)
     return int(text)
+
+
+def is_loopback(peer: object) -> bool:
+    """Whether the address of a client, as its socket tells it, can only be that of this machine."""
+    if not isinstance(peer, tuple):
+        return False
+    try:
+        address = ipaddress.ip_address(peer[0])
+    except ValueError:
+        return False
+    # An IPv4 client of a socket for both families.
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _headers(lines: list[str]) -> dict[str, str]:

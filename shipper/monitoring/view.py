@@ -21,7 +21,10 @@ BACKLOG = "storage_backlog"
 
 
 class SeenInput(msgspec.Struct, frozen=True):
-    """An input with its buffer; `mem_buf_limit` is what the configuration says, `limit` what bounds it."""
+    """An input with its buffer; `mem_buf_limit` is what the configuration says, `limit` what bounds it.
+
+    Its rates are averaged over `rate_window_s`.
+    """
 
     name: str
     plugin: str
@@ -29,6 +32,7 @@ class SeenInput(msgspec.Struct, frozen=True):
     limit: MemoryLimit
     mem_buf_limit: int = 0
     is_stored: bool = False
+    rate_window_s: float = 1.0
 
 
 class SeenFilter(msgspec.Struct, frozen=True):
@@ -132,6 +136,7 @@ def view_of(
             limit=memory_limit(instance.options, keeps_source=one.keeps_source),
             mem_buf_limit=int(instance.options.mem_buf_limit),
             is_stored=instance.options.storage_type == "filesystem",
+            rate_window_s=instance.options.rate_window,
         )
         for instance, (one, buffer) in zip(pipeline.inputs, inputs, strict=True)
     ]

@@ -189,11 +189,35 @@ def test_every_service_key_of_fluent_bit_is_known(loader: Loader) -> None:
     lines = [line.strip() for line in SERVICE_KEYS.replace("\n", ";").split(";") if line.strip()]
     options, warnings = loader.service(*lines)
 
-    assert (warnings, loader.problems) == ([], [])
+    assert loader.problems == []
+    assert warnings == [
+        "c.conf:3: service: 'flush.adaptive' has no effect: a full delivery leaves at once, any other after flush"
+    ]
     assert options is not None
     assert options.parsers_file == ("p", "q")
     assert options.multiline_buffer_limit == 2_097_152
     assert options.storage_backlog_mem_limit == 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("flush.adaptive on", "a full delivery leaves at once, any other after flush"),
+        ("storage.delete_irrecoverable_chunks on", "what cannot be read is put into quarantine/ below storage.path"),
+    ],
+)
+def test_who_sets_a_key_without_effect_is_told(loader: Loader, line: str, told: str) -> None:
+    options, warnings = loader.service(line)
+
+    assert (options is not None, loader.problems) == (True, [])
+    assert warnings == [f"c.conf:2: service: '{line.split()[0]}' has no effect: {told}"]
+
+
+def test_a_key_without_effect_that_asks_for_nothing_is_not_told(loader: Loader) -> None:
+    options, warnings = loader.service("flush.adaptive off", "storage.delete_irrecoverable_chunks off")
+
+    assert options == ServiceOptions()
+    assert warnings == []
 
 
 def test_an_empty_service_value_leaves_the_default(loader: Loader) -> None:

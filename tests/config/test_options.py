@@ -20,6 +20,9 @@ from shipper.config.options import (
 )
 from shipper.config.units import ByteSize, Seconds
 from shipper.errors import OptionError, Origin, Problem
+from shipper.inputs.base import InputOptions
+
+from ..written_options import section_of
 
 
 class Pair:
@@ -258,3 +261,19 @@ def test_a_type_is_shown_in_plain_words(kind: Any, shown: str) -> None:
 
 def test_a_word_of_a_closed_set_is_read_in_any_case_as_it_is_declared() -> None:
     assert read_value(Literal["info", "Debug"], " DEBUG ") == "Debug"
+
+
+def test_an_input_accepts_the_rate_options_and_tells_those_without_effect() -> None:
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    section = section_of("rate_window 5s\nrate_gate.enabled on\nrate_gate.bytes 1M", "input")
+
+    options = read_options(InputOptions, section, "dummy", problems, warnings.append)
+
+    assert problems == []
+    assert options is not None and options.rate_window == Seconds(5)
+    reason = "an input waits when its buffer is full, whatever its rate"
+    assert warnings == [
+        f"test.conf:3: dummy: 'rate_gate.enabled' has no effect: {reason}",
+        f"test.conf:4: dummy: 'rate_gate.bytes' has no effect: {reason}",
+    ]

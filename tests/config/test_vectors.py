@@ -56,49 +56,57 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "more", "told"),
+    ("text", "more", "told", "exit_code"),
     [
-        pytest.param(f"[INPUT]\n    Name\tdummy\n{OUTPUT}", {}, "", id="9 a tab is a blank here"),
-        pytest.param(f"{INPUT}    Dummy\n{OUTPUT}", {}, "undefined value", id="10"),
-        pytest.param(f"{INPUT}    Dummy \n{OUTPUT}", {}, "empty value", id="11"),
-        pytest.param(f"{INPUT}    Dummy   \n{OUTPUT}", {}, "could not allocate key value pair", id="12"),
-        pytest.param(f"    Name x\n{INPUT}{OUTPUT}", {}, "could not allocate key value pair", id="13"),
-        pytest.param(f"{INPUT}{OUTPUT}[INPUT", {}, "bad header definition", id="14"),
-        pytest.param(f"[INPUT]\n    Name dummy # c\n{OUTPUT}", {}, "section 'dummy # c' tried to instance", id="16"),
-        pytest.param(f"[INPUT]\n    Tag dummy\n{OUTPUT}", {}, "missing the 'name' property", id="17"),
-        pytest.param(f"{INPUT}    Foo bar\n{OUTPUT}", {}, "unknown option 'foo'", id="18"),
-        pytest.param(f"{INPUT}    Samples 1\n    Samples 1\n{OUTPUT}", {}, "is set 2 times", id="19"),
+        pytest.param(f"[INPUT]\n    Name\tdummy\n{OUTPUT}", {}, "", 0, id="9 a tab is a blank here"),
+        pytest.param(f"{INPUT}    Dummy\n{OUTPUT}", {}, "undefined value", 1, id="10"),
+        pytest.param(f"{INPUT}    Dummy \n{OUTPUT}", {}, "empty value", 1, id="11"),
+        pytest.param(f"{INPUT}    Dummy   \n{OUTPUT}", {}, "could not allocate key value pair", 1, id="12"),
+        pytest.param(f"    Name x\n{INPUT}{OUTPUT}", {}, "could not allocate key value pair", 1, id="13"),
+        pytest.param(f"{INPUT}{OUTPUT}[INPUT", {}, "bad header definition", 1, id="14"),
+        pytest.param(f"[INPUT]\n    Name dummy # c\n{OUTPUT}", {}, "section 'dummy # c' tried to instance", 1, id="16"),
+        pytest.param(f"[INPUT]\n    Tag dummy\n{OUTPUT}", {}, "missing the 'name' property", 1, id="17"),
+        pytest.param(f"{INPUT}    Foo bar\n{OUTPUT}", {}, "unknown option 'foo'", 255, id="18"),
+        pytest.param(f"{INPUT}    Samples 1\n    Samples 1\n{OUTPUT}", {}, "is set 2 times", 255, id="19"),
         pytest.param(
-            f"[INPUT]\n    Name tail\n    Path /x\n    Skip_Long_Lines maybe\n{OUTPUT}", {}, "not a boolean", id="21"
+            f"[INPUT]\n    Name tail\n    Path /x\n    Skip_Long_Lines maybe\n{OUTPUT}",
+            {},
+            "not a boolean",
+            255,
+            id="21",
         ),
-        pytest.param(f"{INPUT}    Tag ${{NOPE}}\n{OUTPUT}", {}, "option 'tag' is empty", id="24"),
-        pytest.param(f"@SETfoo\n{INPUT}{OUTPUT}", {}, "'@SETfoo' has no argument", id="27"),
-        pytest.param(f"@INCLUDE nope.conf\n{INPUT}{OUTPUT}", {}, "could not open included file", id="28"),
-        pytest.param(f"@INCLUDE n*.conf\n{INPUT}{OUTPUT}", {}, "no match", id="28 a glob"),
+        pytest.param(f"{INPUT}    Tag ${{NOPE}}\n{OUTPUT}", {}, "option 'tag' is empty", 255, id="24"),
+        pytest.param(f"@SETfoo\n{INPUT}{OUTPUT}", {}, "'@SETfoo' has no argument", 1, id="27"),
+        pytest.param(f"@INCLUDE nope.conf\n{INPUT}{OUTPUT}", {}, "could not open included file", 1, id="28"),
+        pytest.param(f"@INCLUDE n*.conf\n{INPUT}{OUTPUT}", {}, "no match", 1, id="28 a glob"),
         pytest.param(
             f"@INCLUDE d/i.conf\n{INPUT}{OUTPUT}",
             {"d/i.conf": "@INCLUDE j.conf\n", "d/j.conf": ""},
             "could not open included file 'j.conf'",
+            1,
             id="29",
         ),
-        pytest.param(f"@INCLUDE i.conf\n@INCLUDE i.conf\n{OUTPUT}", {"i.conf": INPUT}, "Read twice. path=", id="30"),
-        pytest.param(f"{INPUT}{OUTPUT}    @INCLUDE x\n", {}, "unknown option '@include'", id="32"),
-        pytest.param(f"[SERVICE]\n    Flush 0\n{INPUT}{OUTPUT}", {}, "invalid flush value, aborting.", id="34"),
+        pytest.param(f"@INCLUDE i.conf\n@INCLUDE i.conf\n{OUTPUT}", {"i.conf": INPUT}, "Read twice. path=", 1, id="30"),
+        pytest.param(f"{INPUT}{OUTPUT}    @INCLUDE x\n", {}, "unknown option '@include'", 255, id="32"),
+        pytest.param(f"[SERVICE]\n    Flush 0\n{INPUT}{OUTPUT}", {}, "invalid flush value, aborting.", 1, id="34"),
         pytest.param(
-            f"[SERVICE]\n    Log_Level foo\n{INPUT}{OUTPUT}", {}, "could not configure service property", id="35"
+            f"[SERVICE]\n    Log_Level foo\n{INPUT}{OUTPUT}", {}, "could not configure service property", 1, id="35"
         ),
-        pytest.param(f"{INPUT}[FILTER]\n    Name grep\n{OUTPUT}", {}, "NO match rule for grep.0 filter", id="36"),
-        pytest.param(f"\ufeff{INPUT}{OUTPUT}", {}, "undefined value", id="50 a byte order mark"),
-        pytest.param(f"{INPUT}    storage.type filesystem\n{OUTPUT}", {}, "no filesystem path was defined", id="53"),
-        pytest.param(f"{INPUT}    storage.type foo\n{OUTPUT}", {}, "storage.type", id="53 no type"),
-        pytest.param(f"{INPUT}    Mem_Buf_Limit 10X\n{OUTPUT}", {}, "mem_buf_limit", id="53 no size"),
+        pytest.param(f"{INPUT}[FILTER]\n    Name grep\n{OUTPUT}", {}, "NO match rule for grep.0 filter", 255, id="36"),
+        pytest.param(f"\ufeff{INPUT}{OUTPUT}", {}, "undefined value", 1, id="50 a byte order mark"),
+        pytest.param(
+            f"{INPUT}    storage.type filesystem\n{OUTPUT}", {}, "no filesystem path was defined", 255, id="53"
+        ),
+        pytest.param(f"{INPUT}    storage.type foo\n{OUTPUT}", {}, "storage.type", 1, id="53 no type"),
+        pytest.param(f"{INPUT}    Mem_Buf_Limit 10X\n{OUTPUT}", {}, "mem_buf_limit", 1, id="53 no size"),
     ],
 )
 def test_a_configuration_is_refused_with_these_words(
-    tmp_path: Path, text: str, more: dict[str, str], told: str
+    tmp_path: Path, text: str, more: dict[str, str], told: str, exit_code: int
 ) -> None:
     loaded = Loaded(tmp_path, text, more)
 
+    assert loaded.exit_code == exit_code
     if told:
         assert any(told in problem for problem in loaded.problems), loaded.problems
     else:
@@ -167,10 +175,12 @@ def test_a_configuration_is_accepted_and_has_these_tags(
             id="41",
         ),
         pytest.param("foo: {a: b}\npipeline:\n  inputs: [{name: dummy, tag: x}]\n", {}, ["x"], id="42"),
-        pytest.param("foo: [a]\n", {}, "unknown section 'foo'", id="42 a list"),
-        pytest.param("foo: a\n", {}, "unknown section 'foo'", id="42 a scalar"),
-        pytest.param("pipeline:\n  inputs: [{name: dummy, tag: }]\n", {}, "option 'tag' is empty", id="43"),
-        pytest.param("service: {flush: 1}\nservice: {grace: 1}\n", {}, "duplicated definition of 'service'", id="44"),
+        pytest.param("foo: [a]\n", {}, ("unknown section 'foo'", 1), id="42 a list"),
+        pytest.param("foo: a\n", {}, ("unknown section 'foo'", 1), id="42 a scalar"),
+        pytest.param("pipeline:\n  inputs: [{name: dummy, tag: }]\n", {}, ("option 'tag' is empty", 255), id="43"),
+        pytest.param(
+            "service: {flush: 1}\nservice: {grace: 1}\n", {}, ("duplicated definition of 'service'", 1), id="44"
+        ),
         pytest.param(
             "pipeline:\n  inputs: [{name: dummy, tag: a}]\npipeline:\n  inputs: [{name: dummy, tag: b}]\n",
             {},
@@ -180,12 +190,14 @@ def test_a_configuration_is_accepted_and_has_these_tags(
     ],
 )
 def test_a_configuration_in_yaml_has_these_tags_or_is_refused_with_these_words(
-    tmp_path: Path, text: str, more: dict[str, str], outcome: list[str] | str
+    tmp_path: Path, text: str, more: dict[str, str], outcome: list[str] | tuple[str, int]
 ) -> None:
     loaded = Loaded(tmp_path, text, more, "c.yaml")
 
-    if isinstance(outcome, str):
-        assert any(outcome in problem for problem in loaded.problems), loaded.problems
+    if isinstance(outcome, tuple):
+        told, exit_code = outcome
+        assert any(told in problem for problem in loaded.problems), loaded.problems
+        assert loaded.exit_code == exit_code
     else:
         assert loaded.tags() == outcome
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import pytest
 
 from shipper.buffers.memory import MemoryBuffer, MemoryLimit
 from shipper.config.service import ServiceOptions
@@ -89,7 +91,7 @@ class Scene:
             self.health.sample()
 
     def get(self, path: str, method: str = "GET") -> Answer:
-        return self.pages.answer(Request(method, path))
+        return self.pages.answer(Request(method, path, is_local=True))
 
     def json(self, path: str, method: str = "GET") -> Any:
         return msgspec.json.decode(self.get(path, method).body)
@@ -105,3 +107,13 @@ async def delivering(scene: Scene) -> AsyncIterator[Scene]:
     finally:
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)
+
+
+def own_address() -> str:
+    """An address of this machine that is not the loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        try:
+            one.connect(("192.0.2.1", 9))  # nothing is sent by that
+        except OSError:
+            pytest.skip("this machine has no other address")
+        return str(one.getsockname()[0])

@@ -144,22 +144,65 @@ def test_the_reload_page_asks_for_a_reload() -> None:
 
 def test_a_page_in_a_browser_cannot_ask_for_a_reload() -> None:
     scene = watched(reload=lambda: pytest.fail("asked"))
-    request = Request("POST", "/api/v2/reload", {"origin": "https://example.com"})
+    request = Request("POST", "/api/v2/reload", {"origin": "https://example.com"}, is_local=True)
 
     assert scene.pages.answer(request).status == 403
+
+
+def test_without_a_token_another_machine_cannot_ask_for_a_reload() -> None:
+    scene = watched(reload=lambda: pytest.fail("asked"))
+
+    answer = scene.pages.answer(Request("POST", "/api/v2/reload"))
+
+    assert (answer.status, answer.body) == (403, b"only from this machine, unless hot_reload.token is set\n")
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+@pytest.mark.parametrize("header", ["Bearer s3cret", "bearer  s3cret "])
+def test_who_has_the_token_can_ask_for_a_reload_from_anywhere(header: str, is_local: bool) -> None:
+    scene = watched(reload=lambda: True, reload_token="s3cret")
+    request = Request("POST", "/api/v2/reload", {"authorization": header}, is_local=is_local)
+
+    assert scene.pages.answer(request).body == b'{"reload":"done","status":0}'
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, *({"authorization": h} for h in ("Bearer", "Bearer s3cre", "Basic s3cret", "é"))]
+)
+def test_with_a_token_nobody_else_can_ask_for_a_reload(headers: dict[str, str]) -> None:
+    scene = watched(reload=lambda: pytest.fail("asked"), reload_token="s3cret")
+
+    answer = scene.pages.answer(Request("PUT", "/api/v2/reload", headers, is_local=True))
+
+    assert (answer.status, answer.body, answer.headers) == (401, b"", (("www-authenticate", "Bearer"),))
+
+
+def test_a_token_may_have_characters_of_any_language() -> None:
+    scene = watched(reload=lambda: True, reload_token="schlüssel")
+    on_the_wire = "Bearer schlüssel".encode().decode("latin-1")
+    request = Request("POST", "/api/v2/reload", {"authorization": on_the_wire})
+
+    assert scene.pages.answer(request).status == 200
+
+
+def test_how_often_there_was_a_reload_is_told_to_everybody() -> None:
+    scene = watched(reload=lambda: True, reload_token="s3cret")
+
+    assert scene.pages.answer(Request("GET", "/api/v2/reload")).body == b'{"hot_reload_count":0}'
 
 
 def test_the_reload_page_tells_how_often_there_was_one() -> None:
     assert watched().get("/api/v2/reload").body == b'{"hot_reload_count":0}'
 
 
-def test_the_reload_page_knows_three_methods() -> None:
-    answer = watched(reload=lambda: True).get("/api/v2/reload", "DELETE")
+@pytest.mark.parametrize("method", ["DELETE", "TRACE", "BREW"])
+def test_the_reload_page_knows_three_methods(method: str) -> None:
+    answer = watched(reload=lambda: True).get("/api/v2/reload", method)
 
     assert (answer.status, answer.body, answer.headers) == (405, b"", (("allow", "GET, POST, PUT"),))
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "BREW", "get"])
 def test_nothing_else_takes_anything(method: str) -> None:
     scene = watched(reload=lambda: True)
 

@@ -11,7 +11,18 @@ import pytest
 
 from shipper.log import Log
 from shipper.metrics import Counter
-from shipper.monitoring.server import Answer, BadRequest, HttpServer, Limits, Request, body_size, parse_head
+from shipper.monitoring.server import (
+    Answer,
+    BadRequest,
+    HttpServer,
+    Limits,
+    Request,
+    body_size,
+    is_loopback,
+    parse_head,
+)
+
+from .scene import own_address
 
 TIGHT = Limits(head_size=512, body_size=100, head_s=0.1, body_s=0.1, write_s=0.2, idle_s=0.2, requests=3, connections=2)
 
@@ -110,8 +121,9 @@ async def test_the_old_version_ends_with_the_answer() -> None:
         (b"GET a HTTP/1.1\r\n\r\n", 400),
         (b"GET http://x/ HTTP/1.1\r\n\r\n", 400),
         (b"GET /a FTP/1.1\r\n\r\n", 400),
-        (b"GET /a HTTP/2.0\r\n\r\n", 505),
-        (b"BREW /a HTTP/1.1\r\n\r\n", 501),
+        (b"GET /a HTTP/2.0\r\n\r\n", 400),
+        (b"GE\xd4 /a HTTP/1.1\r\n\r\n", 400),
+        (b"CONNECT x:1 HTTP/1.1\r\n\r\n", 400),
         (b"GET  /a HTTP/1.1\r\n\r\n", 400),
         (b"GET /a HTTP/1.1\r\nno colon\r\n\r\n", 400),
         (b"GET /a HTTP/1.1\r\n folded: x\r\n\r\n", 400),
@@ -132,6 +144,54 @@ async def test_what_cannot_be_understood_or_is_too_much_is_refused(request_text:
         answer = await talk(server, request_text)
 
     assert (status_of(answer), b"connection: close" in answer) == (status, True)
+
+
+@pytest.mark.parametrize("method", ["TRACE", "BREW", "get", "M-SEARCH"])
+async def test_every_method_is_left_to_the_pages(method: str) -> None:
+    async with serving() as server:
+        answer = await talk(server, asked("/a", method))
+
+    assert (status_of(answer), answer.split(b"\r\n\r\n")[1]) == (200, f"{method} /a".encode())
+
+
+@pytest.mark.parametrize(
+    ("peer", "is_local"),
+    [
+        (("127.0.0.1", 1), True),
+        (("127.8.9.1", 1), True),
+        (("::1", 1, 0, 0), True),
+        (("::ffff:127.0.0.1", 1, 0, 0), True),
+        (("10.0.0.1", 1), False),
+        (("::ffff:10.0.0.1", 1, 0, 0), False),
+        (("fe80::1%eth0", 1, 0, 2), False),
+        (("", 1), False),
+        (None, False),
+        ("", False),
+    ],
+)
+def test_only_a_loopback_address_is_that_of_this_machine(peer: object, is_local: bool) -> None:
+    assert is_loopback(peer) is is_local
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "own"])
+async def test_a_request_says_whether_it_comes_from_this_machine(host: str) -> None:
+    """An address of the machine that is not the loopback stands for that of another machine."""
+    address = own_address() if host == "own" else host
+    asked_for: list[Request] = []
+
+    def note(request: Request) -> Answer:
+        asked_for.append(request)
+        return Answer()
+
+    server = HttpServer("0.0.0.0", 0, note, Log("[http_server] "), Counter())
+    await server.open()
+    reader, writer = await asyncio.open_connection(address, server.port, local_addr=(address, 0))
+    writer.write(asked("/a"))
+    await reader.read()
+    writer.close()
+    await server.close()
+
+    assert [request.is_local for request in asked_for] == [host == "127.0.0.1"]
 
 
 async def test_a_head_that_does_not_end_in_time_is_refused() -> None:
@@ -175,7 +235,7 @@ async def test_a_client_too_many_is_sent_away() -> None:
         for _, writer in held:
             writer.close()
 
-    assert status_of(answer) == 503
+    assert status_of(answer) == 429
 
 
 async def test_a_bug_in_a_page_is_told_and_counted_and_the_server_goes_on(caplog: pytest.LogCaptureFixture) -> None:
@@ -219,7 +279,7 @@ async def test_noise_of_any_kind_leaves_the_server_alive() -> None:
             answers.append(await talk(server, noise + b"\r\n\r\n"))
         last = await talk(server, asked("/a"))
 
-    assert {status_of(a) for a in answers if a} <= {200, 400, 408, 413, 431, 501, 505}
+    assert {status_of(a) for a in answers if a} <= {200, 400, 408, 413, 431}
     assert status_of(last) == 200
 
 

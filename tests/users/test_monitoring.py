@@ -18,6 +18,7 @@ import msgspec
 import pytest
 
 from tests.components.shipper_process import shipper_command
+from tests.monitoring.scene import own_address
 from tests.outputs.s3.server import SmallS3, s3
 
 from .cloudwatch import CREDENTIALS, OK, Answer, CloudWatch
@@ -27,6 +28,8 @@ __all__ = ["s3"]
 
 QUICK = "http_server on; http_port 0; health_check on; hc_period 4"
 """Health is bad after 3.1 seconds without progress, where the default is 46."""
+
+_POST = b"POST /api/v2/reload HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
 
 RED_S = 60.0 / 15 + 2
 """A minute at that scale, and what a busy machine takes."""
@@ -190,6 +193,25 @@ def test_z3_there_are_pages_for_alive_for_ready_and_for_progress(tmp_path: Path)
         assert found == {"/live": 200, "/ready": 200, "/health": 500}
 
 
+def test_z3_a_command_of_the_image_asks_for_the_progress(tmp_path: Path) -> None:
+    with CloudWatch() as service, station_with(tmp_path, service) as station:
+        log = station.log()
+        station.start()
+        api = Api(station)
+        good = _health_command(api.port)
+        service.gate.clear()
+        log.write(10)
+        api.until_health(500, RED_S)
+        bad = _health_command(api.port)
+        service.gate.set()
+        station.stop()
+        away = _health_command(api.port)
+
+        assert good == (0, "ok\n")
+        assert bad[0] == 1 and "output cw: nothing accepted" in bad[1]
+        assert away == (1, f"no answer from 127.0.0.1 port {api.port}: Connection refused\n")
+
+
 def test_z5_a_port_in_use_ends_the_start_with_the_reason(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -200,6 +222,20 @@ def test_z5_a_port_in_use_ends_the_start_with_the_reason(tmp_path: Path) -> None
 
     assert ran.returncode == 255
     assert f"[http_server] cannot listen on 127.0.0.1 port {port}" in ran.stderr
+
+
+@pytest.mark.parametrize("name", ["forward", "tcp", "http"])
+def test_z5_an_input_whose_port_is_in_use_ends_the_start_with_the_reason(name: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        arguments = ["-i", "dummy", "-i", name, "-p", "listen=127.0.0.1", "-p", f"port={port}", "-o", "stdout"]
+        ran = subprocess.run([shipper_command(), *arguments], capture_output=True, text=True, timeout=20)
+
+    assert ran.returncode == 255
+    assert re.search(rf"\[error\] .*{port}.*in use", ran.stderr, re.IGNORECASE), ran.stderr
+    assert ran.stdout == ""
 
 
 def test_z5_without_the_server_nothing_listens(tmp_path: Path) -> None:
@@ -343,21 +379,65 @@ def test_sec1_hostile_clients_neither_stop_it_nor_make_it_grow(tmp_path: Path) -
 
         assert status == 200
         assert growth_kb < 5000
-        assert not [answer for answer in answers if answer.startswith(b"HTTP/1.1 500")]
+        assert not [answer for answer in answers if answer.startswith(b"HTTP/1.1 5")]
+
+
+def test_sec1_nobody_reloads_without_the_token(tmp_path: Path) -> None:
+    service = f"{QUICK}; hot_reload on; hot_reload.token ${{RELOAD_TOKEN}}"
+    with Station(tmp_path, service=service, variables={"RELOAD_TOKEN": "s3cret"}) as station:
+        station.start()
+        api = Api(station)
+        refused = [api.get("/api/v2/reload", "POST"), api.get("/api/v2/reload", "PUT", {"Authorization": "Bearer x"})]
+        count = api.json("/api/v2/reload")
+        accepted = api.get("/api/v2/reload", "POST", {"Authorization": "Bearer s3cret"})
+        station.until_told("successful reload done")
+        station.stop()
+
+        assert (refused, count) == ([(401, ""), (401, "")], {"hot_reload_count": 0})
+        assert accepted == (200, '{"reload":"done","status":0}')
+        assert "s3cret" not in (tmp_path / "shipper.log").read_text()
+
+
+def test_sec1_without_a_token_only_the_machine_itself_reloads(tmp_path: Path) -> None:
+    """An address of the machine that is not the loopback stands for another machine."""
+    address = own_address()
+    with Station(tmp_path, service="http_server on; http_port 0; http_listen 0.0.0.0; hot_reload on") as station:
+        station.start()
+        port = int(station.until_told(r"listen iface=0\.0\.0\.0 tcp_port=(\d+)")[1])
+        far = (
+            _status_of(_answer_of(port, _POST, address)),
+            _status_of(_answer_of(port, b"GET /live HTTP/1.1\r\n\r\n", address)),
+        )
+        near = _status_of(_answer_of(port, _POST))
+        station.until_told("successful reload done")
+        station.stop()
+
+        assert (far, near) == ((403, 200), 200)
 
 
 def _host() -> str:
     return socket.gethostname()
 
 
-def _open(port: int, data: bytes) -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", port), timeout=5)
+def _health_command(port: int) -> tuple[int, str]:
+    ran = subprocess.run(
+        [shipper_command(), "health", "--port", str(port)], capture_output=True, text=True, timeout=30, check=False
+    )
+    return ran.returncode, ran.stdout
+
+
+def _status_of(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+def _open(port: int, data: bytes, address: str = "127.0.0.1") -> socket.socket:
+    client = socket.create_connection((address, port), timeout=5, source_address=(address, 0))
     client.sendall(data)
     return client
 
 
-def _answer_of(port: int, data: bytes) -> bytes:
-    with _open(port, data) as client:
+def _answer_of(port: int, data: bytes, address: str = "127.0.0.1") -> bytes:
+    with _open(port, data, address) as client:
         client.shutdown(socket.SHUT_WR)
         try:
             return client.recv(1000)
