@@ -17,6 +17,7 @@ from .errors import ConfigError, Problem
 from .log import Log, configure, tell
 from .pipeline import Pipeline, PipelineError, build_pipeline, try_instances
 from .plugins import KINDS, find_plugin, plugin_names
+from .rewriting import circles_of_tags, taken_emitter_names
 
 _BANNER = f"""shipper v{__version__}
 * reads the configuration of Fluent Bit v{COMPATIBLE_VERSION}
@@ -70,24 +71,12 @@ def load_pipeline(command_line: CommandLine, process: Mapping[str, str], warning
         pipeline = build_pipeline(configuration, environment, command_line.parsers_files, problems)
     finally:
         warnings += configuration.warnings
-    _refuse_taken_emitter_names(pipeline)
+    if taken := taken_emitter_names(pipeline):
+        raise PipelineError(taken, ["filter"])
+    warnings += circles_of_tags(pipeline)
     for instance in pipeline.instances():
         instance.log().suppress(instance.options.log_suppress_interval)
     return pipeline
-
-
-def _refuse_taken_emitter_names(pipeline: Pipeline) -> None:
-    """Raise `PipelineError` if a rewrite_tag filter calls its emitter as an input is called, or another emitter."""
-    taken = {name: instance for instance in pipeline.inputs for name in (instance.name, instance.alias)}
-    problems = []
-    for instance in (*pipeline.processors(), *pipeline.filters):
-        name = instance.options.emitter_name if instance.plugin == "rewrite_tag" else None
-        if name is not None and (other := taken.setdefault(name, instance)) is not instance:
-            message = f"rewrite_tag: emitter_name '{name}' is taken by the {other.kind} at {other.section.origin}"
-            origin = instance.section.origin_of("emitter_name")
-            problems.append(Problem(message, origin, "give the emitter a name of its own", 255))
-    if problems:
-        raise PipelineError(problems, ["filter"])
 
 
 def _start(command_line: CommandLine, process: Mapping[str, str]) -> int:

@@ -23,7 +23,7 @@ ROWS = (
     ("config", "retry"),
     ("parsers", "codecs", "net", "aws", "context", "kubernetes", "monitoring.names"),
     ("inputs", "filters", "outputs", "buffers"),
-    ("plugins", "router", "intake", "dispatcher", "processing", "supervisor", "pipeline", "ledger"),
+    ("plugins", "router", "intake", "dispatcher", "processing", "supervisor", "pipeline", "rewriting", "ledger"),
     (
         "service",
         "engine",

@@ -304,8 +304,11 @@ def test_w4_tags_that_are_rewritten_in_a_circle_freeze_nothing(tmp_path: Path) -
         station.until_arrived()
         ledger = station.stop()
 
+        told = (tmp_path / "shipper.log").read_text()
+
         assert len(station.arrived()) == 2_000
         assert ledger["a"]["delivered"] == 2_000
+        assert "tags may go round in a circle: t.* -> x.$TAG[1] -> t.$TAG[1]; a record passes" in told
 
 
 # -- W5: secrets -------------------------------------------------------------------------------------------------------
