@@ -323,13 +323,13 @@ class Dispatcher:
         """
         self._keep_refused(delivery)
         for reason, (records, size) in delivery.refused.items():
-            self._context.dropped(records, size, reason)
+            self._dropped(source, records, size, reason)
         if filtered := delivery.filtered:
             self._count_filtered(filtered, delivery)
         rest = delivery.records - delivery.refused_records - accepted
         if rest and refusal is not None:
             size = delivery.size * rest // delivery.records
-            self._context.dropped(rest, size, refusal)
+            self._dropped(source, rest, size, refusal)
             self._keep_rest(delivery, refusal, words)
             self._log.error("records dropped", records=rest, reason=refusal, of=self._told(source, delivery))
         if accepted:
@@ -340,6 +340,12 @@ class Dispatcher:
         self._proc_records.add(accepted)
         self._proc_bytes.add(delivery.size * accepted // max(1, delivery.records))
         source.reader.commit(delivery)
+
+    def _dropped(self, source: _Source, records: int, size: int, reason: str) -> None:
+        self._context.dropped(records, size, reason)
+        count = self._context.metrics.counter
+        count("routing_drop_records_total", input=source.input_name, output=self.name).add(records)
+        count("routing_drop_bytes_total", input=source.input_name, output=self.name).add(size)
 
     def _count_filtered(self, filtered: int, delivery: Delivery) -> None:
         """Count what the processors of the output took out, or have made more."""

@@ -161,7 +161,7 @@ class Intake:
         self._filtered = context.counter("filtered_records_total")
         self._added = context.counter("added_records_total")
         self._failures = context.counter("filter_failures_total")
-        self._routed: dict[str, Counter] = {}
+        self._routed: dict[str, tuple[Counter, Counter]] = {}
         self.last_taken_at = float("-inf")
         """When the input brought something for the last time."""
         self.has_holders = any(isinstance(f.filter, HoldingFilter) for f in self._filters)
@@ -347,17 +347,22 @@ class Intake:
             self._buffer.put(batch, outputs)
             self._stored.add(len(batch))
             for output in outputs:
-                self._routed_to(output).add(len(batch))
+                records, size = self._routed_to(output)
+                records.add(len(batch))
+                size.add(batch.size)
         else:
             self._context.dropped(len(batch), batch.size, NO_ROUTE, wanted=not self._is_routable)
             batch.receipt.settle()
 
-    def _routed_to(self, output: str) -> Counter:
+    def _routed_to(self, output: str) -> tuple[Counter, Counter]:
+        """The counters of records and bytes that went to an output."""
         found = self._routed.get(output)
         if found is None:
-            name = self._context.alias
-            found = self._context.metrics.counter("routing_records_total", input=name, output=output)
-            self._routed[output] = found
+            name, counter = self._context.alias, self._context.metrics.counter
+            found = self._routed[output] = (
+                counter("routing_records_total", input=name, output=output),
+                counter("routing_bytes_total", input=name, output=output),
+            )
         return found
 
     def _filters_for(self, tag: str) -> tuple[ActiveFilter, ...]:

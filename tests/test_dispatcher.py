@@ -115,6 +115,9 @@ async def test_retries_end_where_the_configuration_says_so(retries: int, reason:
 
         assert bench.output.attempts == retries + 1
         assert bench.count("dropped_records_total", reason=reason) == 1
+        of_route = {"input": "in.0", "output": "out.0"}
+        assert bench.context.metrics.total("routing_drop_records_total", **of_route) == 1
+        assert bench.context.metrics.total("routing_drop_bytes_total", **of_route) == bench.count("dropped_bytes_total")
 
 
 async def test_what_heals_without_the_data_uses_up_no_retries_and_is_looked_at_each_minute() -> None:

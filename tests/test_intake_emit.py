@@ -97,6 +97,16 @@ async def test_a_batch_goes_through_all_filters_that_match_its_tag_in_their_orde
     assert bench.stored() == ["a!!"]
 
 
+async def test_what_goes_to_an_output_is_counted_for_the_pair_in_records_and_bytes() -> None:
+    bench, batches = Bench(), [batch_of("a", "bc"), batch_of("d"), batch_of("e", tag="nowhere")]
+    for batch in batches:
+        await bench.intake.emit(batch)
+
+    count = bench.context.metrics.total
+    assert count("routing_records_total", input="in.0", output="out.0") == 3
+    assert count("routing_bytes_total", input="in.0", output="out.0") == batches[0].size + batches[1].size
+
+
 async def test_a_filter_that_does_not_match_is_passed_by() -> None:
     bench = Bench(Step(), match="other")
     await bench.intake.emit(batch_of("a"))
