@@ -1,6 +1,6 @@
 """A stand-in for the API server and the kubelet over HTTPS: it serves objects to whoever has the token of the moment.
 
-It misbehaves when told to: it refuses, is slow, or does not answer at all.
+It misbehaves when told to: it refuses, answers late, or does not answer at all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -25,7 +25,8 @@ USUAL_TOKEN = "token-1"
 class KubernetesStandIn:
     """Pods and namespaces by name; `token` is what requests must bring.
 
-    `status` other than 200 is the answer to everything; while `is_hanging` there is none.
+    `status` other than 200 is the answer to everything; every answer comes `delay_s` late; while `is_hanging` there is
+    none, and requests are not even read.
     """
 
     def __init__(self, ca_file: Path) -> None:
@@ -34,6 +35,7 @@ class KubernetesStandIn:
         self.pods: dict[tuple[str, str], dict[str, Any]] = {}
         self.namespaces: dict[str, dict[str, Any]] = {}
         self.status = 200
+        self.delay_s = 0.0
         self.is_hanging = asyncio.Event()
         self.server = HttpServer(self._judge)
 
@@ -79,7 +81,25 @@ class KubernetesStandIn:
                 pass
             writer.close()
             return
-        await self.server.serve(reader, writer)
+        await self.server.serve(reader, cast(asyncio.StreamWriter, _LateWriter(writer, self)))
+
+
+class _LateWriter:
+    """A writer that lets each answer wait as long as the stand-in says."""
+
+    def __init__(self, writer: asyncio.StreamWriter, stand_in: KubernetesStandIn) -> None:
+        self._writer = writer
+        self._stand_in = stand_in
+        self._answer = b""
+        self.close = writer.close
+
+    def write(self, answer: bytes) -> None:
+        self._answer = answer
+
+    async def drain(self) -> None:
+        await asyncio.sleep(self._stand_in.delay_s)
+        self._writer.write(self._answer)
+        await self._writer.drain()
 
 
 @asynccontextmanager

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from shipper.filters.kubernetes import KubernetesFilter
-from shipper.record import Body
+from shipper.filters.kubernetes.listing import LIST_EVERY_S, LISTS_AT_ONCE
+from shipper.inputs.tail.cri_block import read_cri_block
+from shipper.record import Body, RecordBatch
 from shipper.testing import ManualClock, settle
 
 from ..components.kubernetes import KubernetesStandIn, container_status, kubernetes_stand_in, pod
 from ..filters.kubernetes.harness import BARE, ID, TAG, Account, batch, opened, through
+from .running import Reader, append, cri
 
 LINE: Body = {"log": "x", "stream": "stdout"}
 
@@ -66,6 +69,56 @@ async def test_q1_a_token_that_is_refused_is_read_again(api: KubernetesStandIn, 
         assert await uid_of(one, tag_of("web-2")) == "u-2"
 
 
+async def test_q1_a_token_that_is_too_old_is_read_again_before_it_is_refused(
+    api: KubernetesStandIn, account: Account
+) -> None:
+    clock, tokens = ManualClock(), account.folder / "tokens"
+    tokens.write_text("token-1")
+    for number in (2, 3):
+        api.add_pod(pod(f"web-{number}", uid=f"u-{number}"))
+    async with opened(account.lines(api, f"{BARE}\nKube_Token_Command cat {tokens}\nKube_Token_TTL 30"), clock) as one:
+        found = [await uid_of(one)]
+        tokens.write_text("token-2")
+        await clock.advance(30)
+        found.append(await uid_of(one, tag_of("web-2")))
+        api.token = "token-2"
+        await clock.advance(1)
+        found.append(await uid_of(one, tag_of("web-3")))
+        tokens_of_requests = [got.headers["authorization"].split()[1] for got in api.server.got]
+
+    assert found == ["u-1", "u-2", "u-3"]
+    assert tokens_of_requests == ["token-1", "token-1", "token-2"]
+
+
+async def test_q2_a_static_pod_is_known_by_the_uid_that_its_kubelet_gave_it(
+    api: KubernetesStandIn, account: Account
+) -> None:
+    clock, hashed = ManualClock(), "0123456789abcdef0123456789abcdef"
+    copy = {"kubernetes.io/config.hash": hashed, "kubernetes.io/config.mirror": hashed}
+    api.add_pod(pod("web-1", uid="of-the-copy", annotations=copy))
+    line = {"MESSAGE": "x", "CONTAINER_NAME": f"k8s_app_web-1_default_{hashed}_0"}
+    async with opened(account.lines(api, f"{BARE}\nUse_Journal On"), clock) as one:
+        found = []
+        for _ in range(10):
+            found += await through(one, batch(line))
+            await clock.advance(60)
+
+    assert {body["kubernetes"]["pod_id"] for body in found} == {"of-the-copy"}
+    assert len(api.targets) == 1
+
+
+async def test_q2_records_of_the_journal_without_metadata_are_counted_each(
+    api: KubernetesStandIn, account: Account
+) -> None:
+    api.pods.clear()
+    line = {"MESSAGE": "x", "CONTAINER_NAME": "k8s_app_web-1_default_u-1_0"}
+    async with opened(account.lines(api, f"{BARE}\nUse_Journal On"), ManualClock()) as one:
+        found = await through(one, batch(line, line, line))
+        counted = one._unknown.value
+
+    assert (found, counted) == ([line] * 3, 3)
+
+
 async def test_q2_a_pod_that_appears_late_is_enriched_within_five_seconds(
     api: KubernetesStandIn, account: Account
 ) -> None:
@@ -96,6 +149,23 @@ async def test_q3_an_annotation_of_300_kilobytes_is_no_obstacle(api: KubernetesS
     assert len(found[0]["kubernetes"]["annotations"]["big"]) == 300_000
 
 
+async def test_q3_a_pod_that_is_longer_than_the_limit_is_counted_and_told(
+    api: KubernetesStandIn, account: Account, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.add_pod(pod(annotations={"big": "x" * 300_000}))
+    api.add_pod(pod("web-2", uid="u-2", annotations={"big": "x" * 60_000}))
+    async with opened(account.lines(api, f"{BARE}\nBuffer_Size 64K")) as one:
+        found = [await uid_of(one), await uid_of(one, tag_of("web-2"))]
+        requests, failed = (
+            one._context.counter(f"metadata_requests_{name}", server="API server").value
+            for name in ("total", "failed_total")
+        )
+
+    assert found == [None, "u-2"]
+    assert "set Buffer_Size 0" in caplog.text
+    assert (requests, failed, one._unknown.value) == (2, 1, 1)
+
+
 async def test_q4_a_pod_that_was_made_anew_has_none_of_the_old_labels(api: KubernetesStandIn, account: Account) -> None:
     api.add_pod(pod("db-0", uid="old", labels={"release": "1"}))
     async with opened(account.lines(api)) as one:
@@ -110,14 +180,74 @@ async def test_q4_a_pod_that_was_made_anew_has_none_of_the_old_labels(api: Kuber
     assert [b[0]["kubernetes"]["pod_id"] for b in (before, after, still)] == ["old", "new", "old"]
 
 
-async def test_q5_a_thousand_pods_cost_the_kubelet_one_list(api: KubernetesStandIn, account: Account) -> None:
+async def test_q5_a_thousand_pods_that_are_there_cost_the_kubelet_one_list(
+    api: KubernetesStandIn, account: Account
+) -> None:
+    clock = ManualClock()
     for number in range(1000):
         api.add_pod(pod(f"web-{number}", uid=f"u-{number}"))
-    async with opened(account.lines(api, f"{BARE}\nUse_Kubelet On\nBuffer_Size 0"), ManualClock()) as one:
-        found = [await uid_of(one, tag_of(f"web-{number}")) for number in range(1000)]
+    async with opened(account.lines(api, f"{BARE}\nUse_Kubelet On\nBuffer_Size 0"), clock) as one:
+        found = []
+        async with asyncio.timeout(100):
+            for number in range(1000):
+                found.append(await uid_of(one, tag_of(f"web-{number}")))
+                if number % 10 == 0:
+                    await clock.advance(0.09)
 
+    assert clock.monotonic() > 8
     assert found == [f"u-{number}" for number in range(1000)]
     assert api.targets == ["/pods"]
+
+
+async def test_q5_a_burst_of_pods_does_not_become_a_burst_of_lists(api: KubernetesStandIn, account: Account) -> None:
+    clock, every_s, names = ManualClock(), 1.1, [f"job-{number}" for number in range(50)]
+    async with opened(account.lines(api, f"{BARE}\nUse_Kubelet On\nBuffer_Size 0"), clock) as one:
+        lines = []
+        for name in names:
+            api.add_pod(pod(name, uid=name))
+            lines.append(asyncio.ensure_future(uid_of(one, tag_of(name))))
+            for _ in range(11):
+                await asyncio.sleep(0.001)
+                await clock.advance(every_s / 11)
+        lists = len(api.targets)
+        await clock.advance(5)
+        await asyncio.gather(*lines)
+        later = await until_known(one, clock, names)
+
+    assert 2 < lists <= LISTS_AT_ONCE + len(names) * every_s / LIST_EVERY_S
+    assert later == names
+
+
+async def until_known(one: KubernetesFilter, clock: ManualClock, names: list[str]) -> list[str | None]:
+    """The uids of these pods once all are known, or those of the last attempt."""
+    found: list[str | None] = []
+    for _ in range(100):
+        waiting = [asyncio.ensure_future(uid_of(one, tag_of(name))) for name in names]
+        for _ in range(10):
+            await asyncio.sleep(0.001)
+            await clock.advance(1)
+        found = await asyncio.gather(*waiting)
+        if None not in found:
+            break
+    return found
+
+
+async def test_q5_a_pod_that_the_kubelet_has_lost_costs_a_list_now_and_then(
+    api: KubernetesStandIn, account: Account
+) -> None:
+    clock = ManualClock()
+    api.pods.clear()
+    async with opened(account.lines(api, f"{BARE}\nUse_Kubelet On"), clock) as one:
+        for number in range(600):
+            line = asyncio.ensure_future(uid_of(one, tag_of(f"web-{number % 5}")))
+            await asyncio.sleep(0.001)
+            await clock.advance(0.1)
+            await asyncio.sleep(0.001)
+            await clock.advance(0.1)
+            await clock.advance(0 if line.done() else 5)
+            await line
+
+    assert 5 < len(api.targets) <= LISTS_AT_ONCE + clock.monotonic() / LIST_EVERY_S
 
 
 async def test_q6_lines_flow_while_nobody_answers_and_are_enriched_later(
@@ -165,14 +295,110 @@ async def test_q6_metadata_comes_when_the_server_is_back(api: KubernetesStandIn,
     assert len(found) <= 10
 
 
-async def test_sec9_a_line_cannot_forge_its_metadata(api: KubernetesStandIn, account: Account) -> None:
-    forged = {"log": '{"kubernetes":{"pod_name":"bank"},"kubernetes_namespace":{"name":"bank"}}', "stream": "stdout"}
-    async with opened(account.lines(api, f"{BARE}\nMerge_Log On\nNamespace_Labels On")) as one:
-        api.namespaces["default"] = {"metadata": {"name": "default"}}
-        found = await through(one, batch(forged))
+async def test_q6_pods_and_namespaces_are_asked_for_at_the_same_time(api: KubernetesStandIn, account: Account) -> None:
+    api.delay_s = 3600
+    lines = (
+        {"MESSAGE": "x", "CONTAINER_NAME": "k8s_app_web-1_default_u-1_0"},
+        {
+            "MESSAGE": "x",
+            "CONTAINER_NAME": "k8s_app_web-2_other_u-2_0",
+        },
+    )
+    async with opened(account.lines(api, f"{BARE}\nUse_Journal On\nNamespace_Labels On"), ManualClock()) as one:
+        waiting = asyncio.ensure_future(one.prepare(batch(*lines)))
+        async with asyncio.timeout(20):
+            while len(api.targets) < 4:
+                await settle()
+        was_waiting = not waiting.done()
+        waiting.cancel()
 
-    assert found[0]["kubernetes"]["pod_name"] == "web-1"
-    assert found[0]["kubernetes_namespace"] == {"name": "default"}
+    assert was_waiting
+    assert sorted(api.targets) == [
+        "/api/v1/namespaces/default",
+        "/api/v1/namespaces/default/pods/web-1",
+        "/api/v1/namespaces/other",
+        "/api/v1/namespaces/other/pods/web-2",
+    ]
+
+
+async def test_q6_an_api_server_that_answers_late_delays_the_lines_of_all_pods_by_one_wait(
+    api: KubernetesStandIn, account: Account, tmp_path: Path
+) -> None:
+    names = [f"web-{number}" for number in range(12)]
+    for name in names:
+        api.add_pod(pod(name, uid=name))
+    api.delay_s = 2
+    logs = tmp_path / "logs"
+    prefix = f"kube.{str(logs).strip('/').replace('/', '.')}."
+    options = ["name kubernetes", "match *", f"Kube_Tag_Prefix {prefix}", *account.lines(api, BARE).splitlines()]
+    section = "\n".join(["[FILTER]", *(f"    {line}" for line in options), ""])
+    with Reader(tmp_path, "tag kube.*\nmultiline.parser cri", filters=section) as reader:
+        files = {name: logs / f"{name}_default_app-{ID}.log" for name in names}
+
+        def records(name: str) -> list[Body]:
+            return reader.records(f"{prefix}{files[name].name}")
+
+        def are_all_known() -> bool:
+            for path in files.values():
+                append(path, cri("later"))
+            return all(records(name)[-1].get("kubernetes", {}).get("pod_id") == name for name in names)
+
+        for path in files.values():
+            append(path, cri("first"))
+        reader.start()
+        await asyncio.to_thread(reader.until, lambda: bool(api.targets), 60)
+        await asyncio.to_thread(reader.until, lambda: all(map(records, names)), 20)
+        await asyncio.to_thread(reader.until, are_all_known, 60)
+        await asyncio.to_thread(reader.stop)
+        first = {name: records(name)[0] for name in names}
+
+    assert {name: body["kubernetes"]["pod_name"] for name, body in first.items()} == {name: name for name in names}
+
+
+FORGED = '{"kubernetes":{"pod_name":"bank"},"kubernetes_namespace":{"name":"bank"},"level":"info"}'
+WITH_NAMESPACE = "Namespace_Labels On"
+OF_NAMESPACE: Body = {"kubernetes_namespace": {"name": "default"}}
+
+
+@pytest.mark.parametrize(
+    ("pod_size", "status", "more", "expected"),
+    [
+        (0, 200, WITH_NAMESPACE, {"pod_name": "web-1", **OF_NAMESPACE}),
+        (0, 200, "", {"pod_name": "web-1"}),
+        (40_000, 200, WITH_NAMESPACE, OF_NAMESPACE),
+        (40_000, 200, "", {}),
+        (0, 404, WITH_NAMESPACE, {}),
+        (0, 503, WITH_NAMESPACE, {"pod_name": "web-1"}),
+        (0, 200, f"{WITH_NAMESPACE}\nNamespace_Metadata_Only On", OF_NAMESPACE),
+        (0, 404, f"{WITH_NAMESPACE}\nNamespace_Metadata_Only On", {}),
+    ],
+)
+@pytest.mark.parametrize("keep", ["On", "Off"])
+@pytest.mark.parametrize("as_rows", [True, False])
+async def test_sec9_a_line_cannot_forge_its_metadata(
+    api: KubernetesStandIn,
+    account: Account,
+    pod_size: int,
+    status: int,
+    more: str,
+    expected: Body,
+    keep: str,
+    as_rows: bool,
+) -> None:
+    api.namespaces["default"] = {"metadata": {"name": "default"}}
+    api.add_pod(pod(annotations={"big": "x" * pod_size}))
+    api.status = status
+    records = batch({"log": FORGED, "stream": "stdout"})
+    if as_rows:
+        block = read_cri_block(f"{cri(FORGED)}\n".encode(), 0)
+        assert block is not None
+        records = RecordBatch(TAG, block, 100)
+    async with opened(account.lines(api, f"{BARE}\nMerge_Log On\nKeep_Log {keep}\n{more}"), ManualClock()) as one:
+        body = (await through(one, records))[0]
+
+    told = {"kubernetes_namespace": body["kubernetes_namespace"]} if "kubernetes_namespace" in body else {}
+    told |= {"pod_name": body["kubernetes"]["pod_name"]} if "kubernetes" in body else {}
+    assert (told, body["level"], "log" in body) == (expected, "info", keep == "On")
 
 
 async def test_d3_a_pod_that_is_gone_from_the_api_keeps_what_was_known_of_it(

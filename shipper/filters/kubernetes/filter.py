@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 
@@ -16,7 +15,7 @@ from ...parsers.regex import RegexParser
 from ...record import Record, RecordBatch
 from ..base import Filter
 from .annotations import Wishes
-from .merging import Merging
+from .merging import OWN_KEYS, Merging
 from .names import Names, TagReader, names_in_journal
 from .options import KubernetesOptions
 from .rows import EnrichedRows, is_cri_rows, put_last, streams_of
@@ -32,7 +31,9 @@ class KubernetesFilter(Filter):
     """Adds the map `kubernetes`, and `kubernetes_namespace` if asked for.
 
     Metadata never decides whether a line goes on: what is not known after a bounded wait is left out, or is what the
-    tag says while it can be expected to become known.
+    tag says while it can be expected to become known. The bound is for all pods together: lookups hold up the lines of
+    an input, those of known pods among them, for five seconds at a stretch and for five seconds a minute in the long
+    run. See `Patience`.
     """
 
     Options = KubernetesOptions
@@ -55,10 +56,10 @@ class KubernetesFilter(Filter):
     async def prepare(self, batch: RecordBatch) -> None:
         """Wait a few seconds at most for metadata that is needed for the first time."""
         if self._options.use_journal:
-            known = {names_in_journal(body.get("CONTAINER_NAME")) for body in (r.body for r in batch.records)}
-            await asyncio.gather(*(self._sources.ready(names) for names in known if names is not None))
+            wanted = {names_in_journal(body.get("CONTAINER_NAME")) for body in (r.body for r in batch.records)}
+            await self._sources.ready(names for names in wanted if names is not None)
         elif not self._is_idle and (names := self._tags.read(batch.tag)) is not None:
-            await self._sources.ready(names)
+            await self._sources.ready((names,))
 
     def apply(self, batch: RecordBatch) -> RecordBatch | None:
         if self._is_idle:
@@ -72,31 +73,31 @@ class KubernetesFilter(Filter):
         names = self._tags.read(batch.tag)
         if names is None:
             return batch
-        added, wishes = self._known(names, len(batch))
+        added, wishes, is_known = self._sources.known(names)
+        if not is_known:
+            self._unknown.add(len(batch))
         return self._enriched(batch, added, wishes)
 
     async def close(self) -> None:
         await self._sources.close()
 
-    def _known(self, names: Names, records: int) -> tuple[Added, Wishes]:
-        added, wishes, is_known = self._sources.known(names)
-        if not is_known:
-            self._unknown.add(records)
-        return added, wishes
-
     def _of_journal(self, batch: RecordBatch) -> RecordBatch | None:
         """Each record by its own names; one without names is left out, as in Fluent Bit."""
         records = batch.records
-        of: dict[Names, tuple[Added, Wishes]] = {}
+        of: dict[Names, tuple[Added, Wishes, bool]] = {}
         kept: list[Record] = []
+        unknown = 0
         for record in records:
             names = names_in_journal(record.body.get("CONTAINER_NAME"))
             if names is None:
                 continue
             found = of.get(names)
             if found is None:
-                found = of[names] = self._known(names, 1)
-            kept += self._changed([record], *found)
+                found = of[names] = self._sources.known(names)
+            added, wishes, is_known = found
+            unknown += not is_known
+            kept += self._changed([record], added, wishes)
+        self._unknown.add(unknown)
         return _with_records(batch, kept)
 
     def _enriched(self, batch: RecordBatch, added: Added, wishes: Wishes) -> RecordBatch | None:
@@ -141,6 +142,11 @@ def _with_records(batch: RecordBatch, records: list[Record]) -> RecordBatch | No
 
 def _merging(options: KubernetesOptions, context: Context) -> Merging | None:
     if not options.merge_log:
+        return None
+    if options.merge_log_key in OWN_KEYS:
+        context.log.warning(
+            f"merge_log_key {options.merge_log_key} is where the metadata goes; `log` is not merged, choose another key"
+        )
         return None
     parser = None
     if options.merge_parser is not None:

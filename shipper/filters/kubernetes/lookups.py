@@ -1,7 +1,8 @@
 """What was asked for, remembered: found values for long, failures shortly, and nobody waits for long.
 
-A value is asked for when it is first needed, and that one time it is waited for. While nobody answers, nothing is
-waited for at all: lines go on without the value, and questions are repeated in the background.
+A value is asked for when it is first needed, and that one time it is waited for, as long as the patience lasts that all
+share. While nobody answers, or answers come slowly, nothing is waited for at all: lines go on without the value, and
+questions go on, and are repeated, in the background.
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from ...clock import Clock
 from ...log import Log
-from .api import NoMetadata
+from .patience import Patience
+from .server import NoMetadata
 
 PATIENCE_S = 5.0
 """How long records wait for a value that is asked for the first time, or that is too old."""
 REPEAT_PATIENCE_S = 1.0
-"""How long they wait for one that could not be had before, if others can be had."""
+"""How long they wait for one that could not be had before, if others can be had; not at all if there is an old one."""
 
 _MOST_VALUES = 10_000
 _MOST_QUESTIONS = 500
@@ -69,10 +71,19 @@ class _Question:
 class Lookups(Generic[K, V]):
     """The values of one kind. `ask` raises `NoMetadata`; a value is asked for again after `ttl` seconds, 0 is never."""
 
-    def __init__(self, what: str, ask: Callable[[K], Awaitable[Answer[V]]], ttl: float, clock: Clock, log: Log) -> None:
+    def __init__(
+        self,
+        what: str,
+        ask: Callable[[K], Awaitable[Answer[V]]],
+        ttl: float,
+        patience: Patience,
+        clock: Clock,
+        log: Log,
+    ) -> None:
         self._what = what
         self._ask = ask
         self._ttl = ttl or _NEVER
+        self._patience = patience
         self._clock = clock
         self._log = log
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
@@ -80,33 +91,38 @@ class Lookups(Generic[K, V]):
         self._away_until = float("-inf")
 
     def get(self, key: K) -> V | None:
-        """The last value that was found, None if there is none."""
+        """The last value that was found, None if there is none; what nobody gets for long is forgotten first."""
         entry = self._entries.get(key)
-        return entry.value if entry is not None else None
+        if entry is None:
+            return None
+        self._entries.move_to_end(key)
+        return entry.value
 
     def is_expected(self, key: K) -> bool:
         """Whether there should be a value: nobody has answered yet, or has said that there is none."""
         entry = self._entries.get(key)
         return entry is None or entry.is_passing
 
+    def is_due(self, key: K) -> bool:
+        """Whether it is time to ask for the value, so that `ready` may wait."""
+        entry = self._entries.get(key)
+        return entry is None or entry.due <= self._clock.monotonic()
+
     async def ready(self, key: K) -> None:
-        """Have the value asked for if that is due; waits a few seconds for it at most."""
-        entry, now = self._entries.get(key), self._clock.monotonic()
-        if entry is not None:
-            self._entries.move_to_end(key)
-            if entry.due > now:
-                return
-        question = self._questions.get(key) or self._begin(key)
-        if question is None or now < self._away_until:
+        """Have the value asked for if that is due; waits for it a few seconds at most, while patience lasts."""
+        if not self.is_due(key):
             return
-        if entry is None:
-            await self._clock.wait(question.done, PATIENCE_S)
-        elif entry.failures:
-            await self._clock.wait(question.done, REPEAT_PATIENCE_S)
-        elif not entry.doubts:
-            await self._clock.wait(question.done, PATIENCE_S)
-        if not question.done.is_set() and (entry is None or not entry.doubts):
+        question = self._questions.get(key) or self._begin(key)
+        longest_s = _longest_wait_s(self._entries.get(key))
+        if question is None or not longest_s or self._clock.monotonic() < self._away_until:
+            return
+        if not await self._patience.wait(question.done, longest_s):
             self._away_until = self._clock.monotonic() + _AWAY_FOR_S
+            self._log.warning(
+                f"metadata of a {self._what} comes slowly; lines go on without it until it is there",
+                every=_REMARK_EVERY_S,
+                of=key,
+            )
 
     async def close(self) -> None:
         """End the questions that are on their way."""
@@ -160,3 +176,12 @@ class Lookups(Generic[K, V]):
             entry = self._entries[key] = _Entry()
         self._entries.move_to_end(key)
         return entry
+
+
+def _longest_wait_s(entry: _Entry[Any] | None) -> float:
+    """How long one may wait for a value of which this is remembered."""
+    if entry is None:
+        return PATIENCE_S
+    if entry.value is None:
+        return REPEAT_PATIENCE_S
+    return 0.0 if entry.doubts or entry.failures else PATIENCE_S

@@ -71,12 +71,11 @@ def is_container_of(names: Names, pod: Pod) -> bool:
 
     Right after the start of a container, and while the logs of an earlier one of the same name are read, it does not.
     """
-    meta, status = pod.metadata or ObjectMeta(), pod.status or PodStatus()
     if names.pod_uid:
-        return meta.uid == names.pod_uid
+        return pod.has_uid(names.pod_uid)
     if not names.docker_id:
         return True
-    container = status.of(names.container_name)
+    container = (pod.status or PodStatus()).of(names.container_name)
     return container is not None and _without_scheme(container.containerID) == names.docker_id
 
 

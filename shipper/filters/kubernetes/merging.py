@@ -1,4 +1,8 @@
-"""Merge_Log: the fields in the text of `log` become fields of the record."""
+"""Merge_Log: the fields in the text of `log` become fields of the record.
+
+A line cannot pretend to be of another pod: what it has under a key of the filter itself is left out, whether or not
+there is metadata for its record.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,10 @@ from ...parsers.base import Parser
 from ...parsers.json_object import read_object
 from ...record import Body
 
+KUBERNETES, NAMESPACE = "kubernetes", "kubernetes_namespace"
+OWN_KEYS = (KUBERNETES, NAMESPACE)
+"""The keys of the maps that the filter adds."""
+
 _LOG = "log"
 _MISSING: Any = object()
 _BLANKS = " \t\r\n"
@@ -18,7 +26,7 @@ _scan = json.JSONDecoder(strict=False).raw_decode
 
 
 class Merging(msgspec.Struct, frozen=True):
-    """How `log` is merged: under which key, whether line ends are cut, whether `log` stays."""
+    """How `log` is merged: under which key, which is none of `OWN_KEYS`, whether line ends are cut, and `log` stays."""
 
     key: str | None = None
     trim: bool = True
@@ -51,10 +59,12 @@ class Merging(msgspec.Struct, frozen=True):
         return time_ns
 
     def add(self, body: Body, fields: Body) -> None:
-        """Put the fields behind those of the body; of two with one name the last stays."""
+        """Put the fields behind those of the body; of two with one name the last stays. Those of `OWN_KEYS` are not."""
         if not self.keep_log:
             body.pop(_LOG, None)
         if self.key is None:
+            if KUBERNETES in fields or NAMESPACE in fields:
+                fields = {name: value for name, value in fields.items() if name not in OWN_KEYS}
             for name in fields.keys() & body.keys():
                 del body[name]
             body.update(fields)

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+_UID_OF_STATIC_POD = "kubernetes.io/config.hash"
+
 
 class ObjectMeta(msgspec.Struct):
     """The metadata of any object."""
@@ -53,6 +55,15 @@ class Pod(msgspec.Struct):
     spec: PodSpec | None = None
     status: PodStatus | None = None
 
+    def has_uid(self, uid: str) -> bool:
+        """Whether the pod goes by this UID.
+
+        The kubelet calls a static pod by a UID of its own, in the names of folders and containers as well. The API
+        gives another one to its copy of that pod, and tells the kubelet's in an annotation.
+        """
+        meta = self.metadata
+        return meta is not None and (meta.uid == uid or (meta.annotations or {}).get(_UID_OF_STATIC_POD) == uid)
+
 
 class PodList(msgspec.Struct):
     """All pods that a kubelet runs."""
@@ -66,7 +77,7 @@ class PodList(msgspec.Struct):
             meta = pod.metadata
             if meta is not None and meta.name == name and meta.namespace == namespace:
                 found = pod
-                if uid and meta.uid == uid:
+                if uid and pod.has_uid(uid):
                     break
         return found
 

@@ -13,14 +13,14 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from itertools import repeat
-from operator import itemgetter
+from operator import contains, itemgetter
 from typing import Any, Protocol, TypeGuard
 
 import msgspec
 
 from ...codecs.json_lines import HOLE, HoledLines, split_lines
 from ...record import Body, Content, Record
-from .merging import Merging
+from .merging import KUBERNETES, OWN_KEYS, Merging
 
 CRI_FIELDS = ("time", "stream", "_p", "log")
 _STREAM, _LOG = 1, 3
@@ -140,8 +140,8 @@ class EnrichedRows:
         """The rows as JSON, if there is a short way to that."""
         columns: _Columns = tuple(zip(*rows, strict=True))
         objects = self._objects_in(columns)
-        if objects == [] and rows and tuple(added) == ("kubernetes",):
-            return _encode_lines(list(map(_Row, *columns, repeat(added["kubernetes"]))))
+        if objects == [] and rows and tuple(added) == (KUBERNETES,):
+            return _encode_lines(list(map(_Row, *columns, repeat(added[KUBERNETES]))))
         try:
             return None if objects is None else _encode_lines(self._with_objects(columns, objects, added))
         except (OverflowError, RecursionError, UnicodeEncodeError):
@@ -259,12 +259,17 @@ def _joined(
 def _side_by_side(
     columns: _Columns, objects: Sequence[Body], key: str | None, added: Mapping[str, msgspec.Raw]
 ) -> list[Body] | None:
-    """One after the other; None if that is not all there is to it, because a field has the name of another."""
+    """One after the other; None if that is not all there is to it, because a field has the name of another.
+
+    Or of a map that could have been added: such a field is left out.
+    """
     rows = zip(*columns, objects, strict=True)
     if key is not None:
         if key in CRI_FIELDS or key in added or not all(objects):  # an empty map is not added
             return None
         return [{"time": t, "stream": s, "_p": p, "log": log, key: found, **added} for t, s, p, log, found in rows]
+    if any(any(map(contains, objects, repeat(own))) for own in OWN_KEYS if own not in added):
+        return None
     bodies = [{"time": t, "stream": s, "_p": p, "log": log, **found, **added} for t, s, p, log, found in rows]
     fields = sum(map(len, objects)) + (len(CRI_FIELDS) + len(added)) * len(bodies)
     return bodies if sum(map(len, bodies)) == fields else None

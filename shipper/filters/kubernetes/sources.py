@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ import msgspec
 from ...context import Context
 from ...kubernetes.token import NoToken, Token
 from .annotations import AnnotationReader, Wishes
-from .api import KubernetesApi, NoMetadata
-from .lookups import Answer, Lookups
+from .api import KubernetesApi
+from .lookups import PATIENCE_S, Answer, Lookups
 from .maps import MapMaker, is_container_of
+from .merging import KUBERNETES, NAMESPACE
 from .names import Names
 from .objects import Pod
 from .options import KubernetesOptions
+from .patience import Patience
+from .server import NoMetadata
 from .services import Service, ServiceMap, platform_of
 
 _REMARK_EVERY_S = 60.0
@@ -63,11 +66,12 @@ class Sources:
         self._asks_for_namespaces = (
             options.namespace_labels or options.namespace_annotations
         ) and not self._asks_nobody
+        patience = Patience(PATIENCE_S, clock)
         self._containers: Lookups[Names, _Container] = Lookups(
-            "pod", self._container, float(options.kube_meta_cache_ttl), clock, context.log
+            "pod", self._container, float(options.kube_meta_cache_ttl), patience, clock, context.log
         )
         self._namespaces: Lookups[str, msgspec.Raw] = Lookups(
-            "namespace", self._namespace, float(options.kube_meta_namespace_cache_ttl), clock, context.log
+            "namespace", self._namespace, float(options.kube_meta_namespace_cache_ttl), patience, clock, context.log
         )
         self._named: dict[Names, msgspec.Raw] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -91,38 +95,43 @@ class Sources:
         await self._namespaces.close()
         await self._api.close()
 
-    async def ready(self, names: Names) -> None:
-        """Ask for what is needed and not known; waits a few seconds at most."""
-        if self._asks_for_pods and names.pod_name and names.namespace_name:
-            await self._containers.ready(names)
-        if self._asks_for_namespaces and names.namespace_name:
-            await self._namespaces.ready(names.namespace_name)
+    async def ready(self, wanted: Iterable[Names]) -> None:
+        """Ask for what is needed and not known, all of it at the same time; waits while `Patience` lasts."""
+        waits: list[Coroutine[Any, Any, None]] = []
+        for names in wanted:
+            namespace = names.namespace_name
+            if self._asks_for_pods and names.pod_name and namespace and self._containers.is_due(names):
+                waits.append(self._containers.ready(names))
+            if self._asks_for_namespaces and namespace and self._namespaces.is_due(namespace):
+                waits.append(self._namespaces.ready(namespace))
+        if waits:
+            await asyncio.gather(*waits)
 
     def known(self, names: Names) -> tuple[dict[str, msgspec.Raw], Wishes, bool]:
         """The maps to add, what the annotations ask for, and whether that is all there should be."""
         added: dict[str, msgspec.Raw] = {}
         wishes, is_complete = Wishes(), True
         if self._asks_nobody:
-            added["kubernetes"] = self._of_names(names)
+            added[KUBERNETES] = self._of_names(names)
         elif self._asks_for_pods:
             container = self._containers.get(names)
             if container is not None:
-                added["kubernetes"], wishes = self._current(names, container).map, container.wishes
+                added[KUBERNETES], wishes = self._current(names, container).map, container.wishes
             else:
                 is_complete = False
                 if self._containers.is_expected(names):
-                    added["kubernetes"] = self._of_names(names)
+                    added[KUBERNETES] = self._of_names(names)
         if self._asks_for_namespaces:
             namespace = self._namespaces.get(names.namespace_name)
             if namespace is not None:
-                added["kubernetes_namespace"] = namespace
+                added[NAMESPACE] = namespace
             else:
                 is_complete = False
         return added, wishes, is_complete
 
     def dummy(self, text: str) -> dict[str, msgspec.Raw]:
         """What Dummy_Meta adds."""
-        return {"kubernetes": self._maps.dummy(text)}
+        return {KUBERNETES: self._maps.dummy(text)}
 
     def _of_names(self, names: Names) -> msgspec.Raw:
         found = self._named.get(names)

@@ -315,6 +315,18 @@ async def test_without_metadata_a_record_has_no_map_and_is_merged_all_the_same(
     assert found == [{**SIMPLE, "text": "Simple"}]
 
 
+@pytest.mark.parametrize("key", ["kubernetes", "kubernetes_namespace"])
+async def test_a_merge_key_of_the_filter_itself_is_not_used(
+    account: Account, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(f"Use_Tag_For_Meta On\nMerge_Log On\nKeep_Log Off\nMerge_Log_Key {key}") as one:
+        found = await through(one, batch(SIMPLE))
+
+    names = ("pod_name", "namespace_name", "container_name", "docker_id")
+    assert found == [{**SIMPLE, "kubernetes": {name: K[name] for name in names}}]
+    assert f"merge_log_key {key}" in caplog.text
+
+
 async def test_without_a_token_nobody_is_asked(api: KubernetesStandIn, account: Account) -> None:
     (account.folder / "token").unlink()
     async with opened(account.lines(api, BARE)) as one:

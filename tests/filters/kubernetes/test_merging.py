@@ -12,13 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shipper.codecs.json_lines import HOLE, JsonEncoder
-from shipper.filters.kubernetes.merging import Merging, without_line_ends
+from shipper.filters.kubernetes.merging import OWN_KEYS, Merging, without_line_ends
 from shipper.filters.kubernetes.rows import EnrichedRows, is_cri_rows, merged_one_by_one
 from shipper.inputs.tail.cri_block import CriBlock, read_cri_block
 from shipper.record import Body, Record, RecordList
 
+Added = dict[str, msgspec.Raw]
+
 JSON = JsonEncoder()
 ADDED = {"kubernetes": msgspec.Raw(b'{"pod_name":"web-1"}')}
+NAMESPACE = {"kubernetes_namespace": msgspec.Raw(b'{"name":"default"}')}
+MAPS: list[Added] = [{}, ADDED, NAMESPACE, ADDED | NAMESPACE]
+"""What can be added to a record, depending on the options and on what is known."""
 
 
 def merged(body: Body, **how: Any) -> list[tuple[str, Any]]:
@@ -100,8 +105,8 @@ def test_line_ends_are_cut(text: str, expected: str) -> None:
     assert without_line_ends(text) == expected
 
 
-def enriched(logs: list[str], merging: Merging | None) -> EnrichedRows:
-    return EnrichedRows(block(logs), ADDED, merging)
+def enriched(logs: list[str], merging: Merging | None, added: Added = ADDED) -> EnrichedRows:
+    return EnrichedRows(block(logs), added, merging)
 
 
 def block(logs: list[str]) -> CriBlock:
@@ -111,17 +116,17 @@ def block(logs: list[str]) -> CriBlock:
     return found
 
 
-def both_ways(logs: list[str], merging: Merging | None) -> tuple[bytes | None, bytes]:
+def both_ways(logs: list[str], merging: Merging | None, added: Added = ADDED) -> tuple[bytes | None, bytes]:
     """What the short way gives, and what the encoder makes of the records merged one by one."""
-    bodies = merged_one_by_one(block(logs).rows, ADDED, merging)
+    bodies = merged_one_by_one(block(logs).rows, added, merging)
     records = RecordList([Record(0, body) for body in bodies])
-    return enriched(logs, merging).json_lines(), JsonEncoder(escape_unicode=False).encode_lines(records)
+    return enriched(logs, merging, added).json_lines(), JsonEncoder(escape_unicode=False).encode_lines(records)
 
 
 LOG = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\x7f")),
     st.dictionaries(
-        st.sampled_from(["a", "b", "time", "log", "kubernetes", "k"]),
+        st.sampled_from(["a", "b", "time", "log", *OWN_KEYS, "k"]),
         st.one_of(
             st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.text(max_size=5), st.floats(), st.just("x\n")
         )
@@ -138,18 +143,52 @@ LOG = st.one_of(
     st.lists(LOG, min_size=1, max_size=4),
     st.booleans(),
     st.booleans(),
-    st.sampled_from([None, "k", "log", "kubernetes"]),
+    st.sampled_from([None, "k", "log"]),
+    st.sampled_from(MAPS),
 )
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # the first draw builds tables of characters
-def test_the_short_way_gives_the_same_as_the_long_one(logs: list[str], keep: bool, trim: bool, key: str | None) -> None:
-    short, long = both_ways(logs, merging := Merging(key, trim, keep))
+def test_the_short_way_gives_the_same_as_the_long_one(
+    logs: list[str], keep: bool, trim: bool, key: str | None, added: Added
+) -> None:
+    short, long = both_ways(logs, merging := Merging(key, trim, keep), added)
 
-    bodies, one_by_one = enriched(logs, merging).bodies(), merged_one_by_one(block(logs).rows, ADDED, merging)
+    bodies, one_by_one = enriched(logs, merging, added).bodies(), merged_one_by_one(block(logs).rows, added, merging)
     assert [list(body.items()) for body in bodies] == [list(body.items()) for body in one_by_one]
     assert short is None or [json.loads(x) for x in short.splitlines()] == [json.loads(x) for x in long.splitlines()]
     assert short is None or [list(json.loads(x)) for x in short.splitlines()] == [
         list(json.loads(x)) for x in long.splitlines()
     ]
+
+
+@given(st.lists(LOG, min_size=1, max_size=4), st.booleans(), st.sampled_from([None, "k"]), st.sampled_from(MAPS))
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+def test_no_line_fills_a_map_of_the_filter(logs: list[str], keep: bool, key: str | None, added: Added) -> None:
+    merging = Merging(key, keep_log=keep)
+    content = enriched(logs, merging, added)
+
+    bodies = [*content.bodies(), *merged_one_by_one(block(logs).rows, added, merging)]
+    lines = JSON.encode_lines(content).splitlines()
+    shown = {own: json.loads(bytes(raw)) for own, raw in added.items()}
+
+    assert all(body.get(own) is added.get(own) for body in bodies for own in OWN_KEYS)
+    assert all(json.loads(line).get(own) == shown.get(own) for line in lines for own in OWN_KEYS)
+
+
+@pytest.mark.parametrize("added", MAPS)
+def test_what_a_line_says_of_its_pod_is_left_out_byte_for_byte(added: Added) -> None:
+    logs = ['{"a":1,"kubernetes":{"pod_name":"bank"}}', '{"\\u006bubernetes_namespace":1,"b":2}', '{"c":3}']
+
+    short, long = both_ways(logs, Merging(trim=False), added)
+
+    fields = [list(json.loads(line))[4:] for line in long.splitlines()]
+    assert short == long
+    assert fields == [[name, *added] for name in ("a", "b", "c")]
+
+
+def test_maps_that_were_there_before_stay_when_a_line_has_one_of_that_name() -> None:
+    body = {"kubernetes": {"pod_name": "web-1"}, "log": '{"kubernetes":{"pod_name":"bank"},"a":1}'}
+
+    assert merged(body, keep_log=False) == [("kubernetes", {"pod_name": "web-1"}), ("a", 1)]
 
 
 @pytest.mark.parametrize(
