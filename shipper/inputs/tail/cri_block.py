@@ -9,7 +9,7 @@ engine, whose results are the same by test, takes over.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import starmap
@@ -67,21 +67,23 @@ def _is_of_the_calendar(second: str) -> bool:
     return container_time_ns(second + "Z") is not None
 
 
-def _times_of(times: Sequence[str], now_ns: int) -> list[int]:
-    text = _plain_times(times)
+def _plain_seconds(times: Sequence[str]) -> tuple[list[str], list[int]] | None:
+    """The seconds in which the times are, and the times as numbers, if that is plain; None for the long way."""
+    text, seconds = _plain_times(times), list[str]()
     # Seconds are few: they become numbers in the text, so that each time is one number with its nine digits.
     for _ in range(_MOST_SECONDS):
         if text is None:
             break
         dash = text.find(b"-")
         if dash < 0:
-            return _numbers_in(text)
+            return seconds, _numbers_in(text)
         second = text[dash - 4 : dash + 15]
         ns = container_time_ns(second.decode() + "Z")
         if ns is None or ns < 10**18:
             break
         text = text.replace(second + b".", b"%d" % (ns // 10**9))
-    return [container_time_ns(time) or now_ns for time in times]
+        seconds.append(second.decode())
+    return None
 
 
 def _plain_times(times: Sequence[str]) -> bytes | None:
@@ -109,7 +111,7 @@ class CriBlock:
     JSON does: once there is that, they are forgotten, and made of it again for whoever asks then.
     """
 
-    __slots__ = ("_count", "_dated", "_json", "_now_ns", "_rows", "_times", "consumed", "lines")
+    __slots__ = ("_count", "_dated", "_json", "_now_ns", "_rows", "_seconds", "_times", "consumed", "lines")
 
     has_metadata = False
     fields = _FIELDS
@@ -120,6 +122,7 @@ class CriBlock:
         self._count = len(rows)
         self._now_ns = now_ns
         self._times: list[int] | None = None
+        self._seconds: Iterable[str] | None = None
         self._json: bytes | None = None
         self._dated: tuple[str, bytes] | None = None
         self.consumed = consumed
@@ -141,7 +144,11 @@ class CriBlock:
 
     def times_ns(self) -> list[int]:
         if self._times is None:
-            self._times = _times_of([row[0] for row in self.rows], self._now_ns)
+            times = [row[0] for row in self.rows]
+            if (plain := _plain_seconds(times)) is not None:
+                self._seconds, self._times = plain
+            else:
+                self._times = [container_time_ns(time) or self._now_ns for time in times]
         return self._times
 
     def bodies(self) -> list[Body]:
@@ -161,15 +168,19 @@ class CriBlock:
         """
         if self._dated is not None and self._dated[0] == key:
             return self._dated[1]
-        rows = self.rows
-        times = [row[0] for row in rows]
-        if key in _FIELDS or _plain_times(times) is None:
+        if key in _FIELDS:
             return None
-        if not all(map(_is_of_the_calendar, {time[:19] for time in times})):
+        rows = self.rows
+        self.times_ns()
+        if (seconds := self._seconds) is None:
+            times = [row[0] for row in rows]
+            if _plain_times(times) is None:
+                return None
+            seconds = {time[:19] for time in times}
+        if not all(map(_is_of_the_calendar, seconds)):
             return None
         body = _dated_body(key)
         lines = _encode_lines([body(t[:26] + "Z", t, s, p, log) for t, s, p, log in rows])
-        self.times_ns()
         self._dated = key, lines
         self._rows = None
         return lines
