@@ -7,23 +7,21 @@ and go out over our own connections: aiobotocore's client takes a millisecond fo
 from __future__ import annotations
 
 import hashlib
-import os
-import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.httpsession import where as shipped_certificates
+from botocore.exceptions import ClientError
 
 from .. import __version__
 from ..clock import SystemClock
 from ..log import Log
 from ..net import settings as net
 from ..net.http import HttpClient
+from .endpoint import http_settings
 from .session import Credentials, new_signing_session
-from .settings import Answer, AwsError, AwsSettings, NoAnswer, NoCredentials, service_url
+from .settings import Answer, AwsError, AwsSettings, NoAnswer, one_line, service_url
 from .signature import Signatures
 
 _TARGETS: Mapping[str, str] = {
@@ -45,12 +43,12 @@ class AwsClient:
         self._url = settings.endpoint_url or service_url(service, settings.region)
         self._path = urlsplit(self._url).path or "/"
         self._signatures = Signatures(service, settings.region)
-        self._http = HttpClient(_http_settings(self._url, settings), SystemClock(), Log(""))
+        self._http = HttpClient(http_settings(self._url, settings, _ANSWER_LIMIT), SystemClock(), Log(""))
         self._credentials: Credentials | None = None
         self._user_agent = f"shipper/{__version__} {settings.user_agent}".rstrip()
 
     async def open(self) -> None:
-        """Get ready without a word to AWS; raises `OptionError` for a profile that does not exist."""
+        """Get ready without a word to AWS; raises `OptionError` for what the configuration must mend."""
         _, self._credentials = new_signing_session(self._settings)
         await self._http.open()
 
@@ -85,8 +83,6 @@ class AwsClient:
             keys = await self._credentials.get_frozen_credentials()
         except ClientError as error:
             raise _sts_error(error) from error
-        except BotoCoreError as error:
-            raise NoCredentials(str(error)) from error
         named = {
             "X-Amz-Target": f"{self._target}.{operation}",
             "Content-Type": "application/x-amz-json-1.1",
@@ -113,7 +109,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
     try:
         return _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return {"message": body[:500].decode("utf-8", "replace")}
+        return {"message": one_line(body[:2000].decode("utf-8", "replace"))}
 
 
 def _sts_error(error: ClientError) -> AwsError:
@@ -122,38 +118,3 @@ def _sts_error(error: ClientError) -> AwsError:
     told = response.get("Error", {})
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return AwsError(str(told.get("Code") or ""), status, f"{error.operation_name}: {told.get('Message') or ''}")
-
-
-def _http_settings(url: str, settings: AwsSettings) -> net.HttpSettings:
-    parts = urlsplit(url)
-    tls = None
-    if parts.scheme == "https":
-        tls = net.TlsSettings(
-            verify=settings.verify is not False, verify_hostname=True, ca_file=_trusted(settings.verify)
-        )
-    return net.HttpSettings(
-        host=parts.hostname or "",
-        port=parts.port or (443 if tls else 80),
-        tls=tls,
-        connect_timeout=settings.connect_timeout,
-        io_timeout=settings.io_timeout,
-        keepalive=settings.keepalive,
-        idle_timeout=settings.idle_timeout,
-        requests_each=settings.requests_each,
-        tcp_keepalive=settings.tcp_keepalive,
-        connections=settings.connections,
-        use_proxy=settings.use_proxy,
-        resend=False,  # whoever calls must know that the service may have acted on it
-        answer_limit=_ANSWER_LIMIT,
-    )
-
-
-def _trusted(verify: bool | str) -> str | None:
-    """The file of trusted certificates: the one asked for, else those of the system, else those botocore brings."""
-    if isinstance(verify, str):
-        return verify
-    if bundle := os.environ.get("AWS_CA_BUNDLE"):
-        return bundle
-    paths = ssl.get_default_verify_paths()
-    has_some = paths.cafile is not None or (paths.capath is not None and bool(os.listdir(paths.capath)))
-    return None if has_some else str(shipped_certificates())

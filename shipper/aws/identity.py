@@ -9,7 +9,7 @@ from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
 from .session import CredentialsOrigin, new_signing_session
-from .settings import AwsError, AwsSettings, NoAnswer, NoCredentials, url_of
+from .settings import AwsError, AwsSettings, NoAnswer, NoCredentials, one_line, url_of
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -37,8 +37,8 @@ class CallerIdentity:
         """
         try:
             await self._credentials.get_frozen_credentials()
-        except (BotoCoreError, ClientError) as error:
-            raise NoCredentials(str(error)) from error
+        except ClientError as error:
+            raise NoCredentials(one_line(str(error))) from error
 
     async def principal(self) -> Principal:
         """Ask STS, at the endpoint of the settings if they name one; waits at most as long as a call may take.
@@ -69,7 +69,6 @@ class CallerIdentity:
                 connect_timeout=settings.connect_timeout,
                 read_timeout=settings.io_timeout,
                 retries={"total_max_attempts": 2, "mode": "standard"},
-                proxies=None if settings.use_proxy else {},
             ),
         )
         async with client as sts:

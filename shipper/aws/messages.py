@@ -1,12 +1,17 @@
-"""What calls to REST services are made of, for modules that must not import aiohttp."""
+"""What calls to REST services are made of, for modules that must not import botocore."""
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Generator, Mapping
 
 import msgspec
 
 _ESCAPES = (("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&apos;"), ('"', "&#34;"), ("'", "&#39;"))
+
+
+_READ = 1 << 18
 
 
 class FilePart(msgspec.Struct, frozen=True):
@@ -21,12 +26,26 @@ class FilePart(msgspec.Struct, frozen=True):
     def size(self) -> int:
         return self.end - self.start
 
+    def pieces(self) -> Generator[bytes, None, None]:
+        """The bytes, a little at a time; raises `OSError` if the file ends before its time."""
+        file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            place = self.start
+            while place < self.end:
+                data = os.pread(file, min(_READ, self.end - place), place)
+                if not data:
+                    raise OSError(f"{self.path} ends before its time")
+                yield data
+                place += len(data)
+        finally:
+            os.close(file)
+
 
 class RestAnswer(msgspec.Struct, frozen=True):
     """The answer to a call: status, headers by name in lower case, and body."""
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: bytes
 
     def element(self, name: str) -> str | None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ..errors import OptionError
-from ..net.settings import TcpKeepalive
+from ..net.settings import TcpKeepalive, TlsSettings
 
 _DENIED = re.compile(
     "InvalidClientTokenId|AccessDenied|Expired|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|InvalidSecurity"
@@ -19,6 +19,8 @@ _DENIED = re.compile(
     "|RequestTimeTooSkewed",
     re.IGNORECASE,
 )
+
+_LONGEST_WORDS = 300
 
 _SUFFIXES = (
     ("cn-", "amazonaws.com.cn"),
@@ -39,14 +41,15 @@ _NAMES_IN_VARIABLES: Mapping[str, str] = {"logs": "CLOUDWATCH_LOGS"}
 class AwsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where calls go, how long they may take, and who makes them.
 
-    `io_timeout` bounds a whole call; getting credentials may take as long.
-    `verify` is false for no certificate check, or a file with trusted certificates. `user_agent` ends the User-Agent.
-    With `credentials_endpoint` credentials come from this URL, as a container gets them, and from nowhere else.
+    `io_timeout` bounds a whole call; getting credentials may take as long. `tls` counts where the endpoint speaks TLS,
+    and never for STS, whose certificate is always checked. `use_proxy` also counts for STS. `user_agent` ends the
+    User-Agent. With `credentials_endpoint` credentials come from this URL, as a container gets them, and from nowhere
+    else.
     """
 
     region: str
     endpoint_url: str | None = None
-    verify: bool | str = True
+    tls: TlsSettings = TlsSettings(verify_hostname=True)
     connect_timeout: float = 10.0
     io_timeout: float = 60.0
     keepalive: bool = True
@@ -54,6 +57,7 @@ class AwsSettings(msgspec.Struct, frozen=True, kw_only=True):
     requests_each: int = 0
     tcp_keepalive: TcpKeepalive | None = None
     connections: int = 16
+    source_address: str | None = None
     use_proxy: bool = True
     user_agent: str = ""
     profile: str | None = None
@@ -95,6 +99,12 @@ class NoAnswer(Exception):
 
 class NoCredentials(Exception):
     """There is nothing to sign a call with: no source has credentials, or the one chosen does not give them out."""
+
+
+def one_line(text: str) -> str:
+    """What somebody said, fit for a log: short, in one line, without control characters."""
+    shown = "".join(c if c.isprintable() else " " for c in text[: 4 * _LONGEST_WORDS])
+    return " ".join(shown.split())[:_LONGEST_WORDS]
 
 
 def is_denied(error: AwsError) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from .session import Credentials, new_signing_session
-from .settings import AwsSettings, NoCredentials
+from .settings import AwsSettings, NoCredentials, one_line
 from .signature import Signatures
 
 
@@ -30,8 +30,8 @@ class RequestSigner:
             raise RuntimeError("the signer is not open")
         try:
             keys = await self._credentials.get_frozen_credentials()
-        except (ClientError, BotoCoreError) as error:
-            raise NoCredentials(str(error)) from error
+        except ClientError as error:
+            raise NoCredentials(one_line(str(error))) from error
         payload = hashlib.sha256(body).hexdigest()
         # OpenSearch Serverless wants the hash beside the signature, and no other service minds.
         return self._signatures.headers(keys, method, url, {**headers, "X-Amz-Content-SHA256": payload}, payload)

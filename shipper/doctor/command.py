@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -104,8 +103,6 @@ def _check_manifests(pipeline: Pipeline, paths: Sequence[str]) -> list[Finding]:
 def _check_aws(pipeline: Pipeline) -> list[Finding]:
     from .aws_check import check_outputs
 
-    # It would print tracebacks of what is told here in a line.
-    logging.getLogger("aiobotocore").addHandler(logging.NullHandler())
     reports = asyncio.run(check_outputs(pipeline))
     for report in reports:
         print("\n".join([report.title, *(f"  {line}" for line in report.lines)]))

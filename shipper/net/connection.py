@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import cast
 
 from .answers import AnswerReader, BadAnswer
 from .keepalive import watch_peer
-from .settings import HttpAnswer, NoAnswer, TcpKeepalive
+from .settings import BodyInPieces, HttpAnswer, NoAnswer, TcpKeepalive
 
 HEAD_START_S = 0.25
 """An address has this much time before the next one is tried beside it."""
@@ -29,6 +30,9 @@ class Connection(asyncio.Protocol):
         self._reader: AnswerReader | None = None
         self._waiter: asyncio.Future[HttpAnswer] | None = None
         self._on_data: Callable[[], None] | None = None
+        # Set while more may be written: the network has taken most of what was, or it is of no use any more.
+        self._has_room = asyncio.Event()
+        self._has_room.set()
         self.is_open = False
         self.last_used = 0.0
         self.exchanges = 0
@@ -65,10 +69,18 @@ class Connection(asyncio.Protocol):
                 self._settle()
             self._fail(f"the connection ended before the answer: {error or 'closed by the server'}")
 
-    async def exchange(self, parts: Sequence[bytes], reader: AnswerReader) -> HttpAnswer:
+    def pause_writing(self) -> None:
+        self._has_room.clear()
+
+    def resume_writing(self) -> None:
+        self._has_room.set()
+
+    async def exchange(
+        self, parts: Sequence[bytes], reader: AnswerReader, body: BodyInPieces | None = None
+    ) -> HttpAnswer:
         """Send a request and wait for its answer; the connection is closed if it does not serve any longer.
 
-        Raises `NoAnswer`.
+        `body` follows the parts as the network takes it. Raises `NoAnswer`.
         """
         if self._transport is None or not self.is_open:
             raise NoAnswer("answer", "the connection is closed")
@@ -76,6 +88,8 @@ class Connection(asyncio.Protocol):
         self.exchanges += 1
         try:
             self._transport.writelines(parts)
+            if body is not None and not await self._send_pieces(body, self._waiter):
+                reader.may_be_kept = False
             return await self._waiter
         except BaseException:
             self.close()
@@ -127,14 +141,36 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    async def _send_pieces(self, body: BodyInPieces, waiter: asyncio.Future[HttpAnswer]) -> bool:
+        """Whether the whole body was written: an answer before its end, or the end of the connection, stops it.
+
+        Waits for the network to take each piece. Raises `NoAnswer` if the body cannot be read.
+        """
+        if self._transport is None:
+            raise NoAnswer("answer", "the connection is closed")
+        try:
+            with closing(body.pieces()) as pieces:
+                for piece in pieces:
+                    if waiter.done():
+                        return False
+                    self._transport.write(piece)
+                    # Also where the network takes everything at once others must have their turn.
+                    await asyncio.sleep(0)
+                    await self._has_room.wait()
+        except OSError as error:
+            raise NoAnswer("answer", f"the body cannot be read: {error}") from error
+        return True
+
     def _settle(self) -> None:
         if self._reader is not None and self._reader.answer is not None and self._waiter and not self._waiter.done():
             self._waiter.set_result(self._reader.answer)
+            self._has_room.set()
 
     def _fail(self, reason: str) -> None:
         self.is_open = False
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(NoAnswer("answer", reason))
+        self._has_room.set()
         if self._transport is not None:
             self._transport.abort()
 

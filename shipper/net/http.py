@@ -1,7 +1,7 @@
 """Requests to one HTTP server over kept connections, with a deadline on everything that waits.
 
 This is a client of our own because of what it weighs: aiohttp adds ten megabytes to a process that idles at thirty, and
-a request of ours is always one finished body to one host that is known from the start.
+a request of ours is always one finished body, here or in a file, to one host that is known from the start.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 import ssl
 from collections.abc import Mapping
 
+import msgspec
+
 from ..clock import Clock
 from ..errors import OptionError
 from ..log import Log
@@ -19,11 +21,19 @@ from .answers import AnswerReader
 from .connection import Connection, connect
 from .names import HostNames
 from .proxy import Proxy, parse_proxy, proxy_for
-from .settings import HttpAnswer, HttpSettings, NoAnswer
+from .settings import BodyInPieces, HttpAnswer, HttpSettings, NoAnswer
 from .tls import TlsContext
 
 _NO_HEADERS: Mapping[str, str] = {}
 _PROXY_ANSWER_LIMIT = 4096
+
+
+class _Request(msgspec.Struct, frozen=True):
+    """What is written: the parts that are here, and the rest that is read meanwhile."""
+
+    method: str
+    parts: list[bytes]
+    rest: BodyInPieces | None
 
 
 class HttpClient:
@@ -64,18 +74,26 @@ class HttpClient:
         self._names = HostNames(host, port, self._clock, self._log)
 
     async def request(
-        self, method: str, target: str, headers: Mapping[str, str] = _NO_HEADERS, body: bytes = b""
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        body: bytes | BodyInPieces = b"",
+        timeout_s: float | None = None,
     ) -> HttpAnswer:
         """Make a request and wait for its answer, whatever its status; raises `NoAnswer`.
+
+        It may take `timeout_s`, or as long as the settings allow.
 
         A kept connection that the server has closed meanwhile costs nothing: the request is sent once more, at once,
         over a new one, unless the settings forbid it.
         """
-        parts = self._encoded(method, target, headers, body)
+        limit_s = timeout_s or self._settings.io_timeout
+        request = _Request(method, self._encoded(method, target, headers, body), _unless_here(body))
         if self._slots is None:
-            return await self._exchange(method, parts)
+            return await self._exchange(request, limit_s)
         async with self._slots:
-            return await self._exchange(method, parts)
+            return await self._exchange(request, limit_s)
 
     async def follow(self, method: str, target: str, headers: Mapping[str, str] = _NO_HEADERS) -> AnswerStream:
         """Make a request over a connection of its own and read its answer while it comes; waits for its head.
@@ -104,25 +122,24 @@ class HttpClient:
         if self._names is not None:
             await self._names.close()
 
-    async def _exchange(self, method: str, parts: list[bytes]) -> HttpAnswer:
-        limit_s = self._settings.io_timeout
+    async def _exchange(self, request: _Request, limit_s: float) -> HttpAnswer:
         try:
             async with asyncio.timeout(limit_s):
                 if (kept := self._kept()) is not None:
-                    reader = AnswerReader(self._settings.answer_limit, is_head=method == "HEAD")
+                    reader = AnswerReader(self._settings.answer_limit, is_head=request.method == "HEAD")
                     try:
-                        return await self._over(kept, parts, reader)
+                        return await self._over(kept, request, reader)
                     except NoAnswer:
                         if reader.has_begun or not self._settings.resend:
                             raise
                 connection = await self._connected()
-                reader = AnswerReader(self._settings.answer_limit, is_head=method == "HEAD")
-                return await self._over(connection, parts, reader)
+                reader = AnswerReader(self._settings.answer_limit, is_head=request.method == "HEAD")
+                return await self._over(connection, request, reader)
         except TimeoutError as error:
             raise NoAnswer("answer", f"no answer within {limit_s:g} seconds", timed_out=True) from error
 
-    async def _over(self, connection: Connection, parts: list[bytes], reader: AnswerReader) -> HttpAnswer:
-        answer = await connection.exchange(parts, reader)
+    async def _over(self, connection: Connection, request: _Request, reader: AnswerReader) -> HttpAnswer:
+        answer = await connection.exchange(request.parts, reader, request.rest)
         if connection.is_open:
             if self._may_serve_again(connection):
                 connection.last_used = self._clock.monotonic()
@@ -158,14 +175,17 @@ class HttpClient:
                 connection = await self._connect_to(addresses)
         except TimeoutError as error:
             self._names.doubt()
-            raise NoAnswer("connect", f"{self._shown()}: no connection within {limit_s:g} seconds") from error
+            reason = f"{self._shown()}: no connection within {limit_s:g} seconds"
+            raise NoAnswer("connect", reason, timed_out=True) from error
         except NoAnswer:
             raise
         except ssl.SSLError as error:
             raise NoAnswer("tls", f"{self._shown()}: {_told(error)}") from error
         except OSError as error:
             self._names.doubt()
-            raise NoAnswer("connect", f"{self._shown()}: {error.strerror or error}") from error
+            # A server that breaks off the handshake leaves an error without words.
+            reason = error.strerror or str(error) or "the connection was closed while it was made"
+            raise NoAnswer("connect", f"{self._shown()}: {reason}") from error
         if self._settings.tcp_keepalive is not None:
             connection.watch(self._settings.tcp_keepalive)
         return connection
@@ -204,24 +224,28 @@ class HttpClient:
         if not 200 <= answer.status < 300 or not connection.is_open:
             raise NoAnswer("proxy", f"the proxy {proxy.host}:{proxy.port} answered {answer.status}")
 
-    def _encoded(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> list[bytes]:
-        """Head and body of a request, ready to be written."""
+    def _encoded(self, method: str, target: str, headers: Mapping[str, str], body: bytes | BodyInPieces) -> list[bytes]:
+        """Head and body of a request, ready to be written; the head alone if the body comes in pieces."""
         lines = [] if any(name.lower() == "host" for name in headers) else [f"Host: {self._host_header}"]
         if self._proxy is not None and self._settings.tls is None:
             target = f"http://{self._host_header}{target}"
             if self._proxy.authorization:
                 lines.append(f"Proxy-Authorization: {self._proxy.authorization}")
         if body or method in ("POST", "PUT", "PATCH"):
-            lines.append(f"Content-Length: {len(body)}")
+            lines.append(f"Content-Length: {len(body) if isinstance(body, bytes) else body.size}")
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if not self._settings.keepalive:
             lines.append("Connection: close")
         head = _head([f"{method} {target} HTTP/1.1", *lines])
-        return [head, body] if body else [head]
+        return [head, body] if isinstance(body, bytes) and body else [head]
 
     def _shown(self) -> str:
         server = f"{_bracketed(self._settings.host)}:{self._settings.port}"
         return f"{server} through {self._proxy.host}:{self._proxy.port}" if self._proxy else server
+
+
+def _unless_here(body: bytes | BodyInPieces) -> BodyInPieces | None:
+    return None if isinstance(body, bytes) else body
 
 
 def _chosen_proxy(text: str) -> Proxy:

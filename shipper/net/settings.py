@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Literal, Protocol
 
 import msgspec
@@ -88,6 +88,17 @@ class NoAnswer(Exception):
         self.phase = phase
         self.reason = reason
         self.timed_out = timed_out
+
+
+class BodyInPieces(Protocol):
+    """A body that is read while it is sent, so that memory never holds more than a little of it."""
+
+    @property
+    def size(self) -> int: ...
+
+    def pieces(self) -> Generator[bytes, None, None]:
+        """The bytes in their order; raises `OSError` if they cannot be had."""
+        ...
 
 
 class HttpApi(Protocol):

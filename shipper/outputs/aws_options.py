@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
+from msgspec import field
+
 from ..aws.settings import AwsSettings, url_of
 from ..config.options import opt
 from ..errors import OptionError
-from ..net.settings import tcp_keepalive
+from ..net.settings import tcp_keepalive, tls_settings
 from .base import NetworkOptions
 
 _CONNECT_TIMEOUT_S, _IO_TIMEOUT_S = 10.0, 60.0
@@ -41,6 +43,9 @@ class AwsOutputOptions(NetworkOptions, kw_only=True):
         str | None, opt("Host, host:port or URL to use instead of the region's.", example="http://localhost:4566")
     ] = None
     tls: Annotated[bool, opt("With 'off', an endpoint without scheme is spoken to in plain HTTP.", core=True)] = True
+    tls_verify_hostname: Annotated[bool, opt("Check the name in the certificate.")] = field(
+        default=True, name="tls.verify_hostname"
+    )
     profile: Annotated[str | None, opt("Profile of the shared AWS configuration.")] = None
     role_arn: Annotated[str | None, opt("Role to assume with the credentials found.")] = None
     external_id: Annotated[str | None, opt("External id for assuming the role.")] = None
@@ -74,7 +79,7 @@ class AwsOutputOptions(NetworkOptions, kw_only=True):
         return AwsSettings(
             region=self.region,
             endpoint_url=self.endpoint_url,
-            verify=(self.tls_ca_file or True) if self.tls_verify else False,
+            tls=tls_settings(self),
             connect_timeout=float(self.connect_timeout) or _CONNECT_TIMEOUT_S,
             io_timeout=float(self.io_timeout) or _IO_TIMEOUT_S,
             keepalive=self.keepalive,
@@ -82,6 +87,7 @@ class AwsOutputOptions(NetworkOptions, kw_only=True):
             requests_each=max(0, self.keepalive_max_recycle),
             tcp_keepalive=tcp_keepalive(self),
             connections=self.max_worker_connections or self.usual_connections,
+            source_address=self.source_address,
             use_proxy=not self.proxy_env_ignore,
             user_agent=self.user_agent,
             profile=self.profile,

@@ -66,6 +66,7 @@ class HttpOutputOptions(NetworkOptions):
             role_arn=self.aws_role_arn,
             external_id=self.aws_external_id,
             sts_endpoint=self.aws_sts_endpoint,
+            use_proxy=not self.proxy_env_ignore,
             io_timeout=float(self.io_timeout) or DEFAULT_IO_TIMEOUT_S,
         )
 

@@ -136,6 +136,26 @@ async def test_unknown_profile_is_a_mistake_of_the_configuration() -> None:
             pass
 
 
+async def test_shared_files_that_cannot_be_read_are_told_at_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text("[default\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    with pytest.raises(OptionError, match="Unable to parse config file"):
+        async with opened("http://127.0.0.1:1"):
+            pass
+
+
+async def test_a_page_in_place_of_an_answer_is_told_in_one_short_line(scripted_aws: ScriptedAws) -> None:
+    scripted_aws.script("PutLogEvents", Reply(502, b"<html>\r\n\x1b[31mBad\x00 Gateway\n" + b"<p>" * 1000))
+    async with opened(scripted_aws.url) as client:
+        with pytest.raises(AwsError, match=r"502: <html> \[31mBad Gateway <p>") as caught:
+            await client.call("PutLogEvents", b"{}")
+
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+
+
 async def test_credentials_come_from_the_profile(
     scripted_aws: ScriptedAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -88,7 +88,7 @@ async def test_a_call_without_its_token_file_has_no_credentials(
     client = AwsClient("logs", AwsSettings(region="us-east-1", endpoint_url="http://127.0.0.1:1"))
     await client.open()
     try:
-        with pytest.raises(NoCredentials, match=r"assume-role-with-web-identity.*token: No such file"):
+        with pytest.raises(NoCredentials, match=r"web identity: .*token: No such file"):
             await client.call("PutLogEvents", b"{}")
     finally:
         await client.close()

@@ -128,9 +128,8 @@ async def test_connections_to_s3_are_watched_and_kept_as_asked_for(s3: SmallS3, 
     client = RestClient("s3", options.base_url, options.aws_settings())
     await client.open()
     await client.call("PUT", "/k")
-    connector: Any = client._http and client._http.connector
-    kept = [entry[0] for entries in connector._conns.values() for entry in entries]
-    found = [watched(protocol.transport.get_extra_info("socket")) for protocol in kept]
+    kept: list[Any] = [connection._transport for connection in client._http._idle]
+    found = [watched(transport.get_extra_info("socket")) for transport in kept]
     await client.close()
 
     assert found == ([WATCHED] if keepalive == "on" else [])

@@ -12,6 +12,7 @@ import pytest
 from shipper.buffers.base import Delivery
 from shipper.errors import RetryLater
 from shipper.outputs.base import Output
+from shipper.outputs.cloudwatch_logs.output import CloudwatchLogsOutput
 from shipper.outputs.es.opensearch import OpensearchOutput
 from shipper.outputs.es.output import EsOutput
 from shipper.outputs.http.output import HttpOutput
@@ -21,8 +22,9 @@ from shipper.testing import ManualClock, batch_of, context_of
 from ..net.server import ByteServer
 from ..net.test_http import certificate, server_context
 from ..written_options import options_from
+from .s3.making import options_of, running
 
-TAKEN = b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"errors":false}'
+TAKEN = b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\nx-amzn-RequestId: 1\r\nETag: "e"\r\n\r\n{"errors":false}'
 OUTPUTS = [HttpOutput, EsOutput, OpensearchOutput, LokiOutput]
 PATHS: dict[type[Output], bytes] = {
     HttpOutput: b"POST %b/ HTTP",
@@ -87,6 +89,34 @@ async def test_hosts_that_are_exempt_are_spoken_to_directly(
     assert server.requests[0].startswith(PATHS[kind] % b"")
 
 
+async def test_logs_go_to_cloudwatch_through_the_proxy_of_the_environment(
+    server: ByteServer, monkeypatch: pytest.MonkeyPatch, aws_keys: None
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://me:pw@127.0.0.1:{server.port}")
+    lines = "region r\nlog_group_name g\nlog_stream_name s\nendpoint http://far.example:8080"
+    async with output_to(CloudwatchLogsOutput, lines) as output:
+        accepted = await taken(output)
+
+    assert accepted == 1
+    assert server.requests[-1].startswith(b"POST http://far.example:8080/ HTTP")
+    assert b"X-Amz-Target: Logs_20140328.PutLogEvents\r\n" in server.requests[-1]
+    assert b"Proxy-Authorization: Basic bWU6cHc=\r\n" in server.requests[-1]
+
+
+async def test_objects_go_to_s3_through_the_proxy_of_the_environment(
+    server: ByteServer, monkeypatch: pytest.MonkeyPatch, aws_keys: None, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.port}")
+    lines = "use_put_object on\nupload_timeout 0.05\ns3_key_format /k\nstatic_file_path on"
+    async with running(options_of("http://far.example:8080", tmp_path, lines)) as one:
+        one.put(batch_of("a line"))
+        await one.drain()
+
+        assert one.dispatcher.held()[0] == 0
+    assert server.requests[0].startswith(b"PUT http://far.example:8080/b/k HTTP")
+    assert b"a line" in server.requests[0]
+
+
 @asynccontextmanager
 async def tunnel_to(port: int, heads: list[bytes]) -> AsyncIterator[int]:
     """A proxy that lets everything through to one port; it keeps what it was asked for."""
@@ -124,6 +154,22 @@ async def test_tls_goes_through_a_tunnel(tmp_path: Path, monkeypatch: pytest.Mon
     assert accepted == 1
     assert heads[0].startswith(f"CONNECT localhost:{server.port} HTTP/1.1\r\n".encode())
     assert server.requests[0].startswith(PATHS[kind] % b"")
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+async def test_the_certificate_may_have_another_name_than_the_host(tmp_path: Path, kind: type[Output]) -> None:
+    crt, key = certificate(tmp_path, "inside.example")
+    server = ByteServer([TAKEN])
+    await server.start(server_context(crt, key))
+    lines = f"host localhost\nport {server.port}\ntls on\ntls.ca_file {crt}\ntls.verify_hostname on"
+    async with output_to(kind, lines) as output:
+        with pytest.raises(RetryLater, match="certificate is not accepted"):
+            await output.send(Delivery("", [batch_of("held")]))
+    async with output_to(kind, f"{lines}\ntls.vhost inside.example") as output:
+        accepted = await taken(output)
+    await server.stop()
+
+    assert (accepted, len(server.requests)) == (1, 1)
 
 
 @pytest.mark.parametrize("kind", OUTPUTS)
