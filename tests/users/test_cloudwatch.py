@@ -1,4 +1,4 @@
-"""Users' rows C1 to C9: what CloudWatch Logs refuses, limits or takes in part costs no record and no order."""
+"""Users' rows C1 to C9 and A3: what CloudWatch Logs refuses, limits or takes in part costs no record and no order."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.components.sink import MOST_BYTES, Event, Refused, check_put
 from .cloudwatch import CREDENTIALS, OK, Answer, CloudWatch
 from .harness import Log
 from .storing import Station
+from .test_monitoring import QUICK, RED_S, Api
 
 DAY_S = 24 * 3600
 
@@ -156,6 +157,32 @@ def assert_each_in_its_stream(service: CloudWatch, logs: list[Log]) -> None:
         assert service.messages[stream] == log.path.read_text().splitlines()
 
 
+def test_a3_the_action_that_is_missing_is_named_and_nothing_is_lost_once_it_is_allowed(tmp_path: Path) -> None:
+    """What the service answers names neither the action nor the group, so that we have to."""
+    denied = Answer(400, "AccessDeniedException", "no policy of the caller allows this")
+
+    def deny_puts(operation: str, body: dict[str, Any]) -> Answer:
+        return denied if operation == "PutLogEvents" else OK
+
+    with CloudWatch(deny_puts) as service, station_for(tmp_path, service, service=QUICK) as station:
+        log = station.log()
+        station.start()
+        api = Api(station)
+        log.write(50)
+        station.until_told(r"not allowed: logs:PutLogEvents on log group g; records are held until it is allowed")
+        api.until_health(500, RED_S)
+        reason = api.get("/api/v1/health")[1]
+        held = api.json("/health")["outputs"]["cw"]["held_records"]
+        service.decide = lambda operation, body: OK
+        until_taken(station, service, 50)
+        ledger = station.stop()
+
+        assert "logs:PutLogEvents on log group g" in reason
+        assert held == 50
+        assert service.all_messages() == log.path.read_text().splitlines()
+        assert (ledger["cw"]["delivered"], ledger["cw"]["dropped"]) == (50, 0)
+
+
 # -- a service that takes its time -------------------------------------------------------------------------------------
 
 
@@ -231,39 +258,82 @@ def test_c4_a_backlog_of_three_days_in_any_order_breaks_no_rule(tmp_path: Path) 
             assert ledger["cw"]["delivered"] == len(stamps)
 
 
-def test_c5_rejected_events_are_counted_by_kind_and_the_good_ones_are_stored(tmp_path: Path) -> None:
-    """The service takes events up to 14 days old and 2 hours ahead, and tells of the others in an answer with 200."""
-    now = int(time.time())
+class AgeRules:
+    """Takes events up to 14 days old and 2 hours ahead, and tells of the others in an answer with 200.
 
-    def by_time(operation: str, body: dict[str, Any]) -> Answer:
-        times = [event["timestamp"] // 1000 for event in body.get("logEvents", ())]
-        first = sum(when < now - 14 * DAY_S for when in times)
-        last = sum(when <= now + 2 * 3600 for when in times)
+    `seen` are the messages of all events that came, whether taken or not.
+    """
+
+    def __init__(self) -> None:
+        self.now = int(time.time())
+        self.seen: list[str] = []
+
+    def __call__(self, operation: str, body: dict[str, Any]) -> Answer:
+        events = body.get("logEvents", ())
+        self.seen += [event["message"] for event in events]
+        times = [event["timestamp"] // 1000 for event in events]
+        first = sum(when < self.now - 14 * DAY_S for when in times)
+        last = sum(when <= self.now + 2 * 3600 for when in times)
         info = {"tooOldLogEventEndIndex": first} if first else {}
         info |= {"tooNewLogEventStartIndex": last} if last < len(times) else {}
         return Answer(body={"rejectedLogEventsInfo": info} if info else {}, accepted=slice(first, last))
 
+    def lines(self, numbers: range) -> str:
+        """A line that is 15 days old, one 3 hours ahead and one of now for each number."""
+        kinds = [(self.now - 15 * DAY_S, "old"), (self.now + 3 * 3600, "new"), (self.now, "good")]
+        return "".join(f"{when} {kind} {n}\n" for n in numbers for when, kind in kinds)
+
+
+def test_c5_rejected_events_are_counted_by_kind_and_the_good_ones_are_stored(tmp_path: Path) -> None:
+    """Once the service has rejected some for their time, more of their kind do not get as far as there."""
+    rules = AgeRules()
     more = f"{with_parser(tmp_path, STAMPED)}; storage.keep.rejected on"
-    with CloudWatch(by_time) as service:
+    with CloudWatch(rules) as service:
         station = station_for(tmp_path, service, service=more, tail="parser stamped")
         with station:
             station.start()
-            kinds = [(now - 15 * DAY_S, "old"), (now + 3 * 3600, "new"), (now, "good")]
-            text = "".join(f"{when} {kind} {n}\n" for n in range(100) for when, kind in kinds)
-            (tmp_path / "var" / "app.log").write_text(text)
+            log = tmp_path / "var" / "app.log"
+            log.write_text(rules.lines(range(100)))
             until_taken(station, service, 100)
             station.until_told("log events rejected.*reason=too_new")
+            with log.open("a") as file:
+                file.write(rules.lines(range(100, 150)))
+            until_taken(station, service, 150)
             ledger = station.stop()
             lines = (station.storage / "rejected" / "cw" / "rejected.jsonl").read_bytes().splitlines()
             kept = [msgspec.json.decode(line) for line in lines]
 
-            assert service.all_messages() == [f"good {n}" for n in range(100)]
-            assert ledger["cw"]["delivered"] == 100
-            assert (ledger["cw"]["dropped.too_old"], ledger["cw"]["dropped.too_new"]) == (100, 100)
-            found = {(line["record"]["log"], line["message"]) for line in kept}
-            assert found == {
-                (f"{kind} {n}", f"rejectedLogEventsInfo: too_{kind}") for kind in ("old", "new") for n in range(100)
-            }
+            assert service.all_messages() == [f"good {n}" for n in range(150)]
+            assert {"old 0", "new 0"} <= set(rules.seen)
+            assert rules.seen[-50:] == [f"good {n}" for n in range(100, 150)]
+            assert ledger["cw"]["delivered"] == 150
+            assert (ledger["cw"]["dropped.too_old"], ledger["cw"]["dropped.too_new"]) == (150, 150)
+            told = {line["record"]["log"]: line["message"] for line in kept}
+            assert set(told) == {f"{kind} {n}" for kind in ("old", "new") for n in range(150)}
+            assert (told["old 0"], told["new 0"]) == (
+                "rejectedLogEventsInfo: too_old",
+                "rejectedLogEventsInfo: too_new",
+            )
+            assert (told["old 149"], told["new 149"]) == (
+                "not sent: older than 14 days",
+                "not sent: more than 2 hours ahead",
+            )
+
+
+def test_c5_with_clamp_time_every_event_is_stored(tmp_path: Path) -> None:
+    rules = AgeRules()
+    with CloudWatch(rules) as service:
+        station = station_for(
+            tmp_path, service, "clamp_time on", service=with_parser(tmp_path, STAMPED), tail="parser stamped"
+        )
+        with station:
+            station.start()
+            (tmp_path / "var" / "app.log").write_text(rules.lines(range(100)))
+            until_taken(station, service, 300)
+            ledger = station.stop()
+
+            assert set(service.all_messages()) == {f"{kind} {n}" for kind in ("old", "new", "good") for n in range(100)}
+            assert (ledger["cw"]["delivered"], ledger["cw"]["dropped"]) == (300, 0)
 
 
 def test_c6_events_of_the_largest_size_go_through_and_larger_ones_are_cut_exactly(tmp_path: Path) -> None:
@@ -465,3 +535,30 @@ def test_c9_streams_with_little_traffic_are_called_once_in_five_flushes(tmp_path
 def test_c9_five_hundred_pods_cost_a_call_each_in_five_seconds(tmp_path: Path) -> None:
     """Full scale with `flush 1`, which is the default, for 40 seconds."""
     trickle(tmp_path, pods=500, flush_s=1, interval_s=1, lines=40)
+
+
+def test_c9_calls_failures_and_bytes_can_be_read(tmp_path: Path) -> None:
+    """The rate of the calls is what the quota of an account is about, the bytes are what is paid for."""
+    puts = Counter[str]()
+
+    def every_third(operation: str, body: dict[str, Any]) -> Answer:
+        puts[operation] += 1
+        throttled = operation == "PutLogEvents" and puts[operation] % 3 == 0
+        return Answer(400, "ThrottlingException", "Rate exceeded") if throttled else OK
+
+    with CloudWatch(every_third) as service, station_for(tmp_path, service, service=QUICK) as station:
+        log = station.log()
+        station.start()
+        api = Api(station)
+        for _ in range(4):
+            log.write(10)
+            until_taken(station, service, log.written)
+        calls = 'shipper_output_requests_total{name="cw",operation="PutLogEvents"}'
+        station.until(lambda: api.metric(calls) == puts["PutLogEvents"])  # the last answer is on its way
+        failed = 'name="cw",operation="PutLogEvents",reason="ThrottlingException"'
+        failures = api.metric(f"shipper_output_requests_failed_total{{{failed}}}")
+        paid = api.metric('shipper_output_event_bytes_total{name="cw"}')
+        station.stop()
+
+        assert failures == puts["PutLogEvents"] // 3 > 0
+        assert paid == sum(len(message.encode()) + 26 for message in service.all_messages())

@@ -124,7 +124,7 @@ def test_z1_a_host_that_is_dead_is_red_with_what_the_system_says(tmp_path: Path)
 
 
 def test_a3_a_missing_permission_is_red_and_named_and_nothing_is_lost(tmp_path: Path) -> None:
-    message = "User: x is not authorized to perform: logs:PutLogEvents on resource: g"
+    message = "User: x is not authorized"
     denied = Answer(400, "AccessDeniedException", message)
     with CloudWatch(lambda operation, body: denied) as service, station_with(tmp_path, service) as station:
         log = station.log()
@@ -139,7 +139,7 @@ def test_a3_a_missing_permission_is_red_and_named_and_nothing_is_lost(tmp_path: 
         station.stop()
 
         assert "output cw: nothing accepted" in reason
-        assert message in reason
+        assert "logs:PutLogEvents" in reason and message in reason
 
 
 def test_b3_uploads_that_hang_are_red_and_resume(tmp_path: Path, s3: SmallS3) -> None:

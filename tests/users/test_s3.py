@@ -10,7 +10,6 @@ import random
 import re
 import shutil
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -184,21 +183,25 @@ def garbled(data: bytes) -> bytes:
     return data[:place] + b"#" * 10 + data[place + 10 :]
 
 
-DAMAGES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
-    f"{suffix}{damage.__name__}": (f".{suffix}", damage)
-    for suffix in ("json", "data")
-    for damage in (empty, cut, garbled)
-}
+DAMAGES = (empty, cut, garbled)
+QUARANTINED = {("json", empty), ("json", cut), ("json", garbled)}
+"""Without a sheet nobody knows what the data are; of anything else the whole part is used."""
 
 
 @pytest.mark.parametrize("state", ["open", "closed"])
+@pytest.mark.parametrize("output", ["", "json_date_key false"], ids=["dated", "undated"])
 def test_b2_each_damaged_file_of_the_store_costs_nothing_and_holds_up_nobody(
-    tmp_path: Path, s3: SmallS3, state: str
+    tmp_path: Path, s3: SmallS3, state: str, output: str
 ) -> None:
-    """One log for each file and kind of damage, and one whose files are whole; what is damaged is read again."""
-    names = [*DAMAGES, "healthy"]
+    """One log for each file and kind of damage, and one whose files are whole; what is damaged is read again.
+
+    Lines without a date have a third file, by which they are recognised. What it does not tell any more comes twice.
+    """
+    suffixes = ["json", "data", "ids"] if output else ["json", "data"]
+    damages = {f"{suffix}{damage.__name__}": (suffix, damage) for suffix in suffixes for damage in DAMAGES}
+    names = [*damages, "healthy"]
     s3.fail("PutObject", *[Fault()] * (1000 if state == "closed" else 0))
-    with Site(tmp_path, s3, WINDOW if state == "open" else QUICKLY) as site:
+    with Site(tmp_path, s3, f"{WINDOW if state == 'open' else QUICKLY}; {output}") as site:
         site.start()
         for name in names:
             site.write(100, name)
@@ -206,8 +209,8 @@ def test_b2_each_damaged_file_of_the_store_costs_nothing_and_holds_up_nobody(
         site.until(lambda: {msgspec.json.decode(p.read_bytes())["state"] for p in site.sheets().values()} == {state})
         site.shipper.kill()
         sheets = site.sheets()
-        for name, (suffix, damage) in DAMAGES.items():
-            path = sheets[name].with_suffix(suffix)
+        for name, (suffix, damage) in damages.items():
+            path = sheets[name].with_suffix(f".{suffix}")
             path.write_bytes(damage(path.read_bytes()))
         s3.heal()
         site.start()
@@ -215,7 +218,12 @@ def test_b2_each_damaged_file_of_the_store_costs_nothing_and_holds_up_nobody(
             site.write(1, name)
         site.stop_when_all_is_there()
 
-        site.audit()
+        site.audit(may_be_twice=bool(output))
+        twice = {one.partition(":")[0] for one, count in site.in_bucket().items() if count > 1}
+        assert twice <= {name for name in damages if name.startswith("ids")}
+        aside = {path.name for path in (tmp_path / "store").rglob("quarantine/damaged-*.json")}
+        assert aside == {f"damaged-{sheets[name].name}" for name, one in damages.items() if one in QUARANTINED}
+        assert site.shipper.log().count(b"what is left of an object cannot be read and is put aside") == len(aside)
 
 
 def test_b2_damaged_counters_cost_nothing(tmp_path: Path, s3: SmallS3) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -72,21 +72,6 @@ class GoTemplate(Template):
         return "".join(pieces)
 
 
-class Tag(msgspec.Struct, frozen=True):
-    """A tag of created groups, written as `key=value`."""
-
-    shown_as: ClassVar[str] = "key=value"
-    key: str
-    value: str
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise ValueError(f"{text!r} is not key=value")
-        return cls(key.strip(), value.strip())
-
-
 class CloudwatchOptions(CloudwatchLogsOptions, kw_only=True):
     """Options of the output `cloudwatch`; names of groups and streams may hold `$(...)`."""
 
@@ -97,9 +82,6 @@ class CloudwatchOptions(CloudwatchLogsOptions, kw_only=True):
         "/fluentbit-default"
     )
     auto_create_stream: Annotated[bool, opt("Create log streams that are missing.")] = True
-    new_log_group_tags: Annotated[
-        tuple[Tag, ...], opt("Tags of created groups.", split=",", example="team=a,env=b")
-    ] = ()
     credentials_endpoint: Annotated[str | None, opt("URL that gives out credentials.")] = None
 
     def __post_init__(self) -> None:
@@ -112,8 +94,7 @@ class CloudwatchOptions(CloudwatchLogsOptions, kw_only=True):
         super().__post_init__()
 
     def group_options(self) -> GroupOptions:
-        tags = {tag.key: tag.value for tag in self.new_log_group_tags}
-        return msgspec.structs.replace(super().group_options(), create_streams=self.auto_create_stream, tags=tags)
+        return msgspec.structs.replace(super().group_options(), create_streams=self.auto_create_stream)
 
     def aws_settings(self) -> AwsSettings:
         return msgspec.structs.replace(super().aws_settings(), credentials_endpoint=self.credentials_endpoint)
@@ -126,7 +107,6 @@ class CloudwatchOutput(CloudwatchLogsOutput):
 
     def __init__(self, options: CloudwatchOptions, context: Context) -> None:
         super().__init__(options, context)
-        self._context = context
         templates = (options.log_group_template, options.log_stream_template)
         self._templates = [t for t in templates if isinstance(t, GoTemplate)]
 

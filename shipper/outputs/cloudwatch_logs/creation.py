@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Mapping
+from typing import ClassVar, Self
 
 import msgspec
 
@@ -20,6 +21,21 @@ _CREATIONS_PER_SECOND = 45
 """The quota is 50 for an account and region, and others create streams too."""
 
 _RETENTION_RETRY_S = 60.0
+
+
+class Tag(msgspec.Struct, frozen=True):
+    """A tag of created groups, written as `key=value`."""
+
+    shown_as: ClassVar[str] = "key=value"
+    key: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ValueError(f"{text!r} is not key=value")
+        return cls(key.strip(), value.strip())
 
 
 class GroupOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from itertools import compress
+from operator import ne
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from ...codecs.template import Template
 from ...record import Body, Content, Record, RecordBatch, RecordList
 from .emf import MetricFormat
 from .entity import entity_of, without_entity
+from .event_times import TimeBounds, within
 from .packing import LineEvents, Packer
 from .requests import Cut, Events, Request, Stream
 
@@ -101,9 +103,15 @@ class Prepared(WithoutEvent):
 
 
 class Packed(WithoutEvent):
-    """The requests of a delivery by stream, in the order in which they are sent."""
+    """The requests of a delivery by stream, in the order in which they are sent.
+
+    `refused` are the numbers of events that are not sent for their time, by stream and reason, and `clamped` is how
+    many got another.
+    """
 
     requests: dict[Stream, list[Request]]
+    refused: dict[tuple[Stream, str], int] = {}
+    clamped: int = 0
 
 
 class EventMaker:
@@ -129,8 +137,13 @@ class EventMaker:
                 _append(prepared.streams, stream, events)
         return prepared
 
-    def pack(self, batches: Iterable[RecordBatch], event_limit: int, cut: Cut) -> Packed:
-        """The same as requests. Events above the limit are counted in `cut` and cut as it says."""
+    def pack(
+        self, batches: Iterable[RecordBatch], event_limit: int, cut: Cut, bounds: TimeBounds | None = None
+    ) -> Packed:
+        """The same as requests, without the events that are out of bounds.
+
+        Events above the limit are counted in `cut` and cut as it says.
+        """
         packed, packers = Packed({}), dict[Stream, Packer]()
         for batch in batches:
             lines = self._lines(batch) if self.takes_lines else None
@@ -140,7 +153,7 @@ class EventMaker:
                 packer = packers.get(stream)
                 if packer is None:
                     packer = packers[stream] = Packer(stream, event_limit, cut)
-                packer.add(events)
+                packer.add(events if bounds is None else _in_bounds(events, bounds, stream, packed))
         packed.requests = {stream: found for stream, packer in packers.items() if (found := packer.finish())}
         return packed
 
@@ -200,11 +213,26 @@ class EventMaker:
             rows.setdefault(of(tag, body), []).append(row)
         parts = []
         for stream, picked in rows.items():
-            events = _with_message(found if len(picked) == len(found) else _rows(found, picked))
+            events = _with_message(found if len(picked) == len(found) else found.picked(picked))
             if self._add_entity:
                 events.entity = entity_of(bodies[picked[0]])
             parts.append((stream, events))
         return parts
+
+
+def _in_bounds(events: Events | LineEvents, bounds: TimeBounds, stream: Stream, packed: Packed) -> Events | LineEvents:
+    """The events that are sent; what is done to the others is counted in `packed`."""
+    times = events.times
+    if bounds.hold(times):
+        return events
+    if bounds.clamp:
+        events.times = bounds.clamped(times)
+        packed.clamped += sum(map(ne, times, events.times))
+        return events
+    kept, refused = within(events.events() if isinstance(events, LineEvents) else events, bounds)
+    for reason, count in refused.items():
+        packed.refused[stream, reason] = packed.refused.get((stream, reason), 0) + count
+    return kept
 
 
 def _has_empty_line(text: bytes) -> bool:
@@ -224,12 +252,6 @@ def _maps(batch: RecordBatch) -> Sequence[Body]:
     if set(map(type, bodies)) <= {dict}:
         return bodies
     return [r.body for r in batch.content.records()]
-
-
-def _rows(events: Events, rows: list[int]) -> Events:
-    times, messages, sizes = events.times, events.messages, events.sizes
-    columns = ([times[i] for i in rows], [messages[i] for i in rows], [sizes[i] for i in rows])
-    return Events(columns[0], columns[1], columns[2], events.entity, events.ascii_only)
 
 
 def _with_message(events: Events) -> Events:

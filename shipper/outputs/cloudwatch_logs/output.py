@@ -15,14 +15,17 @@ from ...config.options import opt
 from ...context import Context
 from ...errors import OptionError
 from ...record import RecordBatch
+from ..aws_calls import CountedCalls
 from ..aws_options import AwsOutputOptions, SwitchOnUnlessOff
 from ..base import Output
 from .calls import Calls
-from .creation import Creator, GroupOptions
+from .creation import Creator, GroupOptions, Tag
 from .destination import Destination, Progress
 from .emf import MetricFormat, parse_dimensions
-from .events import EventMaker, StreamNames, is_group_name, stream_name
-from .refused import find_refused, find_without_event
+from .event_times import EventTimes, TimeBounds, WatchedCalls
+from .events import EventMaker, Packed, StreamNames, is_group_name, stream_name
+from .refused import find_out_of_time, find_refused, find_without_event
+from .requests import EVENT_OVERHEAD
 
 if TYPE_CHECKING:
     from ...aws.client import AwsClient
@@ -31,6 +34,8 @@ _RETENTION_DAYS = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288,
     3653,
 )  # fmt: skip
+
+_TOLD_OF_TIME = {"too_old": "older than 14 days", "too_new": "more than 2 hours ahead"}
 
 
 class CloudwatchLogsOptions(AwsOutputOptions, kw_only=True):
@@ -64,6 +69,16 @@ class CloudwatchLogsOptions(AwsOutputOptions, kw_only=True):
         str | None, opt("Class of created groups: STANDARD or INFREQUENT_ACCESS.", example="STANDARD")
     ] = None
     log_retention_days: Annotated[int, opt("Days after which created groups forget; 0 for never.", example="14")] = 0
+    new_log_group_tags: Annotated[
+        tuple[Tag, ...], opt("Tags of created groups.", split=",", example="team=a,env=b")
+    ] = ()
+    clamp_time: Annotated[
+        bool,
+        opt(
+            "Give events that are older than 14 days or more than 2 hours ahead, which the service does not take, the "
+            "nearest time that it does."
+        ),
+    ] = False
     auto_retry_requests: Annotated[SwitchOnUnlessOff, opt("Send once more, at once, when no answer came.")] = (
         SwitchOnUnlessOff(True)
     )
@@ -120,11 +135,16 @@ class CloudwatchLogsOptions(AwsOutputOptions, kw_only=True):
             create=self.auto_create_group,
             storage_class=self.log_group_class,
             retention_days=self.log_retention_days,
+            tags={tag.key: tag.value for tag in self.new_log_group_tags},
         )
 
 
 class CloudwatchLogsOutput(Output):
-    """Sends records as log events, each stream in order, many streams at a time."""
+    """Sends records as log events, each stream in order, many streams at a time.
+
+    What that costs is counted: `output_requests_total` are the calls by operation, whose rate is limited for an
+    account, and `output_event_bytes_total` what the service counts as ingested, 26 bytes an event included.
+    """
 
     Options = CloudwatchLogsOptions
 
@@ -137,6 +157,7 @@ class CloudwatchLogsOutput(Output):
 
     def __init__(self, options: CloudwatchLogsOptions, context: Context) -> None:
         self._options = options
+        self._context = context
         self._log = context.log
         self._clock = context.clock
         self._names = StreamNames(
@@ -155,6 +176,7 @@ class CloudwatchLogsOutput(Output):
             MetricFormat(options.metric_namespace, dimensions),
             add_entity=options.add_entity,
         )
+        self._times = EventTimes(context.clock, clamp=options.clamp_time)
         self._client: AwsClient | None = None
         self._destination: Destination | None = None
 
@@ -174,11 +196,12 @@ class CloudwatchLogsOutput(Output):
 
         self._client = AwsClient("logs", options.aws_settings())
         await self._client.open()
-        calls = Calls(self._client, self._clock, self._log, resend_at_once=options.auto_retry_requests.is_on)
+        api = WatchedCalls(CountedCalls(self._client, self._context), self._times)
+        calls = Calls(api, self._clock, self._log, resend_at_once=options.auto_retry_requests.is_on)
         groups = options.group_options()
         headers = {"x-amzn-logs-format": options.log_format} if options.log_format else {}
         creator = Creator(calls, groups, self._clock, self._log)
-        find = partial(find_refused, self._events)
+        find = partial(find_refused, self._events, is_clamped=options.clamp_time)
         self._destination = Destination(
             calls,
             creator,
@@ -203,7 +226,8 @@ class CloudwatchLogsOutput(Output):
 
     def _requests(self, delivery: Delivery, destination: Destination) -> Progress:
         cut = destination.new_cut()
-        packed = self._events.pack(delivery.batches, destination.event_limit, cut)
+        bounds = self._times.bounds()
+        packed = self._events.pack(delivery.batches, destination.event_limit, cut, bounds)
         if missing := packed.missing_log_key:
             self._log.error(f"Could not find log_key '{self._options.log_key}' in record", every=60, records=missing)
         # Which of the two it was is not told apart record by record; that matters to nobody who looks at them.
@@ -212,5 +236,22 @@ class CloudwatchLogsOutput(Output):
             if records:
                 delivery.refuse(records, delivery.size * records // delivery.records, reason, which)
                 which = None
+        if bounds is not None:
+            self._tell_of_times(delivery, packed, bounds)
         destination.warn_of_cuts(cut)
+        weights = [r.size + EVENT_OVERHEAD * r.events for requests in packed.requests.values() for r in requests]
+        self._context.counter("event_bytes_total").add(sum(weights))
         return {stream: deque(requests) for stream, requests in packed.requests.items()}
+
+    def _tell_of_times(self, delivery: Delivery, packed: Packed, bounds: TimeBounds) -> None:
+        """Count and log the events that are not sent for their time, and those that got another."""
+        for (stream, reason), events in packed.refused.items():
+            self._log.error("log events rejected", group=stream.group, stream=stream.name, events=events, reason=reason)
+        for reason, refused in bounds.refused.items():
+            if records := sum(events for (_, why), events in packed.refused.items() if why == reason):
+                which = partial(find_out_of_time, self._events, delivery.batches, refused)
+                size = delivery.size * records // delivery.records
+                delivery.refuse(records, size, reason, which, message=f"not sent: {_TOLD_OF_TIME[reason]}")
+        if packed.clamped:
+            self._context.counter("clamped_records_total").add(packed.clamped)
+            self._log.warning("the service takes no such times; events get others", every=60, events=packed.clamped)

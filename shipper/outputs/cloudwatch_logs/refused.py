@@ -20,26 +20,45 @@ Finder = Callable[[Sequence[RecordBatch], Request, range], Found]
 """Finds the records of some events of a request among the batches it was made from."""
 
 
-def find_refused(maker: EventMaker, batches: Sequence[RecordBatch], request: Request, picked: range) -> Found:
+def find_refused(
+    maker: EventMaker, batches: Sequence[RecordBatch], request: Request, picked: range, *, is_clamped: bool = False
+) -> Found:
     """The records of these events of a request.
 
-    An event that was shortened is known by its beginning, a part of one by the id of the whole.
+    An event that was shortened is known by its beginning, a part of one by the id of the whole. With `is_clamped` the
+    first and the last time of the request may be those of records from before and after.
     """
     times, messages = events_in(request)
+    time_of = _clamped_to(times) if is_clamped else _time_ms
     wanted: dict[int, list[str]] = {}
     for index in picked:
         wanted.setdefault(times[index], []).append(messages[index])
     found: Found = []
     for batch in batches:
         records = batch.content.records()
-        for record in [r for r in records if max(r.time_ns // 1_000_000, 0) in wanted]:
-            texts = wanted[max(record.time_ns // 1_000_000, 0)]
+        for record in [r for r in records if time_of(r) in wanted]:
+            texts = wanted[time_of(record)]
             message = _message(maker, batch.tag, record)
             refused = next((text for text in texts if message and _is_of(text, message, request.part)), None)
             if refused is not None:
                 texts.remove(refused)
                 found.append((batch.tag, record))
     return found
+
+
+def find_out_of_time(maker: EventMaker, batches: Sequence[RecordBatch], refused: range) -> Found:
+    """The records whose events have one of these times."""
+    late = [(b.tag, r) for b in batches for r in b.content.records() if _time_ms(r) in refused]
+    return [(tag, record) for tag, record in late if _message(maker, tag, record) is not None]
+
+
+def _time_ms(record: Record) -> int:
+    return max(record.time_ns // 1_000_000, 0)
+
+
+def _clamped_to(times: Sequence[int]) -> Callable[[Record], int]:
+    first, last = min(times), max(times)
+    return lambda record: min(max(_time_ms(record), first), last)
 
 
 def _is_of(text: str, message: str, part: Part | None) -> bool:

@@ -53,6 +53,12 @@ class Events(msgspec.Struct):
     def __len__(self) -> int:
         return len(self.times)
 
+    def picked(self, rows: list[int]) -> Events:
+        """The events at these places."""
+        times, messages, sizes = self.times, self.messages, self.sizes
+        columns = ([times[i] for i in rows], [messages[i] for i in rows], [sizes[i] for i in rows])
+        return Events(columns[0], columns[1], columns[2], self.entity, self.ascii_only)
+
 
 class Event(msgspec.Struct, gc=False):
     """One event as it stands in a body."""

@@ -6,7 +6,7 @@ import re
 import secrets
 import string
 from abc import abstractmethod
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,8 +17,9 @@ from ...aws.settings import Answer, AwsError, NoAnswer, NoCredentials, is_denied
 from ...buffers.base import BatchLimits, Delivery
 from ...codecs.json_lines import JsonEncoder
 from ...context import Context
-from ...errors import RetryLater
+from ...errors import Counts, RetryLater
 from ...record import RecordBatch
+from ..aws_calls import CountedCalls, reason_of
 from ..base import Output
 from ..http_options import lane_of
 from ..places import RecordsOf
@@ -68,6 +69,7 @@ class PutOutput(Output):
         self._entries = EntryMaker(options, json, self.service.limits, prefix)
         self._head = json.encode(self.service.stream_member) + b":" + json.encode(self.stream_of(options))
         self._client: AwsClient | None = None
+        self._calls: CountedCalls | None = None
         self._forgotten_at = -_FORGET_CREDENTIALS_S
 
     @abstractmethod
@@ -84,6 +86,7 @@ class PutOutput(Output):
 
         self._client = AwsClient(self.service.name, self._options.aws_settings())
         await self._client.open()
+        self._calls = CountedCalls(self._client, self._context)
 
     async def send(self, delivery: Delivery) -> None:
         """Put everything; waits for all answers, and between rounds if the stream is too slow."""
@@ -132,26 +135,29 @@ class PutOutput(Output):
             raise RetryLater(f"{self.service.operation}: {error.reason}") from error
 
     async def _call_once(self, body: bytes) -> Answer:
-        if self._client is None:
+        if self._calls is None:
             raise RuntimeError("the output is not open")
         operation = self.service.operation
         try:
-            return await self._client.call(operation, body)
+            return await self._calls.call(operation, body)
         except NoCredentials as error:
-            self._client.forget_credentials()
+            self._calls.forget_credentials()
             self._log.error(f"no AWS credentials to sign {operation}: {error}; records are held", every=60)
-            raise RetryLater(f"no AWS credentials: {error}") from error
+            raise RetryLater(f"no AWS credentials: {error}", counts=Counts.NEVER) from error
 
     def _failed(self, answer: Answer, request: Request) -> dict[int, AwsError]:
         """The places of the entries that were not taken, and why."""
         told = answer.body.get(self.service.answers_member)
         if not isinstance(told, list) or len(told) != len(request.entries):
             raise RetryLater(f"{self.service.operation}: the answer does not tell about all entries")
-        return {
+        failed = {
             place: AwsError(result["ErrorCode"], 200, result.get("ErrorMessage") or "")
             for place, result in enumerate(told)
             if result.get("ErrorCode")
         }
+        for reason, entries in Counter(map(reason_of, failed.values())).items():
+            self._context.counter("entries_failed_total", reason=reason).add(entries)
+        return failed
 
     def _correct(self, error: AwsError, delivery: Delivery, requests: deque[Request]) -> None:
         """Part the first request, or refuse it if it is a single entry; raises `RetryLater` if only time helps."""
@@ -178,12 +184,12 @@ class PutOutput(Output):
 
     def _later(self, error: AwsError) -> RetryLater:
         service = self.service
-        if is_denied(error) and self._client is not None:
+        if is_denied(error) and self._calls is not None:
             now = self._clock.monotonic()
             if now - self._forgotten_at >= _FORGET_CREDENTIALS_S:
                 self._forgotten_at = now
-                self._client.forget_credentials()
+                self._calls.forget_credentials()
             what = f"not allowed: {service.name}:{service.operation} on {self.stream_of(self._options)}"
             self._log.error(f"{what}; records are held until it is allowed", every=60, reason=error)
-            return RetryLater(f"{what} ({error})", error.after)
+            return RetryLater(f"{what} ({error})", error.after, Counts.NEVER)
         return RetryLater(f"{service.operation}: {error}", error.after)

@@ -16,6 +16,7 @@ from ...record import Content, Record, RecordBatch
 PRECISE_DATES = frozenset({"double", "iso8601", "java_sql_timestamp"})
 """Formats that show at least microseconds."""
 
+_64_BITS = 0xFFFF_FFFF_FFFF_FFFF
 _MISSING: Any = object()
 _decode_text = msgspec.json.Decoder(str).decode
 
@@ -36,15 +37,14 @@ class Lines(msgspec.Struct):
         """By what each record is known again."""
         if self.parts is None:
             return identities(self._split())
-        from xxhash import xxh3_64_intdigest as digest
+        return [identity_of(line, time_ns) for line, time_ns in self.parts]
 
-        return [digest(line, time_ns & 0xFFFF_FFFF_FFFF_FFFF) for line, time_ns in self.parts]
-
-    def stored_identities(self) -> list[tuple[int, int]]:
-        """The identity of each record and the length of its line, where that cannot be found out from the lines."""
+    def notes(self) -> list[tuple[int, int, int]]:
+        """Identity, length and time of each record, where that cannot be found out from the lines."""
         if self.parts is None:
             return []
-        return [(one, len(line) + 1) for one, (line, _) in zip(self.identities(), self.parts, strict=True)]
+        noted = zip(self.identities(), self.parts, strict=True)
+        return [(one, len(line) + 1, time_ns & _64_BITS) for one, (line, time_ns) in noted]
 
     def keep(self, wanted: list[bool]) -> None:
         """Keep the lines that are wanted."""
@@ -173,6 +173,13 @@ def identities(lines: Sequence[bytes]) -> list[int]:
     from xxhash import xxh3_64_intdigest
 
     return list(map(xxh3_64_intdigest, lines))
+
+
+def identity_of(line: bytes, time_ns: int) -> int:
+    """The number of a line that does not show its time."""
+    from xxhash import xxh3_64_intdigest
+
+    return xxh3_64_intdigest(line, time_ns & _64_BITS)
 
 
 def _joined(lines: list[bytes]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Annotated, Literal, cast
@@ -22,6 +23,10 @@ _PUT_BELOW = 10_485_760
 _LINES = ("json_lines", "json")
 _OTLP = ("otlp_json", "otlp_json_pretty")
 _COLUMNAR = ("parquet", "arrow")
+_PLACES = (("ECS_CONTAINER_METADATA_URI_V4", "-ecs"), ("KUBERNETES_SERVICE_HOST", "-k8s"))
+"""How the User-Agent ends where we run, by the variable that tells it."""
+
+_FOR_BLOBS = "Accepted; it is for inputs of whole files, of which there is none."
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
 
@@ -33,9 +38,9 @@ class S3Options(AwsOutputOptions, kw_only=True):
     total_file_size: Annotated[ByteSize, opt("Size of an object before compression.", example="50M")] = ByteSize(
         100_000_000
     )
-    upload_chunk_size: Annotated[
-        ByteSize, opt("Size of a part of a multipart upload.", example="6M", aliases=("part_size",))
-    ] = ByteSize(PART_LEAST)
+    upload_chunk_size: Annotated[ByteSize, opt("Size of a part of a multipart upload.", example="6M")] = ByteSize(
+        PART_LEAST
+    )
     upload_timeout: Annotated[Seconds, opt("Longest time that an object may grow.", example="1m")] = Seconds(600)
     use_put_object: Annotated[bool, opt("Put each object in one go; always so below 10 MiB.")] = False
     store_dir: Annotated[str, opt("Folder for what is not in S3 yet.", example="/var/lib/shipper/s3")] = (
@@ -78,7 +83,16 @@ class S3Options(AwsOutputOptions, kw_only=True):
         bool, opt("Objects of a tag in their order; off lets newer ones pass one that failed.")
     ] = True
     auto_retry_requests: Annotated[bool, opt("Send once more, at once, when no answer came.")] = True
-    blob_database_file: Annotated[str | None, opt("Accepted; for inputs of whole files.")] = None
+    blob_database_file: Annotated[str | None, opt(_FOR_BLOBS, without_effect=True)] = None
+    part_size: Annotated[str | None, opt(_FOR_BLOBS, without_effect=True)] = None
+    file_delivery_attempt_limit: Annotated[str | None, opt(_FOR_BLOBS, without_effect=True)] = None
+    part_delivery_attempt_limit: Annotated[str | None, opt(_FOR_BLOBS, without_effect=True)] = None
+    upload_parts_timeout: Annotated[str | None, opt(_FOR_BLOBS, without_effect=True)] = None
+    upload_part_freshness_limit: Annotated[str | None, opt(_FOR_BLOBS, without_effect=True)] = None
+    authorization_endpoint_url: Annotated[str | None, opt(_FOR_BLOBS, without_effect=True)] = None
+    authorization_endpoint_username: Annotated[str | None, opt(_FOR_BLOBS, without_effect=True)] = None
+    authorization_endpoint_password: Annotated[str | None, opt(_FOR_BLOBS, without_effect=True, secret=True)] = None
+    authorization_endpoint_bearer_token: Annotated[str | None, opt(_FOR_BLOBS, without_effect=True, secret=True)] = None
 
     def __post_init__(self) -> None:
         if not _BUCKET.fullmatch(self.bucket):
@@ -156,9 +170,22 @@ class S3Options(AwsOutputOptions, kw_only=True):
 
         return fits
 
+    def remarks(self) -> list[str]:
+        """What is understood otherwise than it may be meant."""
+        told = []
+        if self.format == "json":
+            told.append("format json is the same as json_lines: objects hold one record a line")
+        if self.total_limit_size:
+            told.append(
+                "storage.total_limit_size limits what waits before store_dir; to limit what is in it, use "
+                "store_dir_limit_size"
+            )
+        return told
+
     @property
     def user_agent(self) -> str:
-        return "aws-fluent-bit-plugin"
+        place = next((word for variable, word in _PLACES if os.environ.get(variable)), "")
+        return f"aws-fluent-bit-plugin{place}"
 
     @property
     def base_url(self) -> str:

@@ -120,6 +120,8 @@ class S3Output(Output):
     async def open(self) -> None:
         options = self._options
         options.check_files()
+        for remark in options.remarks():
+            self._log.warning(remark)
         if options.columnar and find_spec("pyarrow") is None:
             raise OptionError("format", f"{options.columnar} needs pyarrow", "pip install 'shipper[parquet]'")
         # Only now: the libraries are large, and a process without this output must not carry them.
@@ -215,7 +217,7 @@ class S3Output(Output):
         one = self._open_for(delivery, uploads)
         # From here on the spool has the lines, even if the disk has not: a retry must not add them again.
         taken = delivery.progress = _Taken(one, made.records, others)
-        self._written(one.spool.append, made.text, made.stored_identities())
+        self._written(one.spool.append, made.text, made.notes())
         self._end_if_full(one, uploads)
         return taken
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -14,10 +15,12 @@ import msgspec
 from ...codecs.compression import CorruptData, decoded, new_compressor
 from ...disk import Disk
 from .bucket import file_digest
-from .content import identities
-from .spool import IDENTITY, Piece, Sheet, Spool, opened, write_all
+from .content import identities, identity_of
+from .spool import NOTE, Piece, Sheet, Spool, opened, write_all
 
 _READ = 1 << 20
+_LONGEST = 1 << 26
+"""No line is as long; a note that says so is damaged."""
 
 
 class Damaged(Exception):
@@ -110,26 +113,50 @@ def _whole_content(spool: Spool, start: int, before: int) -> int:
                 if feed >= 0:
                     last_feed = total + feed + 1
                 total += len(data)
-    if not spool.has_identities:
+    noted = _notes(spool) if spool.has_identities else []
+    ends = list(accumulate(length for _, length, _ in noted))
+    # Notes are written before their lines. Where there are fewer, or others, they tell nothing of what is whole.
+    if not ends or ends[-1] < before + last_feed:
         return last_feed
-    ends = [end for end in accumulate(length for _, length in _stored_identities(spool)) if end <= before + total]
-    return max(0, ends[-1] - before) if ends else 0
+    fits = bisect_right(ends, before + total)
+    if not fits:
+        return 0
+    is_right = any(end == ends[fits - 1] for _, end in _verified(spool, noted))
+    return max(0, ends[fits - 1] - before) if is_right else last_feed
 
 
-def _stored_identities(spool: Spool) -> list[tuple[int, int]]:
+def _notes(spool: Spool) -> list[tuple[int, int, int]]:
     try:
         data = spool.path(".ids").read_bytes()
     except FileNotFoundError:
         return []
-    return list(IDENTITY.iter_unpack(data[: len(data) - len(data) % IDENTITY.size]))
+    return list(NOTE.iter_unpack(data[: len(data) - len(data) % NOTE.size]))
+
+
+def _verified(spool: Spool, noted: list[tuple[int, int, int]]) -> Iterator[tuple[int, int]]:
+    """The identity of each record whose line is the one that was noted, and where the line ends."""
+    contents, data = spool.contents(), b""
+    start = place = 0  # where `data` starts in the content, and the record in `data`
+    for identity, length, time_ns in noted:
+        if length > _LONGEST:
+            return
+        while len(data) - place < length:
+            more = next(contents, None)
+            if more is None:
+                return
+            data, start, place = data[place:] + more, start + place, 0
+        place += length
+        if identity_of(data[place - length : place - 1], time_ns) == identity:
+            yield identity, start + place
 
 
 def identities_in(spool: Spool) -> Iterator[Sequence[int]]:
-    """The identities of all records in a closed spool, in lists."""
-    if not spool.has_identities:
-        for lines in spool.lines():
-            yield identities(lines)
+    """The identities of all records in a closed spool, in lists.
+
+    Lines that are not what was written have none of those: their records are not recognised, and are stored again.
+    """
+    if spool.has_identities:
+        yield [identity for identity, _ in _verified(spool, _notes(spool))]
         return
-    stored = _stored_identities(spool)
-    ends = accumulate(length for _, length in stored)
-    yield [one for (one, _), end in zip(stored, ends, strict=True) if end <= spool.content_size]
+    for lines in spool.lines():
+        yield identities(lines)

@@ -5,7 +5,7 @@ tag ever becomes a part of them.
 
     ID.data   the bytes of the object, compressed as they come in
     ID.json   what it is (`Sheet`): its key, its pieces, the upload it belongs to. Replaced as a whole, by a rename
-    ID.ids    only if lines do not show their times: for each record its identity and its length
+    ID.ids    only if lines do not show their times: for each record its identity, its length and its time
     ID.made   only if the object is not simply the data (Parquet, Arrow): the object, made when it is sent
 
 The data are one *piece* after another, each of them compressed by itself. An object that is put in one go has one
@@ -31,8 +31,8 @@ from ...codecs.compression import Compression, Compressor, CorruptData, decoded,
 from ...disk import Disk
 from .debts import Owed
 
-IDENTITY = struct.Struct("<QI")
-"""The identity of a record, and the length of its line with the line feed."""
+NOTE = struct.Struct("<QIQ")
+"""The identity of a record, the length of its line with the line feed, and its time, by which both can be verified."""
 
 SUFFIXES = (".data", ".ids", ".made", ".json")
 
@@ -114,8 +114,8 @@ class Spool:
         """Bytes that it takes on the disk."""
         return self.size + len(self._unwritten)
 
-    def append(self, data: bytes, identities: Sequence[tuple[int, int]] = ()) -> None:
-        """Compress and write lines and, if lines do not show their times, the identity and length of each record.
+    def append(self, data: bytes, notes: Sequence[tuple[int, int, int]] = ()) -> None:
+        """Compress and write lines and, if lines do not show their times, the `NOTE` of each record.
 
         If that raises `OSError`, the data are taken all the same: `write_out` must succeed before anything else.
         """
@@ -123,7 +123,7 @@ class Spool:
             self._compressor = new_compressor(self.sheet.compression)
         self._unwritten += self._compressor.add(data)
         if self.has_identities:
-            self._unwritten_identities += b"".join([IDENTITY.pack(*one) for one in identities])
+            self._unwritten_identities += b"".join([NOTE.pack(*one) for one in notes])
         self.content_size += len(data)
         self.write_out()
 

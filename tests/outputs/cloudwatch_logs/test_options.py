@@ -42,8 +42,20 @@ def test_a_full_configuration_is_read() -> None:
 
     assert problems == []
     assert found is not None
-    assert found.aws_settings().verify is False
+    assert found.aws_settings().tls.verify is False
     assert found.auto_retry_requests.is_on
+
+
+def test_created_groups_may_have_tags() -> None:
+    given = {"region": "us-east-1", "log_group_name": "/g", "log_stream_name": "s"}
+    found, problems = read(**given, new_log_group_tags="team=a, env=b=c")
+    _, wrong = read(**given, new_log_group_tags="team")
+
+    assert problems == []
+    assert found is not None
+    assert found.group_options().tags == {"team": "a", "env": "b=c"}
+    assert len(wrong) == 1
+    assert "key=value" in wrong[0]
 
 
 @pytest.mark.parametrize("missing", ["region", "log_group_name"])
@@ -111,12 +123,12 @@ def test_endpoint(values: dict[str, Any], url: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "verify"),
-    [({}, True), ({"tls_verify": False}, False), ({"tls_ca_file": "/ca"}, "/ca"),
-     ({"tls_verify": False, "tls_ca_file": "/ca"}, False)],
+    ("values", "expected"),
+    [({}, (True, None)), ({"tls_verify": False}, (False, None)), ({"tls_ca_file": "/ca"}, (True, "/ca"))],
 )  # fmt: skip
-def test_certificates(values: dict[str, Any], verify: bool | str) -> None:
-    assert options(**values).aws_settings().verify == verify
+def test_certificates(values: dict[str, Any], expected: tuple[bool, str | None]) -> None:
+    tls = options(**values).aws_settings().tls
+    assert (tls.verify, tls.ca_file) == expected
 
 
 def test_a_request_has_a_minute_unless_told_otherwise() -> None:

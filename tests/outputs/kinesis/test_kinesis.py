@@ -227,6 +227,24 @@ async def test_a_call_without_answer_is_made_once_more_at_once(
     assert len(scripted_aws.calls("PutRecords")) == calls
 
 
+async def test_requests_failures_and_bytes_are_counted(scripted_aws: ScriptedAws) -> None:
+    scripted_aws.script(
+        "PutRecords", Reply(cut=True), error("AccessDeniedException"), answer(TAKEN, THROUGHPUT), answer(TAKEN)
+    )
+    delivery = delivery_of(batch_of("a", "b"))
+    async with output_to(scripted_aws.url) as output:
+        with pytest.raises(RetryLater):
+            await output.send(delivery)
+        await output.send(delivery)
+
+    metrics = output._context.metrics
+    assert metrics.by_label("output_requests_total", "operation") == {"PutRecords": 4}
+    assert metrics.by_label("output_requests_failed_total", "reason") == {"no_answer": 1, "AccessDeniedException": 1}
+    assert metrics.by_label("output_entries_failed_total", "reason") == {THROUGHPUT["ErrorCode"]: 1}
+    sizes = [len(call.body) for call in scripted_aws.calls("PutRecords")]
+    assert metrics.total("output_sent_bytes_total") == sum(sizes)
+
+
 async def test_records_arrive_in_a_real_stream(moto_url: str) -> None:
     async with get_session().create_client("kinesis", region_name="us-east-1", endpoint_url=moto_url) as client:
         await client.create_stream(StreamName="s", ShardCount=1)

@@ -150,3 +150,33 @@ async def test_a_service_without_conditions_is_asked_whether_the_key_is_free(s3:
     assert s3.operations().count("HeadObject") == 2
     assert '"n":0' in s3.objects["fixed"].text
     assert numbers(s3) == [0, 1]
+
+
+async def test_an_object_whose_fate_cannot_be_found_out_is_sent_under_another_key_and_counted(
+    s3: SmallS3, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It got there without an answer, and nobody may look whether what is there now is it."""
+    s3.fail("PutObject", Fault(done=True, cut=True))
+    s3.fail("HeadObject", Fault(403, b""))
+    options = options_of(s3.url, tmp_path, f"{PUT}s3_key_format /fixed\nstatic_file_path on\n")
+    async with running(options) as one:
+        one.put(batch_of({"n": 1}))
+        await one.until(lambda: one.count("proc_records_total") == 1)
+
+        assert one.count("in_doubt_objects_total") == 1
+    first, second = sorted(s3.objects)
+    assert first == "fixed"
+    assert second.startswith("fixed-object")
+    assert numbers(s3) == [1, 1]
+    assert "an object may have been sent twice, it cannot be read" in caplog.text
+
+
+async def test_an_object_that_can_be_looked_at_is_not_in_doubt(s3: SmallS3, tmp_path: Path) -> None:
+    s3.fail("PutObject", Fault(done=True, cut=True))
+    options = options_of(s3.url, tmp_path, f"{PUT}s3_key_format /fixed\nstatic_file_path on\n")
+    async with running(options) as one:
+        one.put(batch_of({"n": 1}))
+        await one.until(lambda: one.count("proc_records_total") == 1)
+
+        assert one.count("in_doubt_objects_total") == 0
+    assert list(s3.objects) == ["fixed"]

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("aws_keys")
 
 SERVICE = "[SERVICE]\n    flush 0.1\n    grace 20\n    scheduler.base 1\n    scheduler.cap 1\n    log_level info\n"
 PATIENCE_S = 30.0
+IN_DOUBT = b"an object may have been sent twice"
 
 
 class World:
@@ -29,6 +30,7 @@ class World:
     def __init__(self, folder: Path, s3: SmallS3, lines: str) -> None:
         self.s3 = s3
         self.written = 0
+        self._objects: dict[str, bytes] = {}
         self._logs = [folder / "logs" / f"{name}.log" for name in ("one", "two")]
         self._logs[0].parent.mkdir()
         self._random = random.Random(7)
@@ -58,8 +60,17 @@ class World:
             assert time.monotonic() < deadline, self.shipper.end_of_log()
             time.sleep(0.01)  # another process: there is nothing to wait on
 
+    def note_objects(self) -> None:
+        """Nothing of what was in the bucket when this was called last is gone or has other content."""
+        now = {key: stored.data for key, stored in list(self.s3.objects.items())}
+        assert {key: now.get(key) for key in self._objects} == self._objects
+        self._objects = now
+
     def audit(self) -> None:
-        """Every line is in exactly one object, and no upload is open."""
+        """Every line is in exactly one object, none of which was in doubt or written over, and no upload is open."""
+        self.note_objects()
+        assert self.s3.wrong == []
+        assert IN_DOUBT not in self.shipper.log()
         found = collections.Counter(int(n) for n in re.findall(r"id=(\d+) ", "\n".join(self.s3.lines())))
         missing = sorted(set(range(self.written)) - set(found))
         twice = sorted(n for n, count in found.items() if count > 1)
@@ -77,6 +88,14 @@ def world(folder: Path, s3: SmallS3, lines: str) -> Iterator[World]:
 
 SMALL = "total_file_size 1M\nupload_timeout 1s\ncompression gzip"
 PARTS = "total_file_size 20M\nupload_timeout 30s"
+FIXED = "\ns3_key_format /logs/app\nstatic_file_path on"
+"""The key is the same for all objects, so that each of them could be written over."""
+
+KINDS = pytest.mark.parametrize(
+    ("lines", "count", "pad"),
+    [(SMALL, 300, 40), (SMALL + FIXED, 300, 40), (PARTS, 400, 8000), (PARTS + FIXED, 400, 8000)],
+    ids=["put", "put-fixed", "multipart", "multipart-fixed"],
+)
 
 
 def kill_again_and_again(one: World, lives: int, lines: int, pad: int, seed: int) -> None:
@@ -90,6 +109,7 @@ def kill_again_and_again(one: World, lives: int, lines: int, pad: int, seed: int
             time.sleep(rng.uniform(0, 0.3))
         time.sleep(rng.uniform(0, 0.6))
         one.shipper.kill()
+        one.note_objects()
 
 
 def stop_when_read(one: World) -> None:
@@ -104,7 +124,7 @@ def stop_when_read(one: World) -> None:
         one.shipper.start()
 
 
-@pytest.mark.parametrize(("lines", "count", "pad"), [(SMALL, 300, 40), (PARTS, 400, 8000)], ids=["put", "multipart"])
+@KINDS
 def test_killed_in_the_middle_every_line_is_in_the_bucket_once(
     s3: SmallS3, tmp_path: Path, lines: str, count: int, pad: int
 ) -> None:
@@ -115,7 +135,7 @@ def test_killed_in_the_middle_every_line_is_in_the_bucket_once(
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("lines", "count", "pad"), [(SMALL, 300, 40), (PARTS, 400, 8000)], ids=["put", "multipart"])
+@KINDS
 def test_killed_fifty_times_every_line_is_in_the_bucket_once(
     s3: SmallS3, tmp_path: Path, lines: str, count: int, pad: int
 ) -> None:

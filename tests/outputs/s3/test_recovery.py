@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from shipper.disk import SystemDisk
-from shipper.outputs.s3.content import identities
+from shipper.outputs.s3.content import Lines, identities
 from shipper.outputs.s3.known import Recognised
-from shipper.outputs.s3.recovery import adopt
-from shipper.outputs.s3.spool import Sheet, Spool, new_name
+from shipper.outputs.s3.recovery import adopt, identities_in
+from shipper.outputs.s3.spool import NOTE, Sheet, Spool, new_name
 from shipper.record import RecordBatch
 
 from .making import T0, Running, batch_of, options_of, running
@@ -258,6 +258,71 @@ def test_a_closed_file_with_other_bytes_than_were_written_is_made_anew(tmp_path:
     assert [piece.sha256 for piece in found.sheet.pieces] == hashes
     assert hashes != [hashlib.sha256(data).hexdigest()]
     assert b"".join(found.contents()).endswith(b"\n") or not hashes
+
+
+def undated(folder: Path, compression: str) -> tuple[Spool, list[int]]:
+    """An open spool with ten records, some of them with a line feed inside, and their identities."""
+    sheet = msgspec.convert({"key": "k", "tag": "t", "first_ns": 0, "compression": compression}, Sheet)
+    spool = Spool(folder, new_name(0), sheet, SystemDisk(), has_identities=True)
+    spool.save()
+    made = Lines(parts=[(b"%d first\nand more" % n if n % 2 else b"%d alone" % n, T0 + n) for n in range(10)])
+    spool.append(b"".join(line + b"\n" for line, _ in made.parts or ()), made.notes())
+    return spool, made.identities()
+
+
+def known_of(spool: Spool) -> list[int]:
+    return [one for some in identities_in(adopt(spool.folder, spool.name, SystemDisk())) for one in some]
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_records_without_date_are_known_only_if_their_lines_are_as_they_were(tmp_path: Path, is_closed: bool) -> None:
+    spool, wanted = undated(tmp_path, "none")
+    if is_closed:
+        spool.close()
+    data = spool.path(".data").read_bytes()
+    spool.path(".data").write_bytes(data.replace(b"4 alone", b"4 ALONE"))
+
+    assert known_of(spool) == [*wanted[:4], *wanted[5:]]
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+@pytest.mark.parametrize("is_closed", [True, False])
+@pytest.mark.parametrize("kept", [0, 1, 5])
+def test_what_is_not_told_of_records_without_date_costs_no_line(
+    tmp_path: Path, is_closed: bool, kept: int, compression: str
+) -> None:
+    spool, wanted = undated(tmp_path, compression)
+    if is_closed:
+        spool.close()
+    else:
+        spool.finish_piece()  # what the compressor holds back is lost in a kill
+    text = b"".join(spool.contents())
+    notes = spool.path(".ids").read_bytes()
+    spool.path(".ids").write_bytes(notes[: kept * NOTE.size + 3])
+
+    assert known_of(spool) == wanted[:kept]
+    assert b"".join(spool.contents()) == text
+    assert text.count(b"alone") == 5
+
+
+def test_a_note_of_a_wrong_length_costs_no_line(tmp_path: Path) -> None:
+    spool, wanted = undated(tmp_path, "none")
+    text = spool.path(".data").read_bytes()
+    notes = spool.path(".ids").read_bytes()
+    broken = 3 * NOTE.size + 8  # the length in the fourth note
+    spool.path(".ids").write_bytes(notes[:broken] + b"\x01" + notes[broken + 1 :])
+
+    assert known_of(spool) == wanted[:3]
+    assert spool.path(".data").read_bytes() == text
+
+
+def test_a_record_of_several_lines_that_was_cut_is_left_out(tmp_path: Path) -> None:
+    spool, wanted = undated(tmp_path, "none")
+    data = spool.path(".data").read_bytes()
+    spool.path(".data").write_bytes(data[: data.index(b"7 first") + len(b"7 first\nand")])
+
+    assert known_of(spool) == wanted[:7]
+    assert spool.path(".data").read_bytes() == data[: data.index(b"7 first")]
 
 
 def test_what_was_cut_is_a_whole_gzip_file_again(tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""Which times of events are sent.
+
+The service takes no event that is older than 14 days or more than 2 hours ahead: it rejects such events one by one,
+beside others that it stores. Other destinations that speak its protocol take any time, and whether our clock is right
+is not known. So everything is sent until the destination has rejected an event for its time. From then on what breaks
+the same rule by our clock is refused here, and what is near the bound is left to the destination.
+
+With clamping the times of such events are changed instead, from the beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from ...aws.settings import Answer
+from ...clock import Clock
+from .calls import LogsApi
+from .requests import DAY_MS, Events
+
+OLDEST_MS = 14 * DAY_MS
+AHEAD_MS = 2 * 3_600_000
+IN_DOUBT_MS = 15 * 60_000
+"""How far from a bound the clocks may disagree."""
+
+ROOM_MS = 3_600_000
+"""By how much a clamped event is younger than it must be, for as long as it may have to be sent again."""
+
+_NO_HEADERS: Mapping[str, str] = {}
+_ANY_TIME_MS = 2**63
+
+
+class TimeBounds(msgspec.Struct, frozen=True):
+    """The first and the last time in milliseconds that is sent; with `clamp` others become the nearest of them."""
+
+    first: int
+    last: int
+    clamp: bool = False
+
+    @property
+    def refused(self) -> dict[str, range]:
+        """The times that are not sent, by reason."""
+        return {"too_old": range(self.first), "too_new": range(self.last + 1, _ANY_TIME_MS)}
+
+    def hold(self, times: list[int]) -> bool:
+        """Whether all of them are sent."""
+        return not times or (min(times) >= self.first and max(times) <= self.last)
+
+    def clamped(self, times: list[int]) -> list[int]:
+        """The times, each as near to what it was as can be."""
+        first, last = self.first, self.last
+        return [first if t < first else min(t, last) for t in times]
+
+
+class EventTimes:
+    """Knows which times the destination has rejected; `bounds` are for events that are made now."""
+
+    def __init__(self, clock: Clock, *, clamp: bool) -> None:
+        self._clock = clock
+        self._clamp = clamp
+        self._rejects_old = False
+        self._rejects_new = False
+
+    def bounds(self) -> TimeBounds | None:
+        """None if every time is sent."""
+        now = self._clock.time_ns() // 1_000_000
+        if self._clamp:
+            return TimeBounds(now - OLDEST_MS + ROOM_MS, now + AHEAD_MS - IN_DOUBT_MS, clamp=True)
+        if not self._rejects_old and not self._rejects_new:
+            return None
+        first = now - OLDEST_MS - IN_DOUBT_MS if self._rejects_old else 0
+        return TimeBounds(first, now + AHEAD_MS + IN_DOUBT_MS if self._rejects_new else _ANY_TIME_MS - 1)
+
+    def learn(self, answer: Answer) -> None:
+        """Note what an answer to PutLogEvents says of times."""
+        info = answer.body.get("rejectedLogEventsInfo") or {}
+        self._rejects_old = self._rejects_old or bool(info.get("tooOldLogEventEndIndex"))
+        self._rejects_new = self._rejects_new or info.get("tooNewLogEventStartIndex") is not None
+
+    def __repr__(self) -> str:
+        return f"EventTimes(clamp={self._clamp}, rejects_old={self._rejects_old}, rejects_new={self._rejects_new})"
+
+
+class WatchedCalls:
+    """Makes the calls of another and shows the answers to `times`."""
+
+    def __init__(self, api: LogsApi, times: EventTimes) -> None:
+        self._api = api
+        self._times = times
+
+    async def call(self, operation: str, body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> Answer:
+        """Make one call and wait for its answer."""
+        answer = await self._api.call(operation, body, headers)
+        if operation == "PutLogEvents":
+            self._times.learn(answer)
+        return answer
+
+    def forget_credentials(self) -> None:
+        """Look through all sources of credentials again at the next call."""
+        self._api.forget_credentials()
+
+
+def within(events: Events, bounds: TimeBounds) -> tuple[Events, dict[str, int]]:
+    """The events that are sent, and how many are not, by reason."""
+    times = events.times
+    counts = {reason: sum(1 for t in times if t in refused) for reason, refused in bounds.refused.items()}
+    rows = [row for row, time in enumerate(times) if bounds.first <= time <= bounds.last]
+    return events.picked(rows), {reason: count for reason, count in counts.items() if count}
