@@ -40,7 +40,10 @@ _encode = msgspec.json.encode
 
 
 class LineEvents(msgspec.Struct):
-    """Events whose messages are JSON lines, none of them without any fields; `times` are milliseconds."""
+    """Events whose messages are JSON lines, none of them without any fields; `times` are milliseconds.
+
+    With `ascii_only` the lines hold no other characters already.
+    """
 
     times: list[int]
     lines: HoledLines
@@ -115,7 +118,7 @@ class Packer:
             return
         if not self._head:
             self._entity, self._ascii_only = events.entity, events.ascii_only
-            self._head = request_head(self._stream, events.entity)
+            self._head = self._in_ascii(request_head(self._stream, events.entity))
             self._last_ms = times[0]
         if self._odd is None:
             pieces = list(events.pieces()) if isinstance(events, LineEvents) else [events]
@@ -194,7 +197,8 @@ class Packer:
         times, messages, pieces = events.times, events.messages, self._pieces
         for first in range(start, end, _AT_ONCE):
             last = min(first + _AT_ONCE, end)
-            pieces.append(_encode(list(map(Event, times[first:last], messages[first:last])))[1:-1] + b",")
+            encoded = _encode(list(map(Event, times[first:last], messages[first:last])))
+            pieces.append(self._in_ascii(encoded)[1:-1] + b",")
 
     def _encode_lines(self, events: LineEvents) -> None:
         self._count_in(events.times[0], len(events.times), events.size)
@@ -205,11 +209,13 @@ class Packer:
         pieces = self._pieces
         pieces[-1] = pieces[-1][:-1]
         body = b"".join([self._head, b"[", *pieces, b"]}"])
-        if self._ascii_only:
-            body = ascii_json(body)
         self._requests.append(Request(body, self._count, self._size))
         self._pieces = []
         self._count = self._size = 0
+
+    def _in_ascii(self, encoded: bytes) -> bytes:
+        """What is encoded here, as it stands in the body; lines come as they have to be."""
+        return ascii_json(encoded) if self._ascii_only else encoded
 
     def _taken_back(self) -> Events:
         """What was packed so far, as events again."""
