@@ -11,10 +11,10 @@ import msgspec
 from bench.cases import Case, all_cases
 from bench.measure import RunFailed
 from bench.plots import draw
-from bench.programs import find_peer, own_program
-from bench.results import CaseResult, new_report, save
+from bench.programs import find_peer, own_program, version_of
+from bench.results import CaseResult, new_report, present_commit, save
 from bench.runner import Runner, Sizes
-from bench.table import table
+from bench.table import page, table
 
 
 def _parser(cases: list[str]) -> argparse.ArgumentParser:
@@ -51,7 +51,8 @@ def main() -> None:
         peer = find_peer(options.peer)
     except FileNotFoundError as error:
         parser.error(str(error))
-    runner = Runner(ours, peer, sizes)
+    # Asked now: whoever waits may commit something.
+    runner, commit = Runner(ours, peer, sizes), present_commit()
     results: list[CaseResult] = []
     began = time.monotonic()
     try:
@@ -60,12 +61,16 @@ def main() -> None:
         sys.exit(f"the program does not run: {failure}")
     for name in options.cases or cases:
         results += _timed(runner, cases[name])
-    told_peer = str(peer) if peer is not None else ""
-    report = new_report(str(ours), sizes.scale, results, idle, told_peer, runner.failures)
+    told_peer = f"{peer} ({version_of(peer)})" if peer is not None else ""
+    seconds = time.monotonic() - began
+    report = new_report(
+        str(ours), sizes.scale, results, idle, told_peer, runner.failures, commit=commit, seconds=seconds
+    )
     print(table(report))
-    print(f"\nMeasured in {time.monotonic() - began:.0f} s.")
     if not options.no_save:
-        print(f"Written to {save(report)}")
+        path = save(report)
+        path.with_suffix(".md").write_text(page(report))
+        print(f"Written to {path}")
         for line in draw(report):
             print(line)
     sys.exit(1 if report.failures else 0)

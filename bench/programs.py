@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +47,12 @@ def find_peer(path: str | None) -> Program | None:
     if path is not None:
         raise FileNotFoundError(f"there is no program {path}")
     return None
+
+
+def version_of(program: Program) -> str:
+    """What the program says of its version, in its first line."""
+    told = subprocess.run([program.words[0], "--version"], capture_output=True, text=True, timeout=20, check=False)
+    return next(iter((told.stdout or told.stderr).splitlines()), "").strip()
 
 
 def in_turns(ours: Program, peer: Program | None, repeat: int) -> Sequence[Program]:

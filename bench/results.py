@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import ssl
 import statistics
 import subprocess
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from bench.measure import Usage
 
 _REPOSITORY = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
-_LIBRARIES = ("uvloop", "msgspec", "aiobotocore", "aiohttp", "isal", "cramjam")
+_LIBRARIES = ("uvloop", "msgspec", "aiobotocore", "botocore", "isal", "cramjam", "xxhash", "mmh3")
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -132,6 +133,7 @@ class Report(msgspec.Struct, frozen=True):
     idle_rss_bytes: int
     peer: str = ""
     failures: tuple[str, ...] = ()
+    seconds: float = 0.0
 
 
 def shown_command(command: str) -> str:
@@ -146,11 +148,14 @@ def new_report(
     idle_rss_bytes: int,
     peer: str = "",
     failures: Sequence[str] = (),
+    *,
+    commit: str = "",
+    seconds: float = 0.0,
 ) -> Report:
-    """A report of now, of this commit and this machine."""
+    """A report of now and of this machine; of the present commit if none is given. `seconds` is what it took."""
     return Report(
         date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        commit=present_commit(),
+        commit=commit or present_commit(),
         command=shown_command(command),
         scale=scale,
         machine=this_machine(),
@@ -158,6 +163,7 @@ def new_report(
         idle_rss_bytes=idle_rss_bytes,
         peer=shown_command(peer),
         failures=tuple(failures),
+        seconds=seconds,
     )
 
 
@@ -194,6 +200,7 @@ def this_machine() -> Machine:
             libraries[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             libraries[name] = "not installed"
+    libraries |= {"OpenSSL": ssl.OPENSSL_VERSION.split()[1], "nginx": _nginx_version()}
     return Machine(_processor(), os.cpu_count() or 0, platform.release(), platform.python_version(), libraries)
 
 
@@ -202,6 +209,14 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def _nginx_version() -> str:
+    try:
+        told = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=False).stderr
+    except FileNotFoundError:
+        return "not installed"
+    return told.strip().rpartition("/")[2]
 
 
 def _git(*arguments: str) -> str:

@@ -132,7 +132,8 @@ class Runner:
         for program in in_turns(self._ours, self._peer if with_peer else None, repeat):
             try:
                 sample = once(program)
-            except RunFailed as failure:
+            except (RunFailed, OSError, subprocess.CalledProcessError) as failure:
+                # What was measured before stays.
                 self._note(f"{case.name}{' (peer)' if program.is_peer else ''}", failure)
                 if program.is_peer:
                     continue
@@ -146,9 +147,9 @@ class Runner:
         ours, theirs = tuple(runs[False]), tuple(runs[True])
         return [CaseResult(case.name, case.about, records, case.to_reach, ours, theirs, case.wanted, case.kind)]
 
-    def _note(self, name: str, failure: RunFailed) -> None:
+    def _note(self, name: str, failure: Exception) -> None:
         _say(f"{name} has failed: {failure}")
-        self.failures.append(f"{name}: {str(failure).splitlines()[0]}")
+        self.failures.append(f"{name}: {next(iter(str(failure).splitlines()), type(failure).__name__)}")
 
     def _last_yardstick(self, corpus: Corpus | None) -> tuple[float, ...]:
         """The yardstick if it was taken on this corpus a moment ago."""

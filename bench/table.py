@@ -17,12 +17,23 @@ def table(report: Report) -> str:
         "|" + "|".join(["---", *["---:"] * (len(heads) - 2), "---"]) + "|",
         *(_line([*_cells(case), *(_ratios(case) if report.peer else ()), _besides(case)]) for case in report.cases),
         "",
-        f"Idle process: {report.idle_rss_bytes / 1e6:.1f} MB resident.",
+        f"Idle process: {report.idle_rss_bytes / 1e6:.1f} MB resident. Measured in {report.seconds:.0f} s.",
     ]
     if report.peer:
         lines.append(f"Ratios are ours divided by those of `{report.peer}`.")
     lines += [f"FAILED {failure}" for failure in report.failures]
     return "\n".join(lines)
+
+
+def page(report: Report) -> str:
+    """The table with what tells where and when its figures were taken."""
+    machine = report.machine
+    versions = ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
+    return (
+        f"`{report.command}`, scale {report.scale:g}, {report.date}, commit {report.commit}\n\n"
+        f"{machine.processor}, {machine.cores} cores, Linux {machine.kernel}, CPython {machine.python}, {versions}\n\n"
+        f"{table(report)}\n"
+    )
 
 
 def _cells(case: CaseResult) -> list[str]:
@@ -33,7 +44,7 @@ def _cells(case: CaseResult) -> list[str]:
         _NONE if yardstick is None else f"{yardstick:.2f}",
         _NONE if yardsticks is None else f"**{yardsticks:.2f}**",
         _NONE if case.to_reach is None else f"{case.to_reach:.2f}",
-        _NONE if yardsticks is None else f"{case.spread:.0%}",
+        _NONE if yardsticks is None or len(case.runs) < 2 else f"{case.spread:.0%}",
         f"{case.records_per_s / 1000:.0f} k" if case.records else _NONE,
         f"{case.peak_rss_bytes / 1e6:.0f} MB",
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.results import CaseResult, Machine, Report, Run
-from bench.table import shown, table
+from bench.table import page, shown, table
 
 _MACHINE = Machine("some processor", 2, "6.1", "3.11.7", {})
 
@@ -30,13 +30,30 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_a_case_is_a_line_of_medians() -> None:
-    case = CaseResult("tail_null", "", 1_000_000, 0.65, (drained(1.2, 4.0, 50),))
+    runs = (drained(1.2, 4.0, 50), drained(1.14, 3.0, 40), drained(1.26, 5.0, 60))
+    case = CaseResult("tail_null", "", 1_000_000, 0.65, runs)
 
     told = table(report(case))
 
-    assert "| tail_null | 1.20 | 2.00 | **0.60** | 0.65 | 0% | 250 k | 50 MB |" in told
+    assert "| tail_null | 1.20 | 2.00 | **0.60** | 0.65 | 10% | 250 k | 50 MB |" in told
     assert "Idle process: 30.0 MB" in told
     assert "ratio" not in told
+
+
+def test_one_run_has_no_spread() -> None:
+    heads, line = rows(table(report(CaseResult("steady", "", 1000, None, (drained(1.0, 4.0, 50),)))))
+
+    assert dict(zip(heads, line, strict=True))["spread"] == "-"
+
+
+def test_the_page_tells_when_and_where_its_figures_were_taken() -> None:
+    one = report(CaseResult("tail_null", "", 1_000_000, 0.65, (drained(1.2, 4.0, 50),)))
+
+    told = page(one)
+
+    for part in ("`shipper -c {conf}`", "2026-11-20T10:00:00Z", "commit abc1234", "some processor, 2 cores", "3.11.7"):
+        assert part in told
+    assert told.endswith(f"{table(one)}\n")
 
 
 def test_beside_a_peer_the_line_has_ratios_of_the_medians() -> None:
