@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -144,8 +145,9 @@ class DiskStorage(Storage):
             budget=budget,
             keeps_source=keeps_source,
         )
+        skipped = partial(self._skipped, shown or name)
         return FilesystemBuffer(
-            name, settings, context.clock, Log(""), context.disk, context.metrics, self._skipped, shown=shown
+            name, settings, context.clock, Log(""), context.disk, context.metrics, skipped, shown=shown
         )
 
     def _add_what_is_left(self, router: Router) -> None:
@@ -168,7 +170,7 @@ class DiskStorage(Storage):
             context.disk,
             context.metrics,
             lambda output, records: self._count_routed(BACKLOG, output, records),
-            self._skipped,
+            partial(self._skipped, BACKLOG),
             verify=self._service.storage_checksum,
         )
         self._attach(BACKLOG, chunks, is_left=True)

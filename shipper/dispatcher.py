@@ -48,6 +48,14 @@ PROBE_S = 60.0
 """The longest wait for what heals without the data; whoever has mended it should not wait for hours to see that."""
 
 
+def count_dropped(output: Context, input_name: str, records: int, size: int, reason: str) -> None:
+    """Count records of an input that end at an output, or on the way to it."""
+    output.dropped(records, size, reason)
+    count = output.metrics.counter
+    count("routing_drop_records_total", input=input_name, output=output.alias).add(records)
+    count("routing_drop_bytes_total", input=input_name, output=output.alias).add(size)
+
+
 class _Source(msgspec.Struct):
     """One input's buffer as seen by this output; `is_backlog` says that nothing new comes from there."""
 
@@ -323,13 +331,13 @@ class Dispatcher:
         """
         self._keep_refused(delivery)
         for reason, (records, size) in delivery.refused.items():
-            self._dropped(source, records, size, reason)
+            count_dropped(self._context, source.input_name, records, size, reason)
         if filtered := delivery.filtered:
             self._count_filtered(filtered, delivery)
         rest = delivery.records - delivery.refused_records - accepted
         if rest and refusal is not None:
             size = delivery.size * rest // delivery.records
-            self._dropped(source, rest, size, refusal)
+            count_dropped(self._context, source.input_name, rest, size, refusal)
             self._keep_rest(delivery, refusal, words)
             self._log.error("records dropped", records=rest, reason=refusal, of=self._told(source, delivery))
         if accepted:
@@ -340,12 +348,6 @@ class Dispatcher:
         self._proc_records.add(accepted)
         self._proc_bytes.add(delivery.size * accepted // max(1, delivery.records))
         source.reader.commit(delivery)
-
-    def _dropped(self, source: _Source, records: int, size: int, reason: str) -> None:
-        self._context.dropped(records, size, reason)
-        count = self._context.metrics.counter
-        count("routing_drop_records_total", input=source.input_name, output=self.name).add(records)
-        count("routing_drop_bytes_total", input=source.input_name, output=self.name).add(size)
 
     def _count_filtered(self, filtered: int, delivery: Delivery) -> None:
         """Count what the processors of the output took out, or have made more."""

@@ -14,7 +14,7 @@ import msgspec
 from .buffers.base import Buffer
 from .buffers.memory import MemoryBuffer, MemoryLimit
 from .context import Context
-from .dispatcher import Dispatcher
+from .dispatcher import Dispatcher, count_dropped
 from .log import Log
 from .router import Router
 
@@ -133,7 +133,7 @@ class Storage:
     def _dropped_from_ring(self, context: Context, output: str, records: int, size: int, reason: str) -> None:
         context.counter("memrb_dropped_chunks").add()
         context.counter("memrb_dropped_bytes").add(size)
-        self._skipped(output, records, size, reason)
+        self._skipped(context.alias, output, records, size, reason)
 
-    def _skipped(self, output: str, records: int, size: int, reason: str) -> None:
-        self._outputs[output].context.dropped(records, size, reason)
+    def _skipped(self, input_name: str, output: str, records: int, size: int, reason: str) -> None:
+        count_dropped(self._outputs[output].context, input_name, records, size, reason)

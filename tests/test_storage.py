@@ -118,6 +118,7 @@ async def test_a_ring_drops_the_oldest_records_and_never_waits(tmp_path: Path) -
     assert account.dropped == {"memrb_overlimit": 100 - len(sent)}
     assert (sent[-1], sent, len(sent) < 20) == (99, sorted(sent), True)
     assert bench.metrics.total("input_memrb_dropped_chunks") == 100 - len(sent)
+    assert bench.metrics.total("routing_drop_records_total", input="in.0", output="ou.0") == 100 - len(sent)
     assert bench.accounts_balance()
     assert all(batch.receipt.is_settled for batch in batches)
 

@@ -18,13 +18,16 @@ import msgspec
 from aiobotocore.credentials import AioContainerProvider, create_credential_resolver
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
+from botocore.parsers import ResponseParserError
 
 from .settings import AwsSettings, one_line, url_of
 
 FARGATE_ROLE = "EKS_POD_EXECUTION_ROLE"
 """The variable that names the role of a pod on Fargate, which is assumed with what is found without web identity."""
 
-FAILURES = (BotoCoreError, ClientError, OSError, RuntimeError, ValueError, KeyError, TypeError)
+FAILURES = (
+    BotoCoreError, ClientError, ResponseParserError, OSError, RuntimeError, ValueError, KeyError, TypeError,
+)  # fmt: skip
 """What providers raise: also for a file that cannot be read, keys that are over when they come, or a strange answer."""
 
 _FILES = "shared files"

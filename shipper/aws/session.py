@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 import os
 import secrets
+import time
 from datetime import datetime
 from typing import Any
 
@@ -31,6 +33,9 @@ _STS_TIMEOUT_S = 5
 _STS_ATTEMPTS = 2
 _PROVIDER_TIMEOUT_S = 15.0
 """A provider that takes longer is given up, so that the next ones get their turn."""
+
+_LOOK_AGAIN_S = 300.0
+"""For so long the credentials of a provider are used that others should have had before it, and failed to give out."""
 
 _REFRESH_WANTED_S = 300
 _REFRESH_NEEDED_S = 60
@@ -115,6 +120,7 @@ class Credentials(AioCredentials):  # type: ignore[misc]  # aiobotocore has no t
         # The provider of what the source is made of; if there is none, the first one that should have had something.
         self._base_provider = ""
         self._trail = Trail()
+        self._look_again_at = math.inf
         self._lock = asyncio.Lock()
 
     async def get_frozen_credentials(self) -> Any:
@@ -144,6 +150,8 @@ class Credentials(AioCredentials):  # type: ignore[misc]  # aiobotocore has no t
         return CredentialsOrigin(tuple(names), getattr(self._source, "_expiry_time", None))
 
     async def _keys(self) -> Any:
+        if time.monotonic() >= self._look_again_at:
+            self._source, self._look_again_at = None, math.inf
         source = self._source
         if source is not None:
             try:
@@ -196,6 +204,8 @@ class Credentials(AioCredentials):  # type: ignore[misc]  # aiobotocore has no t
                 if failed:
                     told = f"AWS credentials come from {provider.name}, as others fail"
                     self._log.warning(told, every=_TELL_EVERY_S, others=self._trail)
+                    # Whose credentials these are may be somebody else, so it is for a while only.
+                    self._look_again_at = time.monotonic() + _LOOK_AGAIN_S
                 self._base_provider = provider.method
                 return found
             self._trail.note(provider, provider.silence())

@@ -105,7 +105,7 @@ class EscapedLines(Sequence[bytes]):
 
 
 def pieces_of(text: bytes) -> Iterator[bytes]:
-    """Lines in pieces of about so many bytes that they stay in the cache of the processor; all end with a line feed."""
+    """Lines, the last one too with a line feed, in pieces of about so many bytes that they stay in the cache."""
     start = 0
     while start < len(text):
         end = text.find(b"\n", min(start + _PIECE, len(text) - 1)) + 1

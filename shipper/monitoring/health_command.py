@@ -147,6 +147,8 @@ def _ask(question: _Question, path: str, deadline: float) -> tuple[int, bytes]:
         raise _NoAnswer(f"not within {question.timeout_s:g} s") from None
     except OSError as error:
         raise _NoAnswer(error.strerror or str(error)) from error
+    except UnicodeError:
+        raise _NoAnswer("that is no name of a host") from None
     head, _, body = answer.partition(b"\r\n\r\n")
     words = head.split(b" ", 2)
     if not words[0].startswith(b"HTTP/") or len(words) < 2 or not words[1][:3].isdigit():

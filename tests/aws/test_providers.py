@@ -246,6 +246,28 @@ async def test_a_provider_that_does_not_answer_is_given_up_for_the_next(
     assert not Path(f"/proc/{started.read_text().strip()}").exists()
 
 
+@pytest.mark.parametrize("answer", [b"<html>away</html>", b"away"])
+async def test_another_identity_is_used_for_a_while_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    is_away = True
+
+    def sts(got: Got) -> Says:
+        return Says(400, body=answer) if is_away else from_sts(got)
+
+    async with http_server(sts) as server, http_server(metadata) as node:
+        want_web_identity(tmp_path, server, monkeypatch)
+        want_metadata(node, monkeypatch)
+        for_long, for_no_time = credentials(), credentials()
+        used = [await key_of(for_long)]
+        monkeypatch.setattr("shipper.aws.session._LOOK_AGAIN_S", 0.0)
+        used.append(await key_of(for_no_time))
+        is_away = False
+        used += [await key_of(for_long), await key_of(for_no_time), await key_of(for_no_time)]
+
+    assert used == ["from-node"] * 3 + ["AssumeRoleWithWebIdentity"] * 2
+
+
 async def test_all_providers_are_asked_again_when_the_one_in_use_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

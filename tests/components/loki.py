@@ -187,7 +187,8 @@ class Store:
 
     def _store(self, stored: Stored) -> None:
         if stored in self._seen:
-            self.duplicates += 1
+            self.duplicates += 1  # and Loki keeps one
+            return
         self._seen.add(stored)
         self.entries.append(stored)
         place = (stored.tenant, stored.labels)

@@ -24,6 +24,9 @@ PATIENCE_S = 5.0
 REPEAT_PATIENCE_S = 1.0
 """How long they wait for one that could not be had before, if others can be had; not at all if there is an old one."""
 
+_LONG_WAIT_S = 1.0
+"""Answers that take longer are slow."""
+
 _MOST_VALUES = 10_000
 _MOST_QUESTIONS = 500
 _AWAY_FOR_S = 30.0
@@ -116,7 +119,9 @@ class Lookups(Generic[K, V]):
         longest_s = _longest_wait_s(self._entries.get(key))
         if question is None or not longest_s or self._clock.monotonic() < self._away_until:
             return
-        if not await self._patience.wait(question.done, longest_s):
+        began = self._clock.monotonic()
+        # A wait that was cut short because patience is used up tells nothing of the server.
+        if not await self._patience.wait(question.done, longest_s) and self._clock.monotonic() - began >= _LONG_WAIT_S:
             self._away_until = self._clock.monotonic() + _AWAY_FOR_S
             self._log.warning(
                 f"metadata of a {self._what} comes slowly; lines go on without it until it is there",

@@ -43,6 +43,9 @@ WAITING_AT_ONCE = 8
 SEARCHES = 64
 """Requests that may be spent in one attempt on finding what the server does not like in a request."""
 
+APART_S = 300.0
+"""For so long the streams of a tenant go in requests of their own after one of them was behind."""
+
 _SMALLEST = 131_072
 _REMEMBERED = 1000
 
@@ -77,6 +80,8 @@ class Destination:
         self._tenants: dict[str | None, Pace] = {}
         self._streams: dict[Stream, Pace] = {}
         self._waiting: dict[str | None, int] = {}
+        # An answer tells of one stream that is behind, if at all, and nothing of others that are.
+        self._apart_until: dict[str | None, float] = {}
         self.limit = LINES_LIMIT
 
     async def deliver(self, delivery: Delivery, progress: Progress) -> None:
@@ -122,6 +127,7 @@ class Destination:
         searches = SEARCHES
         while requests:
             self._bring_forward(requests)
+            self._take_apart(requests)
             request = requests[0]
             await self._wait_for_turn(request, patience_until)
             answer = await self._post(request)
@@ -134,14 +140,22 @@ class Destination:
                 continue
             searches -= verdict.kind is Kind.UNREADABLE
             mended = self._mended(request, verdict, answer, may_search=searches > 0)
-            if verdict.reason == "too_far_behind" and self._late_label:
-                mended = self._moved(request, mended, delivery)
+            if verdict.reason == "too_far_behind":
+                mended = self._of_late(request, mended, delivery)
             requests.popleft()
             requests.extendleft(reversed(mended.again))
             again = sum([r.records for r in mended.again])
             delivery.accepted += request.records - again - len(mended.refused)
             if mended.refused:
                 self._refuse(delivery, mended, verdict.reason, answer)
+
+    def _take_apart(self, requests: deque[Request]) -> None:
+        """Let each stream of the next request have one of its own, if one of the tenant's was behind lately."""
+        request = requests[0]
+        if len(request.parts) == 1 or self._clock.monotonic() >= self._apart_until.get(request.tenant, 0.0):
+            return
+        del requests[0]
+        requests.extendleft(msgspec.structs.replace(request, parts=(part,)) for part in reversed(request.parts))
 
     def _bring_forward(self, requests: deque[Request]) -> None:
         """Let streams that may send pass those that must wait; each stream keeps its order."""
@@ -228,8 +242,20 @@ class Destination:
             return Mended(halves(request))
         return mending.refused_whole(request)
 
-    def _moved(self, request: Request, mended: Mended, delivery: Delivery) -> Mended:
-        """The refused entries in streams of their own, see `late`."""
+    def _of_late(self, request: Request, mended: Mended, delivery: Delivery) -> Mended:
+        """What becomes of a request of which entries were late: all of it again, stream by stream, if it has several.
+
+        Loki stores an entry once that is sent twice, so what was taken does no harm. The late entries of a single
+        stream go to another one, see `late`.
+        """
+        self._apart_until.pop(request.tenant, None)
+        self._apart_until[request.tenant] = self._clock.monotonic() + APART_S
+        if len(self._apart_until) > _REMEMBERED:
+            del self._apart_until[next(iter(self._apart_until))]
+        if len(request.parts) > 1:
+            return Mended([request])  # whose streams go apart now
+        if not self._late_label:
+            return mended
         moved = late.apart(request, mended, delivery.batches, self._late_label, self._shape)
         if records := len(mended.refused) - len(moved.refused):
             self._context.counter("late_records_total").add(records)

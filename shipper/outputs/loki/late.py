@@ -14,19 +14,17 @@ from itertools import accumulate
 
 from ...record import RecordBatch
 from .guard import Shape
-from .mending import Mended
+from .mending import Mended, relabelled
 from .requests import LINES_LIMIT, Part, Request, packed
-from .streams import Stream, unicode
+from .streams import unicode
 
 
 def apart(request: Request, mended: Mended, batches: Sequence[RecordBatch], label: str, shape: Shape) -> Mended:
     """What was refused of a request, to be sent in streams that have the tag of the records as this label.
 
-    Entries that were given other streams before, or whose streams can have no further label, stay refused. `batches`
-    are those of the delivery.
+    Entries that have such a stream already, or whose streams can have no further label, stay refused. `batches` are
+    those of the delivery.
     """
-    if request.is_mended:
-        return mended
     starts = list(accumulate((len(batch) for batch in batches), initial=0))
     refused = frozenset(mended.refused)
     parts: list[Part] = []
@@ -37,10 +35,12 @@ def apart(request: Request, mended: Mended, batches: Sequence[RecordBatch], labe
                 tag = batches[bisect_right(starts, place) - 1].tag
                 rows_by_tag.setdefault(tag, []).append(row)
         for tag, rows in rows_by_tag.items():
-            labels, _ = shape.admit(part.stream.tenant, (*part.stream.labels, (label, unicode(tag) or label)))
-            if label in dict(labels) and label not in dict(part.stream.labels):
-                parts.append(Part(Stream(part.stream.tenant, labels), part.entries.rows(rows)))
-    moved = {place for part in parts for place in part.entries.places}
-    left = [place for place in mended.refused if place not in moved]
+            if label in dict(part.stream.labels):
+                continue
+            labels, moved = shape.admit(part.stream.tenant, (*part.stream.labels, (label, unicode(tag) or label)))
+            if label in dict(labels):
+                parts.append(relabelled(Part(part.stream, part.entries.rows(rows)), labels, moved))
+    rescued = {place for part in parts for place in part.entries.places}
+    left = [place for place in mended.refused if place not in rescued]
     size = mended.refused_size * len(left) // max(1, len(refused))
-    return Mended([*mended.again, *packed(parts, LINES_LIMIT, is_mended=True)], left, size)
+    return Mended([*mended.again, *packed(parts, LINES_LIMIT, is_mended=request.is_mended)], left, size)

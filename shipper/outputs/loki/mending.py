@@ -12,7 +12,7 @@ from .streams import Entries, LineEncoder, Metadata, Stream
 from .verdicts import Selector, Verdict
 
 MARKER = " [cut]"
-_ADDED_BY_LOKI = frozenset({"service_name", "detected_level"})
+_ADDED_BY_LOKI = frozenset({"service_name", "detected_level", "__stream_shard__"})
 _DEFAULT_LINE_LIMIT = 262_144
 _METADATA_BYTES, _METADATA_PAIRS = 65_536, 128
 
@@ -100,7 +100,7 @@ def with_other_labels(request: Request, verdict: Verdict, shape: Shape) -> Mende
     for part in request.parts:
         labels, moved = shape.fitted(part.stream.labels)
         if moved or labels != part.stream.labels:
-            again.append(_relabelled(part, labels, moved))
+            again.append(relabelled(part, labels, moved))
     if again:
         return Mended(packed(again, LINES_LIMIT, is_mended=True))
     named = _named(request.parts, verdict.streams)
@@ -127,7 +127,7 @@ def with_fewer_streams(request: Request, verdict: Verdict, shape: Shape) -> Mend
     labels, moved = shape.admit(*part.stream)
     if labels == part.stream.labels:
         return None
-    return Mended([Request(request.tenant, (_relabelled(part, labels, moved),), is_mended=True)])
+    return Mended([Request(request.tenant, (relabelled(part, labels, moved),), is_mended=True)])
 
 
 def only_named(request: Request, streams: Sequence[Selector]) -> Request:
@@ -187,7 +187,8 @@ def smaller(request: Request, lines: Lines) -> Mended:
     return Mended([Request(request.tenant, (Part(part.stream, entries),), request.is_mended)])
 
 
-def _relabelled(part: Part, labels: Labels, moved: Labels) -> Part:
+def relabelled(part: Part, labels: Labels, moved: Labels) -> Part:
+    """The part under other labels; those that are moved become structured metadata."""
     entries = part.entries
     extra = dict(moved)
     metadata = entries.metadata

@@ -50,6 +50,31 @@ async def test_k1_entries_that_are_too_old_are_counted_and_block_nothing() -> No
     assert delivery.accepted == 2
 
 
+async def test_k1_of_several_streams_that_are_behind_all_are_mended() -> None:
+    sending, store = judged(Limits(), "labels job=x, s=$s")
+    new = [batch({"s": s, "log": f"new {s}"}, first_ns=T0 + 5 * HOUR) for s in "abc"]
+    await sending.send(*new)
+    behind = batch(*[{"s": s, "log": f"old {s} {n}"} for n in range(3) for s in "abc"])
+    delivery = await sending.send(behind)
+
+    assert sorted(s.entry.line for s in store.entries if "old" in s.entry.line) == sorted(
+        f'{{"log":"old {s} {n}"}}' for n in range(3) for s in "abc"
+    )
+    assert {dict(s.labels).get("late") for s in store.entries if "old" in s.entry.line} == {"app.web"}
+    assert (delivery.accepted, delivery.refused_records) == (9, 0)
+
+
+async def test_k1_labels_that_a_late_stream_has_no_room_for_become_metadata() -> None:
+    sending, store = judged(Limits(), "labels job=x, s=$s\nmax_streams 3")
+    await sending.send(batch({"s": "a", "log": "new"}, first_ns=T0 + 5 * HOUR))
+    await sending.send(batch({"s": "b", "log": "other"}, first_ns=T0 + 5 * HOUR))
+    delivery = await sending.send(batch({"s": "a", "log": "old"}))
+    [old] = [s for s in store.entries if "old" in s.entry.line]
+
+    assert delivery.accepted + delivery.refused_records == 1
+    assert dict(old.labels).get("s") == "a" or dict(old.entry.metadata).get("s") == "a"
+
+
 async def test_k2_every_answer_and_every_refusal_is_counted_by_its_reason() -> None:
     now = T0 + 30 * 24 * HOUR
     sending, _ = judged(Limits(now_ns=now), "labels job=x")
