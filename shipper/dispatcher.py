@@ -221,9 +221,23 @@ class Dispatcher:
 
     def _give_back_rest(self) -> None:
         for source, delivery in [*self._given_up, *((s, d) for _, _, s, d in self._waiting)]:
-            source.reader.give_back(delivery)
+            if not self._kept_progress(source, delivery):
+                source.reader.give_back(delivery)
         self._given_up.clear()
         self._waiting.clear()
+
+    def _kept_progress(self, source: _Source, delivery: Delivery) -> bool:
+        """Whether output and buffer could part what is done of a delivery from the rest, which alone is given back."""
+        done = delivery.accepted + delivery.refused_records
+        if not done or delivery.filtered is not None:
+            return False
+        left = self._output.left(delivery)
+        if left is None or sum(map(len, left)) != delivery.records - done:
+            return False
+        if not source.reader.give_back_rest(delivery, left):
+            return False
+        self._count_done(source, delivery, delivery.accepted)
+        return True
 
     def _is_drained(self) -> bool:
         """Whether nothing is left to do at a stop; a backlog that no delivery was taken from does not count."""
@@ -329,17 +343,22 @@ class Dispatcher:
 
         `words` are what the destination said last, for the store of rejected records.
         """
-        self._keep_refused(delivery)
-        for reason, (records, size) in delivery.refused.items():
-            count_dropped(self._context, source.input_name, records, size, reason)
-        if filtered := delivery.filtered:
-            self._count_filtered(filtered, delivery)
+        self._count_done(source, delivery, accepted)
         rest = delivery.records - delivery.refused_records - accepted
         if rest and refusal is not None:
             size = delivery.size * rest // delivery.records
             count_dropped(self._context, source.input_name, rest, size, refusal)
             self._keep_rest(delivery, refusal, words)
             self._log.error("records dropped", records=rest, reason=refusal, of=self._told(source, delivery))
+        source.reader.commit(delivery)
+
+    def _count_done(self, source: _Source, delivery: Delivery, accepted: int) -> None:
+        """Count what of the delivery is delivered, and what was refused or taken out."""
+        self._keep_refused(delivery)
+        for reason, (records, size) in delivery.refused.items():
+            count_dropped(self._context, source.input_name, records, size, reason)
+        if filtered := delivery.filtered:
+            self._count_filtered(filtered, delivery)
         if accepted:
             latency = self._clock.monotonic() - delivery.started
             self._context.metrics.histogram(
@@ -347,7 +366,6 @@ class Dispatcher:
             ).observe(latency)
         self._proc_records.add(accepted)
         self._proc_bytes.add(delivery.size * accepted // max(1, delivery.records))
-        source.reader.commit(delivery)
 
     def _count_filtered(self, filtered: int, delivery: Delivery) -> None:
         """Count what the processors of the output took out, or have made more."""

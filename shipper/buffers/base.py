@@ -220,6 +220,14 @@ class Reader(ABC):
     def give_back(self, delivery: Delivery) -> None:
         """The delivery was not made: its batches are the next of their lane again, in their order."""
 
+    def give_back_rest(self, delivery: Delivery, left: Sequence[Sequence[int]]) -> bool:
+        """Give back a delivery that will not be taken again in this run, and of which only some records are left.
+
+        `left` are for each of its batches the rows that are. False if the reader cannot remember that: nothing was done
+        then.
+        """
+        return False
+
     @abstractmethod
     def held(self) -> tuple[int, int]:
         """Records and bytes put for this reader and not committed."""

@@ -193,6 +193,9 @@ class SpillingReader(Reader):
 
     def give_back(self, delivery: Delivery) -> None:
         self._part(delivery).give_back(delivery)
+
+    def give_back_rest(self, delivery: Delivery, left: Sequence[Sequence[int]]) -> bool:
+        return self._part(delivery).give_back_rest(delivery, left)
         self._let_go(self._from_files.pop(delivery, ()))
 
     def held(self) -> tuple[int, int]:

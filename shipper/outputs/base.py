@@ -214,5 +214,12 @@ class Output(ABC):
     def flush(self) -> None:
         """The service stops and nothing more is waiting: complete what is kept, at once; may be called again."""
 
+    def left(self, delivery: Delivery) -> list[list[int]] | None:
+        """For each batch of a delivery that was sent in part the rows that are still to be sent; None if unknown.
+
+        Asked at a stop only, so that a buffer that can remember it gives no more than these to the next run.
+        """
+        return None
+
     async def close(self) -> None:
         """Release everything."""

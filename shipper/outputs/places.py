@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 from ..record import Record, RecordBatch
+
+
+def rows_of(batches: Sequence[RecordBatch], places: Iterable[int]) -> list[list[int]]:
+    """The places by batch, as rows of each, in their order and each once."""
+    starts = list(accumulate((len(batch) for batch in batches), initial=0))
+    rows: list[list[int]] = [[] for _ in batches]
+    for place in sorted(set(places)):
+        number = bisect_right(starts, place) - 1
+        rows[number].append(place - starts[number])
+    return rows
 
 
 class RecordsOf:

@@ -191,6 +191,40 @@ def test_x4_what_heals_without_the_data_uses_up_no_retries(tmp_path: Path, code:
             assert (ledger["cw"]["delivered"], ledger["cw"]["dropped"]) == (300, 0)
 
 
+def test_nothing_comes_twice_when_it_stops_with_a_part_of_a_delivery_taken(tmp_path: Path) -> None:
+    """Six streams in one delivery, of which one is refused until the next start."""
+    is_refused = True
+
+    def all_but_one(operation: str, body: dict[str, Any]) -> Answer:
+        if is_refused and operation == "PutLogEvents" and body["logStreamName"] == "3":
+            return Answer(400, "ThrottlingException", "Rate exceeded")
+        return OK
+
+    with CloudWatch(all_but_one) as service:
+        lines = service.output("log_stream_template $pod")
+        tail = "storage.type filesystem; parser json"
+        parsers = tmp_path / "parsers.conf"
+        parsers.write_text("[PARSER]\n    name json\n    format json\n")
+        with Station(
+            tmp_path, (), sections=lines, variables=CREDENTIALS, tail=tail, service=f"grace 2; parsers_file {parsers}"
+        ) as station:
+            (tmp_path / "var" / "app.log").write_text(
+                "".join(f'{{"pod":"{n % 6}","log":"{n % 6} {n}"}}\n' for n in range(600))
+            )
+            station.start()
+            station.until(lambda: len(service.all_messages()) >= 500)
+            first = station.stop()
+            is_refused = False
+            station.start()
+            station.until(lambda: len(service.all_messages()) >= 600)
+            second = station.stop()
+
+            expected = {str(pod): [f"{pod} {n}" for n in range(600) if n % 6 == pod] for pod in range(6)}
+            assert service.messages == expected
+            assert (first["cw"]["delivered"], first["cw"]["held"]) == (500, 100)
+            assert (second["cw"]["delivered"], second["cw"]["held"]) == (100, 0)
+
+
 def test_dead_letters_of_deliveries_that_were_given_up_are_kept(tmp_path: Path) -> None:
     with Station(tmp_path, output="retry_limit 1", service="storage.keep.rejected on") as station:
         log = station.log()

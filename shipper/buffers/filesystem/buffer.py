@@ -175,7 +175,7 @@ class FilesystemBuffer(Buffer):
             self._settings.limits[output].watch(source, keeps_source=self._settings.keeps_source)
         if self._is_open:
             source.start()
-        return StoredReader(source, notify)
+        return StoredReader(source, notify, source.keep_rows)
 
     def statistics(self) -> BufferStatistics:
         kept = self._kept
@@ -218,7 +218,8 @@ class FilesystemBuffer(Buffer):
             if self._is_finished(entry):
                 done.append(entry.sequence)
                 self._cache.remove(entry)
-                self._kept.add(-1, -entry.records, -entry.size, -entry.stored)
+                records, size = entry.records + entry.had[0], entry.size + entry.had[1]
+                self._kept.add(-1, -records, -size, -entry.stored)
                 if entry.path is not None:
                     self._note_finished(entry)
         self._writer.finished(done)
@@ -356,7 +357,7 @@ class FilesystemBuffer(Buffer):
 
     def _note_finished(self, entry: Entry) -> None:
         segment = self.segments[bisect_right(self.segments, entry.sequence, key=_base) - 1]
-        segment.finished.add(1, entry.records, entry.size, entry.stored)
+        segment.finished.add(1, entry.records + entry.had[0], entry.size + entry.had[1], entry.stored)
         # Segments of earlier runs have frames that were finished then and are not counted; `_sweep` finds these.
         if segment.finished.batches == segment.all.batches and segment is not self._log.active:
             self._remove(segment)

@@ -1,16 +1,17 @@
 """Cursors: what of a log each output has finished, and the file that remembers it.
 
 The file is a journal. Each entry names an output, the last frame it has seen, and how its open frames have changed
-since the entry before: those that were opened, and the numbers of those that were finished. An entry is a length, a
-checksum and MessagePack. Reading ends at the first entry that is not intact, and what was read until then is a state
-that the output was in. The journal is replaced as a whole, by renaming, when it is opened and when it has grown.
+since the entry before: those that were opened, the numbers of those that were finished, and of those that an output has
+in part the rows that are left. An entry is a length, a checksum and MessagePack. Reading ends at the first entry that
+is not intact, and what was read until then is a state that the output was in. The journal is replaced as a whole, by
+renaming, when it is opened and when it has grown.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from struct import Struct
 
 import msgspec
@@ -34,6 +35,7 @@ class _Entry(msgspec.Struct, array_like=True):
     seen: int
     opened: list[Open] = []
     finished: list[int] = []
+    left: dict[int, list[int]] = {}
 
 
 _decode_entry = msgspec.msgpack.Decoder(_Entry).decode
@@ -43,10 +45,11 @@ _encode_entry = msgspec.msgpack.Encoder().encode
 class Cursor:
     """What one output has finished: every frame up to `seen` that is not in `open`.
 
-    `opened` and `closed` are the changes that were not saved yet.
+    Of an open frame that is in `left`, only these rows are not delivered; its numbers in `open` are theirs. `opened`
+    and `closed` are the changes that were not saved yet.
     """
 
-    __slots__ = ("_order", "closed", "open", "opened", "output", "seen")
+    __slots__ = ("_order", "closed", "left", "open", "opened", "output", "seen")
 
     def __init__(self, output: str) -> None:
         self.output = output
@@ -54,6 +57,7 @@ class Cursor:
         self.open: dict[int, Open] = {}
         self.opened: dict[int, Open] = {}
         self.closed: list[int] = []
+        self.left: dict[int, list[int]] = {}
         # The numbers of all open frames in order, and of some that are open no more.
         self._order: deque[int] = deque()
 
@@ -77,19 +81,30 @@ class Cursor:
         if len(self._order) > 2 * len(self.open) + _ORDER_SLACK:
             self._order = deque(self.open)
 
+    def keep_rows(self, sequence: int, rows: list[int], size: int) -> None:
+        """Note that of an open frame only these rows are left, which had so many bytes."""
+        stored = self.open[sequence][3]
+        self.open[sequence] = self.opened[sequence] = (sequence, len(rows), size, stored)
+        self.left[sequence] = rows
+
     def finish(self, sequences: Iterable[int]) -> None:
         """Note frames that are delivered or skipped."""
         for sequence in sequences:
             del self.open[sequence]
-            if self.opened.pop(sequence, None) is None:
+            was_left = self.left.pop(sequence, None) is not None
+            if self.opened.pop(sequence, None) is None or was_left:
                 self.closed.append(sequence)
 
-    def restore(self, seen: int, opened: Iterable[Open], finished: Iterable[int]) -> None:
+    def restore(
+        self, seen: int, opened: Iterable[Open], finished: Iterable[int], left: Mapping[int, list[int]] | None = None
+    ) -> None:
         """Change it as a saved entry tells."""
         self.seen = max(self.seen, seen)
         self.open.update((frame[0], frame) for frame in opened)
+        self.left.update(left or {})
         for sequence in finished:
             self.open.pop(sequence, None)
+            self.left.pop(sequence, None)
 
     def settle_order(self) -> None:
         """Take note of the open frames that were restored."""
@@ -131,7 +146,7 @@ class CursorFile:
             if len(body) < length or _checksum(body) != checksum:
                 break
             entry = _decode_entry(body)
-            self.cursor(entry.output).restore(entry.seen, entry.opened, entry.finished)
+            self.cursor(entry.output).restore(entry.seen, entry.opened, entry.finished, entry.left)
             at += _ENTRY.size + length
         for cursor in self.cursors.values():
             cursor.settle_order()
@@ -183,5 +198,6 @@ class CursorFile:
 
 
 def _encode(cursor: Cursor, opened: list[Open], finished: list[int]) -> bytes:
-    body = _encode_entry(_Entry(cursor.output, cursor.seen, opened, finished))
+    left = {frame[0]: cursor.left[frame[0]] for frame in opened if frame[0] in cursor.left} if cursor.left else {}
+    body = _encode_entry(_Entry(cursor.output, cursor.seen, opened, finished, left))
     return _ENTRY.pack(len(body), _checksum(body)) + body

@@ -11,12 +11,14 @@ LONG_AGO = float("-inf")
 class Entry:
     """A stored batch: what its delivery must know, where it is stored, and the batch itself while it is in memory.
 
-    `path` is None while it is not stored. Of an entry that several readers got when it was put there is one object;
-    `users` are the readers that have not finished it.
+    `path` is None while it is not stored. Of a batch that its output has in part, only the rest is here: `records` and
+    `size` are those of the rest, and `had` are the records and bytes that are not. Of an entry that several readers got
+    when it was put there is one object; `users` are the readers that have not finished it.
     """
 
     __slots__ = (
         "batch",
+        "had",
         "offset",
         "outputs",
         "path",
@@ -48,6 +50,7 @@ class Entry:
         self.time_ns = time_ns
         self.put_at = put_at
         self.batch = batch
+        self.had = (0, 0)
         self.path: str | None = None
         self.offset = 0
         self.users = 0

@@ -138,7 +138,7 @@ class LogSource:
         batch = entry.batch
         if batch is None and entry.path is not None:
             try:
-                batch = read_entry(self._store.disk, entry.path, entry.offset)
+                batch = self._rest_of(entry.sequence, read_entry(self._store.disk, entry.path, entry.offset))
             except (OSError, Damage) as error:
                 self._give_up(entry, error)
         return batch
@@ -155,6 +155,14 @@ class LogSource:
             held.add(-1, -entry.records, -entry.size, -entry.stored)
         self.cursor.finish([entry.sequence for entry in entries])
         self._store.finished(self.cursor, entries)
+
+    def keep_rows(self, entry: Entry, rows: Sequence[int]) -> None:
+        """Of this entry, which waits again and is not delivered by this process any more, only these rows are left."""
+        before = self.cursor.left.get(entry.sequence)
+        size = entry.size * len(rows) // entry.records
+        self.held.add(0, len(rows) - entry.records, size - entry.size, 0)
+        self.cursor.keep_rows(entry.sequence, list(rows) if before is None else [before[row] for row in rows], size)
+        self._store.moved(self.cursor)
 
     def oldest_ns(self) -> int | None:
         """When the oldest entry was put that is not out; None if there is none."""
@@ -232,14 +240,23 @@ class LogSource:
         return frame
 
     def _let_wait(self, segment: Segment, frame: Frame, tag: str, outputs: tuple[str, ...], payload: bytes) -> None:
-        batch = _batch_of(frame, tag, payload)
+        batch = self._rest_of(frame.sequence, _batch_of(frame, tag, payload))
         name = self.lane_of(batch)
-        entry = Entry(frame.sequence, outputs, frame.records, frame.size, frame.stored, frame.time_ns, LONG_AGO, batch)
+        entry = Entry(frame.sequence, outputs, len(batch), batch.size, frame.stored, frame.time_ns, LONG_AGO, batch)
+        entry.had = (frame.records - len(batch), frame.size - batch.size)
         entry.path, entry.offset = segment.path, frame.offset
         if frame.sequence > self.cursor.seen:
             self._begin(entry)
         self._store.remember(entry)
         self._add(entry, name)
+
+    def _rest_of(self, sequence: int, batch: RecordBatch) -> RecordBatch:
+        """What of a stored batch is left for this output."""
+        rows = self.cursor.left.get(sequence)
+        if rows is None:
+            return batch
+        records = batch.content.records()
+        return RecordBatch(batch.tag, [records[row] for row in rows], self.cursor.open[sequence][2])
 
     def _following_segment(self) -> Segment | None:
         """The first segment that may hold a frame which was not looked at; None if there is none."""

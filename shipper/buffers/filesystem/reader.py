@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ...record import RecordBatch
@@ -50,10 +50,16 @@ class Source(Protocol):
 
 
 class StoredReader(Reader):
-    """The cursor of one output; see `Reader`."""
+    """The cursor of one output; see `Reader`. `keep_rows` remembers that of an entry only some rows are left."""
 
-    def __init__(self, source: Source, notify: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        notify: Callable[[], None],
+        keep_rows: Callable[[Entry, Sequence[int]], None] | None = None,
+    ) -> None:
         self.source = source
+        self._keep_rows = keep_rows
         self._lanes = source.lanes
         self._notify = notify
         self._out: dict[Delivery, list[Entry]] = {}
@@ -111,6 +117,18 @@ class StoredReader(Reader):
     def give_back(self, delivery: Delivery) -> None:
         self._lanes.back(delivery.lane, self._out.pop(delivery))
         self._notify()
+
+    def give_back_rest(self, delivery: Delivery, left: Sequence[Sequence[int]]) -> bool:
+        if self._keep_rows is None:
+            return False
+        rest = [(entry, rows) for entry, rows in zip(self._out[delivery], left, strict=True) if rows]
+        done = [entry for entry, rows in zip(self._out.pop(delivery), left, strict=True) if not rows]
+        self._lanes.back(delivery.lane, [entry for entry, _ in rest])
+        for entry, rows in rest:
+            if len(rows) < entry.records:
+                self._keep_rows(entry, rows)
+        self.source.finish(done)
+        return True
 
     def held(self) -> tuple[int, int]:
         return self.source.held.records, self.source.held.size

@@ -24,7 +24,7 @@ from .destination import Destination, Progress
 from .emf import MetricFormat, parse_dimensions
 from .event_times import EventTimes, TimeBounds, WatchedCalls
 from .events import EventMaker, Packed, StreamNames, is_group_name, stream_name
-from .refused import find_out_of_time, find_refused, find_without_event
+from .refused import find_out_of_time, find_refused, find_without_event, rows_left
 from .requests import EVENT_OVERHEAD
 
 if TYPE_CHECKING:
@@ -219,6 +219,10 @@ class CloudwatchLogsOutput(Output):
         if delivery.progress is None:
             delivery.progress = self._requests(delivery, self._destination)
         await self._destination.deliver(delivery, delivery.progress)
+
+    def left(self, delivery: Delivery) -> list[list[int]] | None:
+        progress: Progress | None = delivery.progress
+        return None if progress is None else rows_left(self._events, delivery.batches, progress)
 
     async def close(self) -> None:
         if self._client is not None:

@@ -6,12 +6,12 @@ the delivery are looked through again: those with the time of a refused event ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ...record import Record, RecordBatch
 from .cutting import Part, id_of
 from .events import EventMaker
-from .requests import Request, events_in
+from .requests import Request, Stream, events_in
 
 Found = list[tuple[str, Record]]
 """Records with their tags."""
@@ -44,6 +44,31 @@ def find_refused(
                 texts.remove(refused)
                 found.append((batch.tag, record))
     return found
+
+
+def rows_left(
+    maker: EventMaker, batches: Sequence[RecordBatch], waiting: Mapping[Stream, Iterable[Request]]
+) -> list[list[int]] | None:
+    """For each batch the rows of the records whose events wait to be sent; None if a record is sent in parts."""
+    wanted: dict[tuple[Stream, int], list[str]] = {}
+    for stream, requests in waiting.items():
+        for request in requests:
+            if request.part is not None:
+                return None
+            for time, message in zip(*events_in(request), strict=True):
+                wanted.setdefault((stream, time), []).append(message)
+    rows: list[list[int]] = []
+    for batch in batches:
+        rows.append([])
+        for row, record in enumerate(batch.content.records()):
+            for stream, events in maker.prepare([RecordBatch(batch.tag, [record], 0)]).streams.items():
+                texts = wanted.get((stream, events.times[0]), []) if events.times else []
+                # One that was shortened is known by its beginning.
+                text = next((one for one in texts if events.messages[0].startswith(one)), None)
+                if text is not None:
+                    texts.remove(text)
+                    rows[-1].append(row)
+    return rows
 
 
 def find_out_of_time(maker: EventMaker, batches: Sequence[RecordBatch], refused: range) -> Found:

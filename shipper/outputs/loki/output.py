@@ -20,13 +20,14 @@ from ...net.settings import HttpApi, http_settings
 from ...record import RecordBatch
 from ..base import NetworkOptions, Output
 from ..http_options import lane_of
+from ..places import rows_of
 from . import json_push
 from .destination import Destination, Push
 from .guard import Shape
 from .lines import LineFormat, LineMaker
 from .lines import SingleKey as SingleKeyWord
 from .mending import Lines
-from .requests import Request, requests_of
+from .requests import Progress, Request, requests_of
 from .rules import KeyRule, MapPath, RemovedPath, Rule, label_name, read_label_map
 from .streams import LabelRules, StreamMaker
 
@@ -209,6 +210,13 @@ class LokiOutput(Output):
         if delivery.progress is None:
             delivery.progress = requests_of(self._streams.prepare(delivery.batches), self._destination.limit)
         await self._destination.deliver(delivery, delivery.progress)
+
+    def left(self, delivery: Delivery) -> list[list[int]] | None:
+        progress: Progress | None = delivery.progress
+        if progress is None:
+            return None
+        requests = [request for queue in progress.values() for request in queue]
+        return rows_of(delivery.batches, [p for r in requests for part in r.parts for p in part.entries.places])
 
     async def close(self) -> None:
         if self._http is not None:

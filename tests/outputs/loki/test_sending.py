@@ -108,6 +108,23 @@ async def test_of_several_streams_entries_of_the_named_one_are_refused() -> None
     assert [record.body for _, record in refusal.which()] == [{"job": "x"}]
 
 
+async def test_what_one_tenant_has_not_taken_is_known_by_rows() -> None:
+    sending = Sending(ScriptedHttp(says(204), says(401, "no")), "labels job=x\ntenant_id_key $t")
+    batches = (
+        batch({"t": "a", "n": 0}, {"t": "b", "n": 1}, {"t": "a", "n": 2}),
+        batch({"t": "a", "n": 3}),
+        batch({"t": "b"}),
+    )
+    delivery = Delivery("", batches)
+    with pytest.raises(RetryLater):
+        await sending.output.send(delivery)
+    taken = sending.http.sent[0][0]
+    left = [[1], [], [0]] if taken == "a" else [[0, 2], [0], []]
+
+    assert sending.output.left(delivery) == left
+    assert delivery.accepted == 5 - sum(map(len, left))
+
+
 async def test_a_tenant_over_its_rate_waits_and_no_retry_is_counted() -> None:
     clock = ManualClock()
     sending = Sending(ScriptedHttp(says(429, RATE), says(429, RATE)), clock=clock)
