@@ -1,7 +1,7 @@
 """Each filter over records as they are behind the usual steps: a CRI line and the fields of its JSON.
 
 A new filter is one more entry of `FILTERS`, for each way of working that is worth a figure. Filters that need more than
-options stand in `ELSEWHERE`, those that cannot be measured in `NOT_MEASURED`, with the reason.
+options stand in `ELSEWHERE`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import msgspec
 import pytest
 
 from shipper.context import Context
+from shipper.filters.aws import AwsFilter, AwsOptions
 from shipper.filters.base import Filter, HoldingFilter
+from shipper.filters.ecs import EcsFilter, EcsOptions
 from shipper.filters.log_to_metrics import LogToMetricsFilter, LogToMetricsOptions
 from shipper.filters.stdout import StdoutFilter, StdoutOptions
 from shipper.parsers.base import ParserLibrary
@@ -25,6 +27,7 @@ from shipper.parsers.multiline import built_in_definitions
 from shipper.plugins import find_plugin
 from shipper.record import Body, RecordBatch
 from shipper.testing import context_of
+from tests.components.http_server import Got, Says, http_server
 from tests.written_options import options_from, section_of
 
 from .material import RECORDS, TAG, count, encoded_pod_batches, pod_batches, record_batches
@@ -167,13 +170,11 @@ FILTERS: Mapping[str, Sequence[Case]] = {
     ],
 }
 ELSEWHERE: Mapping[str, str] = {
+    "aws": "test_aws, which has a metadata service for it",
+    "ecs": "test_ecs, which has an agent for it",
     "kubernetes": "the module kubernetes, which makes a file with a pod for it",
     "log_to_metrics": "test_log_to_metrics, which looks at the metrics",
     "stdout": "test_stdout, which gives it a stream that leads nowhere",
-}
-NOT_MEASURED: Mapping[str, str] = {
-    "aws": "adds what the metadata service of EC2 tells, and there is none here; adding fields is measured by sysinfo",
-    "ecs": "adds what the agent of ECS tells, and there is none here; adding fields is measured by sysinfo",
 }
 
 _CASES = [
@@ -234,6 +235,56 @@ def test_log_to_metrics(stage: Stage, lines: str) -> None:
 
     assert count(out) == RECORDS
     assert context.metrics.named_families()
+
+
+def _metadata(got: Got) -> Says:
+    """The metadata service of EC2 as far as the filter asks it by default."""
+    if got.method == "PUT":
+        return Says(200, b"token")
+    return Says(200, b"us-east-1a" if "availability-zone" in got.target else b"i-0e66fc7f9809d7168")
+
+
+async def _told(one: Filter) -> None:
+    """Let the filter ask what it has to know."""
+    await one.open()
+    await one.prepare(record_batches()[0])
+
+
+def test_aws(stage: Stage) -> None:
+    async def made() -> AwsFilter:
+        async with http_server(_metadata) as server:
+            variables = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{server.port}"}
+            one = AwsFilter(options_from(AwsOptions, ""), _context(), variables)
+            await _told(one)
+            return one
+
+    one = stage.wait(made())
+
+    out = stage.measure_fresh(record_batches, lambda batches: _passed(one, batches), records=RECORDS)
+
+    assert count(out) == RECORDS
+    assert all(_fields("az", "ec2_instance_id")(record.body) for batch in out for record in batch)
+    stage.wait(one.close())
+
+
+def test_ecs(stage: Stage) -> None:
+    instance = "arn:aws:ecs:eu-west-1:1:container-instance/one/1f73d099"
+    cluster = {"Cluster": "one", "ContainerInstanceArn": instance, "Version": "1.30.0"}
+
+    async def made() -> EcsFilter:
+        async with http_server(lambda got: Says(200, msgspec.json.encode(cluster))) as server:
+            lines = f"ecs_meta_port {server.port}\necs_tag_prefix none.\nadd cluster $ClusterName"
+            one = EcsFilter(options_from(EcsOptions, lines), _context())
+            await _told(one)
+            return one
+
+    one = stage.wait(made())
+
+    out = stage.measure_fresh(record_batches, lambda batches: _passed(one, batches), records=RECORDS)
+
+    assert count(out) == RECORDS
+    assert all(record.body["cluster"] == "one" for batch in out for record in batch)
+    stage.wait(one.close())
 
 
 class _Nowhere(io.RawIOBase):

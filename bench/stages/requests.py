@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cramjam
 import pytest
+from botocore.credentials import ReadOnlyCredentials
 
+from shipper.aws.signature import Signatures
 from shipper.buffers.base import Delivery
+from shipper.codecs.compression import Compression, compress_gzip, new_compressor
 from shipper.outputs.base import Output
 from shipper.outputs.cloudwatch_logs.output import CloudwatchLogsOutput
 from shipper.outputs.cloudwatch_logs.requests import EVENT_LIMIT, Cut
@@ -36,6 +40,8 @@ from tests.written_options import options_from
 from .material import count, cri_batches
 from .measuring import Stage
 
+_SIGNATURES = Signatures("s3", "r")
+
 Make = Callable[[Delivery], list[bytes]]
 Read = Callable[[bytes], bytes]
 
@@ -46,7 +52,7 @@ def _maker_of(output: Output) -> Make:
         case CloudwatchLogsOutput():
             return partial(_events, output)
         case S3Output():
-            return lambda delivery: [output._lines.make(delivery.batches).text]
+            return partial(_object, output)
         case LokiOutput():
             return partial(_pushes, output)
         case HttpOutput():
@@ -60,9 +66,20 @@ def _maker_of(output: Output) -> Make:
     raise AssertionError(f"it is not known how {output} makes requests")
 
 
+def _object(output: S3Output, delivery: Delivery) -> list[bytes]:
+    """The object of a delivery, with the hash and the signature that a PutObject needs."""
+    compressor = new_compressor(cast(Compression, output._options.compression))
+    body = compressor.add(output._lines.make(delivery.batches).text) + compressor.finish()
+    keys = ReadOnlyCredentials("x", "y", None)
+    url = "https://b.s3.r.amazonaws.com/fluent-bit-logs/app/2026/11/20/10/00/00-objectABCDEFGH"
+    _SIGNATURES.headers(keys, "PUT", url, {}, hashlib.sha256(body).hexdigest())
+    return [body]
+
+
 def _events(output: CloudwatchLogsOutput, delivery: Delivery) -> list[bytes]:
     packed = output._events.pack(delivery.batches, EVENT_LIMIT, Cut())
-    return [request.body for requests in packed.requests.values() for request in requests]
+    bodies = [request.body for requests in packed.requests.values() for request in requests]
+    return list(map(compress_gzip, bodies)) if output._options.compress == "gzip" else bodies
 
 
 def _pushes(output: LokiOutput, delivery: Delivery) -> list[bytes]:
@@ -82,6 +99,12 @@ _AWS = "region r\n"
 _LABELS = "job=app,pod=$kubernetes['pod_name'],stream=$stream"
 OUTPUTS: list[tuple[str, str, str, Read]] = [
     ("cloudwatch_logs", "", f"{_AWS}log_group_name g\nlog_stream_prefix from-", bytes),
+    (
+        "cloudwatch_logs",
+        "gzip",
+        f"{_AWS}log_group_name g\nlog_stream_prefix from-\ncompress gzip",
+        gzip.decompress,
+    ),
     ("cloudwatch_logs", "log_key", f"{_AWS}log_group_name g\nlog_stream_prefix from-\nlog_key log", bytes),
     (
         "cloudwatch_logs",
@@ -90,6 +113,7 @@ OUTPUTS: list[tuple[str, str, str, Read]] = [
         bytes,
     ),
     ("s3", "", "bucket b\nstore_dir STORE", bytes),
+    ("s3", "gzip", "bucket b\nstore_dir STORE\ncompression gzip", gzip.decompress),
     ("s3", "log_key", "bucket b\nstore_dir STORE\nlog_key log", bytes),
     ("loki", "JSON", "labels job=app", bytes),
     ("loki", "labels of records", f"labels {_LABELS}", bytes),

@@ -78,7 +78,7 @@ def test_a_report_survives_its_file_which_tells_date_and_commit(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("kind", "known"),
     [
-        ("filter", [*filters.FILTERS, *filters.ELSEWHERE, *filters.NOT_MEASURED]),
+        ("filter", [*filters.FILTERS, *filters.ELSEWHERE]),
         ("output", [*dict.fromkeys(name for name, *_ in requests.OUTPUTS), *requests.NOT_MEASURED]),
     ],
 )
@@ -87,7 +87,7 @@ def test_every_plugin_is_measured_or_it_is_said_why_not(kind: PluginKind, known:
 
 
 def test_reasons_are_given_in_words() -> None:
-    reasons = {**filters.ELSEWHERE, **filters.NOT_MEASURED, **requests.NOT_MEASURED}
+    reasons = {**filters.ELSEWHERE, **requests.NOT_MEASURED}
 
     assert all(len(reason.split()) > 1 for reason in reasons.values())
     assert all(len(cases) > 0 for cases in filters.FILTERS.values())
