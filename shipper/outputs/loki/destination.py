@@ -245,8 +245,9 @@ class Destination:
     def _of_late(self, request: Request, mended: Mended, delivery: Delivery) -> Mended:
         """What becomes of a request of which entries were late: all of it again, stream by stream, if it has several.
 
-        Loki stores an entry once that is sent twice, so what was taken does no harm. The late entries of a single
-        stream go to another one, see `late`.
+        So do lines that may be too long, as an answer that tells of late ones does not tell of these. Loki stores an
+        entry once that is sent twice, so what was taken does no harm. The late entries of a single stream go to another
+        one, see `late`.
         """
         self._apart_until.pop(request.tenant, None)
         self._apart_until[request.tenant] = self._clock.monotonic() + APART_S
@@ -254,6 +255,8 @@ class Destination:
             del self._apart_until[next(iter(self._apart_until))]
         if len(request.parts) > 1:
             return Mended([request])  # whose streams go apart now
+        if apart := mending.long_lines_apart(request):
+            return Mended(apart)
         if not self._late_label:
             return mended
         moved = late.apart(request, mended, delivery.batches, self._late_label, self._shape)

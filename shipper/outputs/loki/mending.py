@@ -84,6 +84,16 @@ def with_shorter_lines(request: Request, verdict: Verdict, lines: Lines) -> Mend
     return mended
 
 
+def long_lines_apart(request: Request) -> list[Request]:
+    """The lines of a single stream that may be too long, and the others, in two requests; none if all are alike."""
+    stream, entries = request.parts[0].stream, request.parts[0].entries
+    long = [row for row, line in enumerate(entries.lines) if len(line) > _DEFAULT_LINE_LIMIT]
+    others = sorted(set(range(len(entries))).difference(long))
+    if not long or not others:
+        return []
+    return [msgspec.structs.replace(request, parts=(Part(stream, entries.rows(rows)),)) for rows in (others, long)]
+
+
 def shortened(text: str, limit: int) -> str:
     """The beginning of a text that has, with a marker behind it, at most so many bytes."""
     room = max(0, limit - len(MARKER))

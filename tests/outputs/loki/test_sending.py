@@ -337,6 +337,18 @@ async def test_a_line_that_is_too_long_is_cut_and_sent_alone() -> None:
     assert (delivery.accepted, delivery.refused_records) == (3, 0)
 
 
+async def test_a_line_that_is_too_long_is_cut_though_the_answer_tells_of_late_ones_only() -> None:
+    too_long = "Max entry size '262144' bytes exceeded for stream '{job=\"x\"}' while adding an entry"
+    script = says(400, BEHIND), says(400, BEHIND.replace("out of 3", "out of 2")), says(204), says(400, too_long)
+    sending = Sending(ScriptedHttp(*script), "labels job=x\ndrop_single_key raw")
+    delivery = await sending.send(logs("late", "x" * 300_000, "new"))
+
+    lines = [[line[:4] for line in request] for request in sending.http.lines]
+    assert lines == [["late", "xxxx", "new"], ["late", "new"], ["late"], ["xxxx"], ["xxxx"]]
+    assert [len(request[0]) for request in sending.http.lines[3:]] == [300_000, 262_144]
+    assert (delivery.accepted, delivery.refused_records) == (3, 0)
+
+
 async def test_a_line_that_is_too_long_is_dropped_if_asked_for() -> None:
     text = "Max entry size '40' bytes exceeded for stream '{job=\"x\"}' while adding an entry with length '99' bytes"
     sending = Sending(ScriptedHttp(says(400, text)), "labels job=x\nline_too_long drop")
