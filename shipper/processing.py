@@ -74,6 +74,10 @@ class ProcessedOutput(Output):
     def flush(self) -> None:
         self._inner.flush()
 
+    def left(self, delivery: Delivery) -> None:
+        """Rows of what processors made are not those of what is stored."""
+        return None
+
     async def close(self) -> None:
         await self._inner.close()
 

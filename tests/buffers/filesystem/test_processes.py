@@ -35,6 +35,7 @@ def test_s3_a_process_killed_at_any_moment_loses_nothing_that_was_settled(tmp_pa
     settled: set[str] = set()
     committing: Counter[str] = Counter()
     committed: set[str] = set()
+    in_doubt: set[str] = set()
     for run in range(4):
         for what, *numbers in store_until_killed(tmp_path, run * 1_000_000, chance.uniform(0.01, 0.15)):
             if what == "S":
@@ -43,6 +44,7 @@ def test_s3_a_process_killed_at_any_moment_loses_nothing_that_was_settled(tmp_pa
                 committing.update(numbers)
             else:
                 committed.update(numbers)
+        in_doubt |= committing.keys() - committed  # it was killed before the commit was over, so they come again
     stored = Stored(tmp_path, ("one", "two"))
     found = {output: [line.split()[0] for line in stored.deliver(output)] for output in ("one", "two")}
 
@@ -50,7 +52,8 @@ def test_s3_a_process_killed_at_any_moment_loses_nothing_that_was_settled(tmp_pa
     assert committed
     assert settled - set(found["one"]) <= set(committing)
     assert not committed & set(found["one"])
-    assert max(committing.values()) == 1
+    assert {number for number, times in committing.items() if times > 1} <= in_doubt
+    assert max(committing.values()) <= 2
     assert settled <= set(found["two"])
     assert all(len(set(lines)) == len(lines) for lines in found.values())
     for tag in range(3):
