@@ -21,7 +21,7 @@ from ..net import settings as net
 from ..net.http import HttpClient
 from .endpoint import http_settings
 from .session import Credentials, new_signing_session
-from .settings import Answer, AwsError, AwsSettings, NoAnswer, one_line, service_url
+from .settings import Answer, AwsError, AwsSettings, NoAnswer, is_aws_host, one_line, service_url
 from .signature import Signatures
 
 _TARGETS: Mapping[str, str] = {
@@ -46,6 +46,11 @@ class AwsClient:
         self._http = HttpClient(http_settings(self._url, settings, _ANSWER_LIMIT), SystemClock(), Log(""))
         self._credentials: Credentials | None = None
         self._user_agent = f"shipper/{__version__} {settings.user_agent}".rstrip()
+
+    @property
+    def is_aws(self) -> bool:
+        """Whether the calls go to AWS itself, not to something that speaks its protocol."""
+        return is_aws_host(urlsplit(self._url).hostname or "")
 
     async def open(self) -> None:
         """Get ready without a word to AWS; raises `OptionError` for what the configuration must mend."""

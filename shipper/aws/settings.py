@@ -32,6 +32,8 @@ _SUFFIXES = (
 )
 """What the names of hosts end with, by the beginning of the region."""
 
+_OWN_SUFFIXES = ("amazonaws.com", "api.aws", "api.amazonwebservices.com.cn", *(suffix for _, suffix in _SUFFIXES))
+
 
 _ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
 _NAMES_IN_VARIABLES: Mapping[str, str] = {"logs": "CLOUDWATCH_LOGS"}
@@ -118,6 +120,11 @@ def service_host(service: str, region: str) -> str:
     """The host of a service in a region."""
     suffix = next((s for prefix, s in _SUFFIXES if region.startswith(prefix)), "amazonaws.com")
     return f"{service}.{region}.{suffix}"
+
+
+def is_aws_host(host: str) -> bool:
+    """Whether the name belongs to AWS: a regional one, one of a VPC endpoint, FIPS or dual-stack."""
+    return host.lower().endswith(tuple(f".{suffix}" for suffix in _OWN_SUFFIXES))
 
 
 def service_url(service: str, region: str) -> str:

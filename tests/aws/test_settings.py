@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shipper.aws.settings import AwsError, configured_endpoint, url_of
+from shipper.aws.settings import AwsError, configured_endpoint, is_aws_host, url_of
 from shipper.errors import OptionError
 
 
@@ -80,3 +80,23 @@ def test_a_variable_that_is_no_endpoint_is_named() -> None:
 def test_error_tells_code_and_words() -> None:
     assert str(AwsError("ThrottlingException", 400, "Rate exceeded")) == "ThrottlingException: Rate exceeded"
     assert str(AwsError("503", 503, "")) == "503"
+
+
+@pytest.mark.parametrize(
+    ("host", "is_it"),
+    [
+        ("logs.us-east-1.amazonaws.com", True),
+        ("logs.cn-north-1.amazonaws.com.cn", True),
+        ("logs-fips.us-gov-west-1.amazonaws.com", True),
+        ("logs.eu-west-1.api.aws", True),
+        ("vpce-1-2.LOGS.us-east-1.vpce.AMAZONAWS.com", True),
+        ("logs.us-iso-east-1.c2s.ic.gov", True),
+        ("localhost", False),
+        ("127.0.0.1", False),
+        ("amazonaws.com.example", False),
+        ("notamazonaws.com", False),
+        ("localstack", False),
+    ],
+)
+def test_which_hosts_are_those_of_aws(host: str, is_it: bool) -> None:
+    assert is_aws_host(host) is is_it

@@ -1,9 +1,13 @@
 """Which times of events are sent.
 
-The service takes no event that is older than 14 days or more than 2 hours ahead: it rejects such events one by one,
-beside others that it stores. Other destinations that speak its protocol take any time, and whether our clock is right
-is not known. So everything is sent until the destination has rejected an event for its time. From then on what breaks
-the same rule by our clock is refused here, and what is near the bound is left to the destination.
+AWS takes no event that is older than 14 days or more than 2 hours ahead: it rejects such events one by one, beside
+others that it stores. What breaks this rule by our clock, and by more than clocks may disagree, is refused here and
+never sent. Two things must be known first:
+
+- that the destination is AWS. Others that speak its protocol take any time, so they get every event until they have
+  rejected one for its time.
+- that our clock is right. A node whose clock was never set would refuse all it has. AWS takes no signature that is more
+  than 15 minutes off, so a call that was answered is the proof.
 
 With clamping the times of such events are changed instead, from the beginning.
 """
@@ -56,9 +60,10 @@ class TimeBounds(msgspec.Struct, frozen=True):
 class EventTimes:
     """Knows which times the destination has rejected; `bounds` are for events that are made now."""
 
-    def __init__(self, clock: Clock, *, clamp: bool) -> None:
+    def __init__(self, clock: Clock, *, clamp: bool, is_aws: bool = False) -> None:
         self._clock = clock
         self._clamp = clamp
+        self._is_aws = is_aws
         self._rejects_old = False
         self._rejects_new = False
 
@@ -73,13 +78,14 @@ class EventTimes:
         return TimeBounds(first, now + AHEAD_MS + IN_DOUBT_MS if self._rejects_new else _ANY_TIME_MS - 1)
 
     def learn(self, answer: Answer) -> None:
-        """Note what an answer to PutLogEvents says of times."""
+        """Note what an answer to a signed call says of times."""
         info = answer.body.get("rejectedLogEventsInfo") or {}
-        self._rejects_old = self._rejects_old or bool(info.get("tooOldLogEventEndIndex"))
-        self._rejects_new = self._rejects_new or info.get("tooNewLogEventStartIndex") is not None
+        self._rejects_old = self._rejects_old or self._is_aws or bool(info.get("tooOldLogEventEndIndex"))
+        self._rejects_new = self._rejects_new or self._is_aws or info.get("tooNewLogEventStartIndex") is not None
 
     def __repr__(self) -> str:
-        return f"EventTimes(clamp={self._clamp}, rejects_old={self._rejects_old}, rejects_new={self._rejects_new})"
+        rejects = f"rejects_old={self._rejects_old}, rejects_new={self._rejects_new}"
+        return f"EventTimes(clamp={self._clamp}, is_aws={self._is_aws}, {rejects})"
 
 
 class WatchedCalls:
@@ -92,8 +98,7 @@ class WatchedCalls:
     async def call(self, operation: str, body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> Answer:
         """Make one call and wait for its answer."""
         answer = await self._api.call(operation, body, headers)
-        if operation == "PutLogEvents":
-            self._times.learn(answer)
+        self._times.learn(answer)
         return answer
 
     def forget_credentials(self) -> None:

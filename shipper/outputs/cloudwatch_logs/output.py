@@ -196,6 +196,7 @@ class CloudwatchLogsOutput(Output):
 
         self._client = AwsClient("logs", options.aws_settings())
         await self._client.open()
+        self._times = EventTimes(self._clock, clamp=options.clamp_time, is_aws=self._client.is_aws)
         api = WatchedCalls(CountedCalls(self._client, self._context), self._times)
         calls = Calls(api, self._clock, self._log, resend_at_once=options.auto_retry_requests.is_on)
         groups = options.group_options()

@@ -40,8 +40,9 @@ async def sent(
 ) -> list[list[str]]:
     """The messages of the requests that the deliveries lead to, and which are answered with these."""
     options.setdefault("log_key", "log")
+    url = options.pop("endpoint", aws.url)
     aws.script("PutLogEvents", *replies)
-    output = output_to(aws.url, ManualClock(), **options)
+    output = output_to(url, ManualClock(), **options)
     await output.open()
     try:
         for delivery in deliveries:
@@ -101,6 +102,18 @@ async def test_near_the_bounds_the_destination_decides(scripted_aws: ScriptedAws
 
     assert messages[2:] == [["oldest"], ["newest"]]
     assert refusals_of(then) == {"too_old": ["older"], "too_new": ["newer"]}
+
+
+async def test_aws_is_sent_no_event_out_of_time_once_our_clock_is_proven_right(
+    scripted_aws: ScriptedAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", scripted_aws.url)
+    deliveries = [delivery_of((OLD, "a"), (NOW, "b"), (NEW, "c")) for _ in range(3)]
+
+    at_first, *then = await sent(scripted_aws, deliveries, endpoint="http://logs.us-east-1.amazonaws.com:8080")
+
+    assert (at_first, then) == (["a"], [["b", "c"], ["b"], ["b"]])
+    assert [refusals_of(d) for d in deliveries] == [{}, *[{"too_old": ["a"], "too_new": ["c"]}] * 2]
 
 
 async def test_a_delivery_of_refused_events_alone_makes_no_call_and_is_done(scripted_aws: ScriptedAws) -> None:
