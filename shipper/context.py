@@ -12,6 +12,7 @@ from .config.service import ServiceOptions
 from .disk import Disk, SystemDisk
 from .log import Log
 from .metrics import Counter, Metrics
+from .net.settings import ConnectionCount
 from .parsers.base import ParserLibrary
 from .record import RecordBatch
 
@@ -52,10 +53,18 @@ class Context(msgspec.Struct, kw_only=True):
     stop_service: StopService = _stop_nothing
     memory_limit: int = 0
     folder: str = ""
+    connection_counts: list[Callable[[], ConnectionCount]] = []
 
     def counter(self, name: str, **labels: str) -> Counter:
         """A counter of this instance, exported as `<kind>_<name>` with the instance as label."""
         return self.metrics.counter(f"{self.kind}_{name}", name=self.alias, **labels)
+
+    def count_connections(self, ask: Callable[[], ConnectionCount]) -> None:
+        """Show the connections of a client among the metrics, added to those of others of this instance."""
+        asked, gauge = self.connection_counts, self.metrics.gauge
+        asked.append(ask)
+        gauge(f"{self.kind}_upstream_total_connections", lambda: sum(a().total for a in asked), name=self.alias)
+        gauge(f"{self.kind}_upstream_busy_connections", lambda: sum(a().busy for a in asked), name=self.alias)
 
     def dropped(self, records: int, size: int, reason: str, *, wanted: bool = False) -> None:
         """Count records that end here: the only way in which records may disappear.

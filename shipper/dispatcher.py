@@ -24,6 +24,7 @@ import msgspec
 from .buffers.base import BatchLimits, Buffer, Delivery, Reader
 from .context import Context
 from .errors import Counts, Rejected, RetryLater
+from .metrics import LATENCY_BOUNDS_S
 from .outputs.base import Output
 from .record import Record, RecordBatch
 from .retry import Backoff
@@ -37,9 +38,6 @@ OPENING_FAILURES = 3
 
 DELIVERY_DEADLINE_S = 300.0
 """A delivery that is not done after this time is taken for hung and tried again."""
-
-LATENCY_BOUNDS_S = (0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 30.0)
-"""Bounds of the histogram of the time from taking a delivery to its end; dashboards know these of Fluent Bit."""
 
 DRAIN_RETRY_S = 1.0
 """Wait before a retry while stopping."""

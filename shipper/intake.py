@@ -17,7 +17,7 @@ import msgspec
 from .buffers.base import Buffer
 from .context import Context
 from .filters.base import Filter, HoldingFilter
-from .metrics import Counter
+from .metrics import LATENCY_BOUNDS_S, Counter
 from .record import Content, RecordBatch, RecordList
 from .router import Router
 from .supervisor import outcome
@@ -32,6 +32,9 @@ FILTER_FAILED = "filter_failed"
 """Why records that an input has emitted may end here; other reasons are of the input itself, before it emits."""
 
 _REMARK_EVERY_S = 60.0
+
+_SHORTEST_WAIT_S = 0.001
+"""What takes less was no wait."""
 
 
 class ActiveFilter(msgspec.Struct):
@@ -185,7 +188,7 @@ class Intake:
         """
         while self._returning:
             await self._all_returned.wait()
-        await self._buffer.room(batch.size)
+        await self._room(batch.size)
         records, size, content = len(batch), batch.size, batch.content
         passage = _Passage(batch, self._filters_for(batch.tag))
         parts = [passage]
@@ -302,10 +305,22 @@ class Intake:
         holder.ready.clear()
         self._all_returned.clear()
 
+    async def _room(self, size: int) -> None:
+        """Wait for room in the buffer, and count the wait for the output that holds the most."""
+        clock = self._context.clock
+        began = clock.monotonic()
+        await self._buffer.room(size)
+        waited_s = clock.monotonic() - began
+        if waited_s >= _SHORTEST_WAIT_S:
+            held = self._buffer.held()
+            output = max(held, key=held.__getitem__)
+            metrics = self._context.metrics
+            metrics.histogram("output_backpressure_wait_seconds", LATENCY_BOUNDS_S, output=output).observe(waited_s)
+
     async def _go_on_returning(self) -> None:
         while self._returning:
             passage = self._returning[0]
-            await self._buffer.room(passage.size)
+            await self._room(passage.size)
             await self._has_passed(passage)
             self._returning.popleft()
             self._finish(passage)

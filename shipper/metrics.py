@@ -10,6 +10,9 @@ from typing import Literal
 Labels = tuple[tuple[str, str], ...]
 FamilyKind = Literal["counter", "gauge", "histogram"]
 
+LATENCY_BOUNDS_S = (0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 30.0)
+"""Bounds of histograms of how long something took, in seconds; dashboards know these of Fluent Bit."""
+
 
 class Counter:
     """A number that only grows."""

@@ -52,6 +52,11 @@ class AwsClient:
         """Whether the calls go to AWS itself, not to something that speaks its protocol."""
         return is_aws_host(urlsplit(self._url).hostname or "")
 
+    @property
+    def connections(self) -> net.ConnectionCount:
+        """The connections to the endpoint."""
+        return self._http.connections
+
     async def open(self) -> None:
         """Get ready without a word to AWS; raises `OptionError` for what the configuration must mend."""
         _, self._credentials = new_signing_session(self._settings)

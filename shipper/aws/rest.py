@@ -41,6 +41,11 @@ class RestClient:
         self._http = HttpClient(http_settings(base_url, settings, _ANSWER_LIMIT), SystemClock(), Log(""))
         self._credentials: Credentials | None = None
 
+    @property
+    def connections(self) -> net.ConnectionCount:
+        """The connections to the endpoint."""
+        return self._http.connections
+
     async def open(self) -> None:
         """Get ready without a word to AWS; raises `OptionError` for what the configuration must mend."""
         _, self._credentials = new_signing_session(self._settings)

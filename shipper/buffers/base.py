@@ -192,6 +192,10 @@ class Buffer(ABC):
         """A new cursor; `notify` is called whenever there may be more to take."""
 
     @abstractmethod
+    def held(self) -> dict[str, int]:
+        """For each reader the records that were put for it and are not committed."""
+
+    @abstractmethod
     def statistics(self) -> BufferStatistics: ...
 
 

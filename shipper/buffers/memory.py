@@ -125,6 +125,9 @@ class MemoryBuffer(Buffer):
         found = self.readers[output] = MemoryReader(self, lane, limits, notify, self._share, self._clock)
         return found
 
+    def held(self) -> dict[str, int]:
+        return {name: reader.held()[0] for name, reader in self.readers.items()}
+
     def statistics(self) -> BufferStatistics:
         return BufferStatistics(self._batches, self._records, self._size, bool(self._waiters), self._weight)
 
@@ -191,7 +194,7 @@ class MemoryBuffer(Buffer):
 
     def _tell_pause(self, weight: int) -> None:
         self._pause_told_at = self._clock.monotonic()
-        held = sorted(((reader.held()[0], name) for name, reader in self.readers.items()), reverse=True)
+        held = sorted(((records, name) for name, records in self.held().items()), reverse=True)
         self._log.warning(
             f"[input] {self._name} paused (mem buf overlimit - event of size {weight}B exceeded limit "
             f"{self._limit}B to {self._weight + weight}B)",

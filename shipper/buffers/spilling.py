@@ -72,6 +72,10 @@ class SpillingBuffer(Buffer):
         found = self._readers[output] = SpillingReader(memory, files, notify, self.memory.let_go)
         return found
 
+    def held(self) -> dict[str, int]:
+        files = self.files.held()
+        return {name: records + files.get(name, 0) for name, records in self.memory.held().items()}
+
     def statistics(self) -> BufferStatistics:
         memory, files = self.memory.statistics(), self.files.statistics()
         return BufferStatistics(

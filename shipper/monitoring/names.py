@@ -142,8 +142,15 @@ _KNOWN: tuple[_Known, ...] = (
     _Known("input_storage_chunks_down", "gauge", "Total number of chunks down."),
     _Known("input_storage_chunks_busy", "gauge", "Total number of chunks in a busy state."),
     _Known("input_storage_chunks_busy_bytes", "gauge", "Total number of bytes of chunks in a busy state."),
+    _Known("output_upstream_total_connections", "gauge", "Connections that are open to the output's servers."),
+    _Known("output_upstream_busy_connections", "gauge", "Connections of those with a request under way."),
     _Known("output_chunk_available_capacity_percent", "gauge", "Room left below storage.total_limit_size in percent."),
     _Known("output_latency_seconds", "histogram", "End-to-end latency in seconds"),
+    _Known(
+        "output_backpressure_wait_seconds",
+        "histogram",
+        "Seconds that an input waited for room in its buffer, by the output that held the most of it.",
+    ),
 )
 
 _OWN_HELP: Mapping[str, str] = {
@@ -164,8 +171,10 @@ _OWN_HELP: Mapping[str, str] = {
     "output_stalled_seconds": "Time in which the output owed records and its destination accepted none.",
     "input_lag_bytes": "Bytes of followed files that were not read.",
     "input_lag_seconds": "Age of the oldest unread byte.",
-    "input_file_lag_bytes": "Bytes of a followed file that were not read.",
-    "input_file_lag_seconds": "Age of the oldest unread byte of a followed file.",
+    "input_file_lag_bytes": "Bytes of a followed file that were not read; of the 100 that are farthest behind.",
+    "input_file_lag_seconds": "Age of the oldest unread byte of a followed file; of the 100 that are farthest behind.",
+    "input_files_behind": "Followed files whose oldest unread byte is older than so many seconds.",
+    "input_abandoned_bytes_total": "Bytes of files that will never be read: deleted or truncated before they were.",
     "input_oldest_unsettled_seconds": "Age of the oldest record that was read and is not delivered.",
     "input_offset_persist_age_seconds": "Time since which positions cannot be saved.",
     "hot_reload_failed_total": "Hot reloads after which the configuration from before went on.",

@@ -21,7 +21,7 @@ from .answers import AnswerReader
 from .connection import Connection, connect
 from .names import HostNames
 from .proxy import Proxy, parse_proxy, proxy_for
-from .settings import BodyInPieces, HttpAnswer, HttpSettings, NoAnswer
+from .settings import BodyInPieces, ConnectionCount, HttpAnswer, HttpSettings, NoAnswer
 from .tls import TlsContext
 
 _NO_HEADERS: Mapping[str, str] = {}
@@ -50,6 +50,7 @@ class HttpClient:
         self._log = log
         self._variables = variables
         self._idle: list[Connection] = []
+        self._busy = 0
         self._slots = asyncio.Semaphore(settings.connections) if settings.connections else None
         self._tls: TlsContext | None = None
         self._proxy: Proxy | None = None
@@ -72,6 +73,11 @@ class HttpClient:
                 ) from error
         host, port = (self._proxy.host, self._proxy.port) if self._proxy else (settings.host, settings.port)
         self._names = HostNames(host, port, self._clock, self._log)
+
+    @property
+    def connections(self) -> ConnectionCount:
+        """What is open and not followed."""
+        return ConnectionCount(self._busy + sum(c.is_open for c in self._idle), self._busy)
 
     async def request(
         self,
@@ -139,7 +145,11 @@ class HttpClient:
             raise NoAnswer("answer", f"no answer within {limit_s:g} seconds", timed_out=True) from error
 
     async def _over(self, connection: Connection, request: _Request, reader: AnswerReader) -> HttpAnswer:
-        answer = await connection.exchange(request.parts, reader, request.rest)
+        self._busy += 1
+        try:
+            answer = await connection.exchange(request.parts, reader, request.rest)
+        finally:
+            self._busy -= 1
         if connection.is_open:
             if self._may_serve_again(connection):
                 connection.last_used = self._clock.monotonic()

@@ -39,6 +39,13 @@ class TcpKeepalive(msgspec.Struct, frozen=True, kw_only=True):
     probes: int | None = None
 
 
+class ConnectionCount(msgspec.Struct, frozen=True):
+    """How many connections a client has open, and how many of those are in use."""
+
+    total: int
+    busy: int
+
+
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where requests go and how long they may take.
 

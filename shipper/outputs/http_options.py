@@ -161,6 +161,7 @@ async def open_requests(settings: HttpSettings, options: HttpOutputOptions, cont
 
     http = HttpClient(settings, context.clock, context.log)
     await http.open()
+    context.count_connections(lambda: http.connections)
     if not options.aws_auth:
         return Requests(http, context)
     from ..aws.signing import RequestSigner

@@ -14,7 +14,7 @@ import pytest
 from shipper.clock import SystemClock
 from shipper.log import Log
 from shipper.net.http import HttpClient
-from shipper.net.settings import HttpSettings, NoAnswer, TlsSettings
+from shipper.net.settings import ConnectionCount, HttpSettings, NoAnswer, TlsSettings
 
 from .server import CUT, HANG, ByteServer
 
@@ -85,6 +85,23 @@ async def test_a_connection_serves_many_requests(server: ByteServer, opened: Ope
         await client.request("POST", "/", {}, b"x" * 2_000_000)
 
     assert (server.connections, len(server.requests)) == (1, 5)
+
+
+async def test_connections_are_told_while_in_use_and_at_rest(server: ByteServer, opened: Opened) -> None:
+    server.answers = [OK, HANG]
+    client = await opened(server.port, keepalive=True)
+    first = client.connections
+    await client.request("GET", "/1")
+    rested = client.connections
+    server.has_request.clear()
+    task = asyncio.create_task(client.request("GET", "/2"))
+    await server.has_request.wait()
+    in_use = client.connections
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert (first, rested, in_use) == (ConnectionCount(0, 0), ConnectionCount(1, 0), ConnectionCount(1, 1))
+    assert client.connections == ConnectionCount(0, 0)
 
 
 async def test_without_keepalive_each_request_has_its_connection(server: ByteServer, opened: Opened) -> None:

@@ -305,7 +305,13 @@ def test_u2_a_pause_names_limit_output_and_remedy(tmp_path: Path) -> None:
         log.write(20_000)
         station.until(lambda: bool(api.json("/health")["warnings"]))
         (warning,) = api.json("/health")["warnings"]
+        busy = api.metric('fluentbit_output_upstream_busy_connections{name="cw"}')
+        before = api.metric('fluentbit_output_upstream_total_connections{name="cw"}')
         service.gate.set()
+        station.until(lambda: len(service.all_messages()) >= log.written)
+        waits = api.metric('fluentbit_output_backpressure_wait_seconds_count{output="cw"}')
+        waited_s = api.metric('fluentbit_output_backpressure_wait_seconds_sum{output="cw"}')
+        station.until(lambda: api.metric('fluentbit_output_upstream_busy_connections{name="cw"}') == 0)
         station.stop()
 
         assert re.fullmatch(
@@ -313,6 +319,9 @@ def test_u2_a_pause_names_limit_output_and_remedy(tmp_path: Path) -> None:
             r"see to that output, or raise Mem_Buf_Limit",
             warning,
         )
+        assert before >= busy >= 1
+        assert waits >= 1
+        assert waited_s > 0
 
 
 def test_u5_both_versions_of_the_api_tell_the_same(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ class Catalogue:
         closed: Counter,
         rotated: Counter,
         truncated: Counter,
+        abandoned: Callable[[int, str], None],
     ) -> None:
         self._store = store
         self._disk = disk
@@ -43,6 +44,7 @@ class Catalogue:
         self._make_follower = make_follower
         self._log = log
         self._closed, self._rotated, self._truncated = closed, rotated, truncated
+        self._abandoned = abandoned
         self._followers: dict[str, Follower] = {}
         self._known = KnownFiles(store, disk)
         beside = Siblings(disk)
@@ -132,11 +134,17 @@ class Catalogue:
             self._mark_back(newest, follower.path)
         return state
 
-    def truncated(self, follower: Follower, generation: Generation) -> bool:
+    def truncated(self, follower: Follower, generation: Generation, unread: int) -> bool:
         """A file is about to be begun again; true if what it held goes on in a copy, see `Copies.truncated`."""
-        if generation.first_bytes:
+        has_begun = bool(generation.first_bytes)
+        if has_begun:
             self._truncated.add()
-        return self._copies.truncated(follower, generation)
+        if self._copies.truncated(follower, generation):
+            return True
+        if has_begun and unread:
+            self._log.error("file was truncated before it was read to its end", file=follower.path, lost_bytes=unread)
+            self._abandoned(unread, "truncated_unread")
+        return False
 
     def reopen(self, generation: Generation) -> None:
         """Open the file of a plain generation by its name again; without effect if the name leads elsewhere."""

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from heapq import nlargest
+from operator import itemgetter
+
 from ...context import Context
 from ...metrics import Counter
 from .assembly import Tally
 from .catalogue import Catalogue
 from .long_lines import LongLines
 from .positions import PositionStore
+
+FILES_TOLD = 100
+"""The files whose lag is told one by one."""
+
+LAG_BOUNDS_S = (0, 1, 10, 60, 600)
 
 
 class Counting:
@@ -20,6 +28,12 @@ class Counting:
         self._long_lines = long_lines
         self._told = (0, 0, 0)
         self._lines = context.counter("lines_total")
+        self._abandoned = context.counter("abandoned_bytes_total")
+
+    def abandoned(self, size: int, reason: str) -> None:
+        """Count bytes of files that will never be read."""
+        self._abandoned.add(size)
+        self._context.dropped(0, size, reason)
 
     def offer_gauges(self, catalogue: Catalogue, store: PositionStore) -> None:
         """Export lag in bytes and seconds, of all files and of each, and the age of what is owed and not saved."""
@@ -41,8 +55,9 @@ class Counting:
         metrics.gauge(f"{kind}_lag_seconds", lambda: max(file_lag_s().values(), default=0.0), name=alias)
         metrics.gauge(f"{kind}_oldest_unsettled_seconds", oldest_unsettled_s, name=alias)
         metrics.gauge(f"{kind}_offset_persist_age_seconds", store.failing_for_s, name=alias)
-        metrics.gauges(f"{kind}_file_lag_bytes", "file", file_lag_bytes, name=alias)
-        metrics.gauges(f"{kind}_file_lag_seconds", "file", file_lag_s, name=alias)
+        metrics.gauges(f"{kind}_file_lag_bytes", "file", lambda: _farthest(file_lag_bytes()), name=alias)
+        metrics.gauges(f"{kind}_file_lag_seconds", "file", lambda: _farthest(file_lag_s()), name=alias)
+        metrics.gauges(f"{kind}_files_behind", "seconds", lambda: _by_lag(file_lag_s()), name=alias)
 
     def count(self) -> None:
         """Bring the counters up to date; called once a read."""
@@ -63,6 +78,18 @@ class Counting:
             self._log.warning("have long lines. Skipping long lines.", skipped=rules.skipped, every=60)
         if tally.truncated:
             self._log.warning("multiline message truncated due to buffer limit", truncated=tally.truncated, every=60)
+
+
+def _farthest(lags: dict[str, float]) -> dict[str, float]:
+    """The files that are farthest behind, so that thousands of files do not make thousands of series."""
+    if len(lags) <= FILES_TOLD:
+        return lags
+    return dict(nlargest(FILES_TOLD, lags.items(), key=itemgetter(1)))
+
+
+def _by_lag(lags: dict[str, float]) -> dict[str, float]:
+    """For each of a few times how many files are behind by more than that."""
+    return {str(bound): sum(1 for lag in lags.values() if lag > bound) for bound in LAG_BOUNDS_S}
 
 
 def _raise_to(counter: Counter, value: int) -> None:

@@ -36,7 +36,7 @@ class Follower:
         disk: Disk,
         on_safe: Callable[[Generation], None],
         on_begun: Callable[[Generation], None],
-        on_restart: Callable[[Follower, Generation], bool] = lambda follower, generation: False,
+        on_restart: Callable[[Follower, Generation, int], bool] = lambda follower, generation, unread: False,
         joins_at_rotation: bool = False,
     ) -> None:
         self.path = path
@@ -119,7 +119,8 @@ class Follower:
             return self._replay(generation, now_ns)
         data = self._unread_bytes(generation, max(size, self._long_lines.limit + 1))
         if generation.source is None and not self._is_what_was_read(generation):
-            self.restart(generation)  # it was truncated and has grown since the look
+            # It was truncated and has grown since the look.
+            self.restart(generation, generation.size - generation.offset)
             return None
         if generation.is_skipping:
             return self._skip(generation, data)
@@ -190,9 +191,12 @@ class Follower:
         self._forget_open_spans(generation)
         return max(0, generation.size - generation.offset)
 
-    def restart(self, generation: Generation) -> None:
-        """Begin the file again: what it holds now is not what was read, which may go on in a copy."""
-        if self._on_restart(self, generation):
+    def restart(self, generation: Generation, unread: int = 0) -> None:
+        """Begin the file again: what it holds now is not what was read, which may go on in a copy.
+
+        `unread` is how many bytes are known to have been there and not read.
+        """
+        if self._on_restart(self, generation, unread):
             return
         self._forget_open_spans(generation)
         generation.offset = generation.looked = 0
@@ -270,12 +274,13 @@ class Follower:
             return
         # An empty file that was touched may have been filled, copied and truncated since the last look.
         has_shrunk = stat.st_size < (generation.looked or generation.size) or not stat.st_size
+        unread = max(0, generation.size - generation.offset)
         generation.mtime_before_ns = generation.mtime_ns
         generation.size, generation.mtime_ns = stat.st_size, stat.st_mtime_ns
         generation.quiet_since = None
         # So may one of which nothing is known have been, that was empty then and is not now.
         if has_shrunk or not generation.first_bytes or not self._is_what_was_read(generation):
-            self.restart(generation)
+            self.restart(generation, unread)
         if len(generation.first_bytes) < HEAD_SIZE:
             self._on_begun(generation)
 

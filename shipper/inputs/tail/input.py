@@ -74,6 +74,7 @@ class TailInput(Input):
             self._log,
             count("files_opened_total"),
         )
+        self._counting = Counting(context, self._tally, self._long_lines)
         self._catalogue = Catalogue(
             self._store,
             context.disk,
@@ -83,12 +84,20 @@ class TailInput(Input):
             count("files_closed_total"),
             count("files_rotated_total"),
             count("files_truncated_total"),
+            self._counting.abandoned,
         )
-        self._counting = Counting(context, self._tally, self._long_lines)
         most = min(int(options.static_batch_size), int(options.event_batch_size))
         self._turns = Turns(max(SMALLEST_BLOCK, min(block_size(context.memory_limit), most)))
         self._looking = Looking(
-            options, context, self._catalogue, self._opening, self._matching, self._store, self._saving, self._turns
+            options,
+            context,
+            self._catalogue,
+            self._opening,
+            self._matching,
+            self._store,
+            self._saving,
+            self._turns,
+            self._counting,
         )
         self._waiting: dict[str, Follower] = {}
         """Those that were read to their end while a record was open; silence will finish it."""

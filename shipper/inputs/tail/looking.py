@@ -11,6 +11,7 @@ import os
 
 from ...context import Context
 from .catalogue import Catalogue
+from .counting import Counting
 from .deleted import DeletedFiles
 from .discovery import Discovery
 from .follower import Follower
@@ -53,6 +54,7 @@ class Looking:
         store: PositionStore,
         saving: PacedSaving,
         turns: Turns,
+        counting: Counting,
     ) -> None:
         self._options = options
         self._context = context
@@ -64,6 +66,7 @@ class Looking:
         self._store = store
         self._saving = saving
         self._turns = turns
+        self._counting = counting
         self._discovery = Discovery(options.path, options.exclude_path, context.disk, self._log)
         self._notifier = Notifier(self._file_event, self._folder_event, self._log)
         self._deleted = DeletedFiles(
@@ -134,6 +137,7 @@ class Looking:
             if follower is not None:
                 self._watch(follower)
                 self._turns.add(follower)
+                follower.note_lag(self._clock.monotonic())
         if self._options.inotify_watcher:
             self._notifier.watch_folders(self._discovery.folders())
         if not self.has_scanned:
@@ -217,10 +221,11 @@ class Looking:
         if follower.newest is not newest:
             self._watch(follower)
         self._await_successor(follower)
+        now = self._clock.monotonic()
         if follower.has_data():
             self._turns.add(follower)
+            follower.note_lag(now)
             return
-        now = self._clock.monotonic()
         for generation in follower.generations[:]:
             self._let_go(follower, generation, now)
 
@@ -244,7 +249,7 @@ class Looking:
                 self._turns.add(follower)  # its last line has no newline: the next round ends it
             elif generation.is_safe_to_its_end and not follower.awaits_rest(generation):
                 if generation.is_blocked:
-                    self._context.dropped(0, generation.size - generation.offset, "line_too_long")
+                    self._counting.abandoned(generation.size - generation.offset, "line_too_long")
                 self._close_file(follower, generation)
 
     def _let_go_of_deleted(self) -> None:
@@ -253,7 +258,7 @@ class Looking:
             return
         for follower, one in self._deleted.beyond_bounds(self._catalogue, self._clock.monotonic()):
             lost = follower.abandon(one)
-            self._context.dropped(0, lost, "deleted_file_limit")
+            self._counting.abandoned(lost, "deleted_file_limit")
             self._log.error(
                 "deleted file is closed unread, because deleted files are beyond their limit",
                 file=one.saved.name,

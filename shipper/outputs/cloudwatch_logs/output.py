@@ -194,10 +194,11 @@ class CloudwatchLogsOutput(Output):
         # Only now: aiobotocore is large, and a process without this output must not carry it.
         from ...aws.client import AwsClient
 
-        self._client = AwsClient("logs", options.aws_settings())
-        await self._client.open()
-        self._times = EventTimes(self._clock, clamp=options.clamp_time, is_aws=self._client.is_aws)
-        api = WatchedCalls(CountedCalls(self._client, self._context), self._times)
+        self._client = client = AwsClient("logs", options.aws_settings())
+        await client.open()
+        self._context.count_connections(lambda: client.connections)
+        self._times = EventTimes(self._clock, clamp=options.clamp_time, is_aws=client.is_aws)
+        api = WatchedCalls(CountedCalls(client, self._context), self._times)
         calls = Calls(api, self._clock, self._log, resend_at_once=options.auto_retry_requests.is_on)
         groups = options.group_options()
         headers = {"x-amzn-logs-format": options.log_format} if options.log_format else {}

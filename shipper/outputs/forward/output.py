@@ -123,4 +123,6 @@ class ForwardOutput(Output):
 
     def _receiver(self, node: ForwardOptions) -> Receiver:
         settings = http_settings(node, node.host or "127.0.0.1", node.port or _DEFAULT_PORT)
-        return Receiver(settings, node, self._context)
+        receiver = Receiver(settings, node, self._context)
+        self._context.count_connections(lambda: receiver.connections)
+        return receiver

@@ -6,7 +6,7 @@ import asyncio
 from typing import Protocol
 
 from ...context import Context
-from ...net.settings import HttpSettings, NoAnswer
+from ...net.settings import ConnectionCount, HttpSettings, NoAnswer
 from ...net.stream import Connector
 from .messages import Parcel
 from .peer import Credentials, Denied, Peer
@@ -39,6 +39,12 @@ class Receiver:
         self._connector = Connector(settings, context.clock, context.log, chosen.unix_path)
         self._credentials = _credentials(chosen)
         self._idle: list[Peer] = []
+        self._busy = 0
+
+    @property
+    def connections(self) -> ConnectionCount:
+        """The connections to the receiver."""
+        return ConnectionCount(self._busy + sum(peer.is_open for peer in self._idle), self._busy)
 
     def open(self) -> None:
         """Get ready without a word to the receiver; raises `OptionError` for TLS files that cannot be used."""
@@ -70,11 +76,14 @@ class Receiver:
         await self._connector.close()
 
     async def _send(self, peer: Peer, parcel: Parcel) -> None:
+        self._busy += 1
         try:
             await peer.send(parcel)
         except BaseException:
             peer.cut()
             raise
+        finally:
+            self._busy -= 1
 
     async def _finish(self, peer: Peer) -> None:
         """Close a connection so that what was written still arrives."""

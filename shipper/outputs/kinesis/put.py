@@ -84,8 +84,9 @@ class PutOutput(Output):
         # Only now: aiobotocore is large, and a process without this output must not carry it.
         from ...aws.client import AwsClient
 
-        self._client = AwsClient(self.service.name, self._options.aws_settings())
-        await self._client.open()
+        self._client = client = AwsClient(self.service.name, self._options.aws_settings())
+        await client.open()
+        self._context.count_connections(lambda: client.connections)
         self._calls = CountedCalls(self._client, self._context)
 
     async def send(self, delivery: Delivery) -> None:

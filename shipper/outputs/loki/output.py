@@ -199,8 +199,9 @@ class LokiOutput(Output):
             options.port or 3100,
             answer_limit=min(int(options.buffer_size) or _ANSWER_LIMIT, _ANSWER_LIMIT),
         )
-        self._http = HttpClient(settings, self._context.clock, self._log)
-        await self._http.open()
+        self._http = http = HttpClient(settings, self._context.clock, self._log)
+        await http.open()
+        self._context.count_connections(lambda: http.connections)
         self._destination = Destination(self._http, self._push, self._shape, self._context, options.late_label)
 
     async def send(self, delivery: Delivery) -> None:

@@ -127,8 +127,9 @@ class S3Output(Output):
         # Only now: the libraries are large, and a process without this output must not carry them.
         from ...aws.rest import RestClient
 
-        self._client = RestClient("s3", options.base_url, options.aws_settings())
-        await self._client.open()
+        self._client = client = RestClient("s3", options.base_url, options.aws_settings())
+        await client.open()
+        self._context.count_connections(lambda: client.connections)
         try:
             left = self._store.open()
         except (OSError, StoreInUse) as error:
