@@ -63,9 +63,7 @@ class Api:
 
     def metric(self, series: str) -> float:
         """The value of a series by its name and labels as text."""
-        text = self.get("/api/v2/metrics/prometheus")[1]
-        found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
-        return float(found[1]) if found else 0.0
+        return _number(self.get("/api/v2/metrics/prometheus")[1], series)
 
 
 def station_with(folder: Path, service: CloudWatch, more: str = QUICK, **others: Any) -> Station:
@@ -296,6 +294,39 @@ def test_u2_the_lag_in_bytes_and_seconds_is_that_of_the_file(tmp_path: Path) -> 
         assert lag_s == pytest.approx(true_lag_s, abs=1.0)
 
 
+def test_u2_the_lag_is_the_age_of_the_oldest_unread_line_while_the_destination_is_too_slow(tmp_path: Path) -> None:
+    """Written steadily, delivered more slowly: what is unread is always younger than the time since it fell behind."""
+
+    def answer(operation: str, body: Any) -> Answer:
+        return Answer(delay_s=0.25 if operation == "PutLogEvents" else 0.0)
+
+    with (
+        CloudWatch(answer) as service,
+        station_with(tmp_path, service, tail="mem_buf_limit 300k", path=None) as station,
+    ):
+        log = station.log()
+        station.start()
+        api = Api(station)
+        written: list[tuple[int, float]] = []
+        began = time.monotonic()
+        told: list[tuple[float, float]] = []
+        while time.monotonic() - began < 8:
+            size = log.write(200) + (written[-1][0] if written else 0)
+            written.append((size, time.monotonic()))
+            text = api.get("/api/v2/metrics/prometheus")[1]
+            unread, lag_s = (
+                _number(text, f'shipper_input_lag_{unit}{{name="tail.0"}}') for unit in ("bytes", "seconds")
+            )
+            now = time.monotonic()
+            first_unread = next((at for end, at in written if end > size - unread), now)
+            told.append((lag_s, now - first_unread))
+            time.sleep(0.05)
+        station.stop()
+
+    assert max(true_s for _, true_s in told) > 0
+    assert told[-1][0] == pytest.approx(told[-1][1], abs=1.0)
+
+
 def test_u2_a_pause_names_limit_output_and_remedy(tmp_path: Path) -> None:
     with CloudWatch() as service, station_with(tmp_path, service, tail="mem_buf_limit 300k", path=None) as station:
         log = station.log()
@@ -426,6 +457,11 @@ def test_sec1_without_a_token_only_the_machine_itself_reloads(tmp_path: Path) ->
 
 def _host() -> str:
     return socket.gethostname()
+
+
+def _number(text: str, series: str) -> float:
+    found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
 
 
 def _health_command(port: int) -> tuple[int, str]:

@@ -19,6 +19,7 @@ from ...disk import Disk
 from ...record import Content, Receipt, Record, RecordBatch, RecordList
 from .assembly import Assembler, Block
 from .generation import Generation, Identity, Step, Update
+from .lag import Lag
 from .long_lines import LongLines, cut_at_character, end_of_fitting_lines
 from .positions import HEAD_SIZE, MARKER_SIZE, Position, Span, as_converted, spans_before
 from .source import Source
@@ -49,7 +50,7 @@ class Follower:
         """Bytes taken from the files so far."""
         self._read_ns = 0
         """When it was read last, in nanoseconds since the epoch."""
-        self._behind_since: float | None = None
+        self._lag = Lag()
         self._long_lines = long_lines
         self._disk = disk
         self._on_safe = on_safe
@@ -88,14 +89,11 @@ class Follower:
 
     def note_lag(self, now: float) -> None:
         """Take note of whether there is more to read."""
-        if not self.unread():
-            self._behind_since = None
-        elif self._behind_since is None:
-            self._behind_since = now
+        self._lag.note(self.read_bytes, self.unread(), now)
 
     def behind_for_s(self, now: float) -> float:
-        """Seconds since all was read that was known to be there; 0 if all is."""
-        return 0.0 if self._behind_since is None else now - self._behind_since
+        """Age in seconds of the oldest byte that is known to be there and was not read; 0 if all was."""
+        return self._lag.age_s(now)
 
     def is_unchanged(self, state: os.stat_result) -> bool:
         """Whether there is one plain file, read to its end, whose state is still this one."""
