@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 
 from .clock import Clock
+from .descriptors import raise_limit
 from .engine import Engine, report
 from .errors import ConfigError
 from .log import Log, tell
@@ -194,6 +195,8 @@ def run_service(pipeline: Pipeline, load: Load) -> int:
     `load` reads the configuration again at a hot reload.
     """
     import uvloop
+
+    raise_limit()
 
     async def main() -> int:
         service = Service(pipeline, load)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -234,6 +235,27 @@ def test_z5_an_input_whose_port_is_in_use_ends_the_start_with_the_reason(name: s
     assert ran.returncode == 255
     assert re.search(rf"\[error\] .*{port}.*in use", ran.stderr, re.IGNORECASE), ran.stderr
     assert ran.stdout == ""
+
+
+def test_z5_with_too_many_files_the_rest_goes_on_and_the_limit_is_told(tmp_path: Path) -> None:
+    """200 files and 100 descriptors: the followed files leave some to the output and to the pages."""
+    with Station(tmp_path, service=QUICK) as station:
+        station.start()
+        api = Api(station)
+        most = resource.prlimit(station.shipper.check().pid, resource.RLIMIT_NOFILE)[0]
+        resource.prlimit(station.shipper.check().pid, resource.RLIMIT_NOFILE, (100, most))
+        for number in range(200):
+            station.log(f"c{number:03}").write(1)
+        station.until(lambda: api.metric('shipper_input_files_unopened{name="tail.0"}') > 100)
+        station.until(lambda: api.metric('fluentbit_output_proc_records_total{name="a"}') > 0)
+        told = station.until_told(r"\[error\] \[input:tail:tail\.0\] files cannot be opened, .*").group()
+        resource.prlimit(station.shipper.check().pid, resource.RLIMIT_NOFILE, (most, most))
+        station.until_arrived()
+        unopened = api.metric('shipper_input_files_unopened{name="tail.0"}')
+        station.stop()
+
+        assert "limit=100, remedy=raise the limit of open files" in told
+        assert unopened == 0
 
 
 def test_z5_without_the_server_nothing_listens(tmp_path: Path) -> None:

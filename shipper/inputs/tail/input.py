@@ -116,6 +116,7 @@ class TailInput(Input):
         if self._line_modes.definitions:
             self._log.info("multiline core started")
         self._counting.offer_gauges(self._catalogue, self._store)
+        self._context.metrics.gauge("input_files_unopened", self._opening.unopened, name=self._context.alias)
 
     def _begin_without_positions(self) -> None:
         rule = self._options.on_state_loss

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 
+from ...descriptors import is_lack, is_reserved, limit
 from ...disk import Disk
 from ...log import Log
 from ...metrics import Counter
@@ -46,6 +48,8 @@ class Opening:
         self.start = start
         self.lost_positions: LostPositions | None = None
         """Where files begin that the first scan finds, if positions were lost and the user has said what to do then."""
+        self._unopened: set[str] = set()
+        """The names that could not be opened because too many files are open."""
         self._store = store
         self._disk = disk
         self._conversion = conversion
@@ -54,6 +58,10 @@ class Opening:
         self._opened = opened
         self._numbers = 0
         self._skipped_sizes: dict[Identity, int] = {}
+
+    def unopened(self) -> int:
+        """How many files wait to be opened because too many are open."""
+        return len(self._unopened)
 
     def first_scan_is_over(self) -> None:
         """From now on a new file is one that was written while we were watching."""
@@ -102,11 +110,14 @@ class Opening:
             self.remember_head(generation)
 
     def _open(self, path: str, name: str, first_offset: FirstOffset | None) -> Generation | None:
+        self._unopened.discard(name)
         try:
-            fd = self._disk.open(name, os.O_RDONLY | os.O_CLOEXEC)
+            fd = self._open_unless_reserved(name)
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
                 self.tell_unreadable(name, error)
+            if is_lack(error):
+                self._unopened.add(name)
             return None
         try:
             state = self._disk.fstat(fd)
@@ -124,12 +135,25 @@ class Opening:
         self._opened.add()
         return generation
 
+    def _open_unless_reserved(self, name: str) -> int:
+        fd = self._disk.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        if is_reserved(fd):
+            self._disk.close(fd)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return fd
+
     def _new_row(self, path: str, name: str, state: os.stat_result, offset: int) -> SavedFile:
         saved = SavedFile(name, path, state.st_dev, state.st_ino, Position(offset, offset))
         self._store.add(saved)
         return saved
 
     def tell_unreadable(self, name: str, error: OSError) -> None:
+        if is_lack(error):
+            remedy = "raise the limit of open files: ulimit -n, LimitNOFILE="
+            self._log.error(
+                "files cannot be opened", file=name, reason=error.strerror, limit=limit(), remedy=remedy, every=60
+            )
+            return
         told = f"read error, check permissions: {name}; it is tried again{remedy_of(error)}"
         self._log.warning(told, reason=error.strerror, every=60)
 
