@@ -23,7 +23,15 @@ HIDDEN = "<hidden>"
 
 _WIDEST_VALUE = 40
 _NO_EFFECT = "Accepted;"
-_USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
+_SECRET_PARTS = (
+    (re.compile(r"(?<=://)[^/\s]*@"), f"{HIDDEN}@"),
+    (re.compile(r"^[^/@:\s]*:[^/\s]*@"), f"{HIDDEN}@"),
+    (
+        re.compile(r"(?i)([?&;][^=&\s]*(?:token|key|secret|pass|pwd|sig|auth|credential)[^=&\s]*=)[^&;\s]+"),
+        rf"\1{HIDDEN}",
+    ),
+)
+"""What in addresses nobody may see: users with their passwords, also without a scheme, and members of queries."""
 
 _Line = tuple[str, str, str]
 
@@ -42,7 +50,10 @@ def shown_value(options: type[Options], prop: Property) -> str:
     """The text of a property without what nobody may see."""
     if prop.key in _secrets(options):
         return HIDDEN
-    return _USER_INFO.sub(f"{HIDDEN}@", prop.value)
+    shown = prop.value
+    for part, instead in _SECRET_PARTS:
+        shown = part.sub(instead, shown)
+    return shown
 
 
 def _instance(instance: Instance, title: str = "") -> str:

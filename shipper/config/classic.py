@@ -209,7 +209,7 @@ class _Reader:
         assert found is not None  # the line is not blank
         key, value = found[1], found[2]
         if not value:
-            self._problem(origin, _without_value(line), f"write a value behind '{key}', or remove the line")
+            self._problem(origin, _without_value(line), _remedy_without_value(key))
         elif file.properties is None:
             remedy = "begin the file with a section header such as [INPUT]"
             self._problem(origin, f"could not allocate key value pair: '{key}' belongs to no section", remedy)
@@ -238,7 +238,7 @@ class _Reader:
         elif equals:
             self.settings.append(Setting(name.strip(_BLANKS), value, origin))
         else:
-            self._warn(origin, f"[meta SET] invalid parameter '{argument}' is ignored - write @SET NAME=VALUE")
+            self._warn(origin, "[meta SET] invalid parameter is ignored - write @SET NAME=VALUE")
 
     def _include(self, name: str, origin: Origin) -> None:
         if "${" in name and find_file(name, self._folder) is None:
@@ -310,6 +310,14 @@ class _Reader:
 
 def _indent_of(line: str) -> int:
     return len(line) - len(line.lstrip(_BLANKS))
+
+
+def _remedy_without_value(key: str) -> str:
+    """What to do about a key without a value; what stands behind a sign that does not belong there may be secret."""
+    name, sign, _ = re.split("([:=])", key, maxsplit=1) if re.search("[:=]", key) else (key, "", "")
+    if sign:
+        return f"write a blank in place of '{sign}' behind '{name}'"
+    return f"write a value behind '{name}', or remove the line"
 
 
 def _without_value(line: str) -> str:

@@ -14,6 +14,9 @@ What = Literal["records", "bytes"]
 
 _MOST_SAMPLES = 120
 
+_OF_GATES = ("limited", "busy_chunks", "retry_attempts")
+"""What dashboards of Fluent Bit ask of rate gates; there are none."""
+
 
 class InputRates:
     """Exports the rates of all inputs of a pipeline, each over its `rate_window`; `sample` is called now and then."""
@@ -23,6 +26,8 @@ class InputRates:
         for rate in self._rates:
             view.metrics.gauge("input_rate_bytes", partial(rate.per_second, "bytes"), name=rate.name)
             view.metrics.gauge("input_rate_records", partial(rate.per_second, "records"), name=rate.name)
+            for what in _OF_GATES:
+                view.metrics.gauge(f"input_rate_gate_{what}", lambda: 0, name=rate.name)
 
     def sample(self) -> None:
         """Note what has been counted so far."""

@@ -84,3 +84,4 @@ async def test_the_monitor_measures_while_it_runs() -> None:
 
     assert 'fluentbit_input_rate_records{name="app"} 2' in lines
     assert 'fluentbit_input_rate_bytes{name="app"} 4' in lines
+    assert 'fluentbit_input_rate_gate_limited{name="app"} 0' in lines

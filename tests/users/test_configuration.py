@@ -361,3 +361,39 @@ def test_w5_nothing_that_is_printed_holds_a_secret(tmp_path: Path) -> None:
     assert len(sections) > 20
     assert all("<hidden>" in text for text in (printed[0], printed[2]))
     assert not any(PLANTED in text for text in printed)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"http_passwd:{PLANTED}",
+        f"http_passwd={PLANTED}",
+        f"proxy me:{PLANTED}@127.0.0.1:1",
+        f"proxy http://me:a@{PLANTED}@127.0.0.1:1",
+        f"uri /push?token={PLANTED}&x=1",
+        f"uri /push?a=1&api_key={PLANTED}",
+        f"oauth2.token_url me:{PLANTED}@127.0.0.1",
+    ],
+)
+def test_w5_a_secret_where_none_is_expected_is_not_printed_either(tmp_path: Path, line: str) -> None:
+    configuration = tmp_path / "shipper.conf"
+    configuration.write_text(f"[INPUT]\n    name dummy\n[OUTPUT]\n    name http\n    match none\n    {line}\n")
+
+    runs = [("--sosreport",), ("--dry-run", "-v"), ("--dry-run", "-vv")]
+    found = [
+        subprocess.run([shipper_command(), "-c", str(configuration), *more], capture_output=True, text=True, timeout=30)
+        for more in runs
+    ]
+
+    assert not any(PLANTED in run.stdout + run.stderr for run in found)
+    assert all(run.stdout + run.stderr for run in found)
+
+
+def test_w5_a_setting_that_cannot_be_read_is_not_printed(tmp_path: Path) -> None:
+    configuration = tmp_path / "shipper.conf"
+    configuration.write_text(f"@SET {PLANTED}\n[INPUT]\n    name dummy\n[OUTPUT]\n    name null\n    match *\n")
+
+    printed = shipper(configuration, "--dry-run", "-v")
+
+    assert "[meta SET] invalid parameter is ignored" in "".join(printed)
+    assert PLANTED not in "".join(printed)
