@@ -42,6 +42,9 @@ DELIVERY_DEADLINE_S = 300.0
 DRAIN_RETRY_S = 1.0
 """Wait before a retry while stopping."""
 
+OPEN_PROBE_S = 8.0
+"""The longest wait before a destination that is away is probed: one attempt costs little, and it may be back."""
+
 PROBE_S = 60.0
 """The longest wait for what heals without the data; whoever has mended it should not wait for hours to see that."""
 
@@ -395,7 +398,9 @@ class Dispatcher:
         now = self._clock.monotonic()
         wish = error.after or 0.0 if isinstance(error, RetryLater) else 0.0
         most = max(PROBE_S, wish) if isinstance(error, RetryLater) and error.counts is Counts.NEVER else math.inf
-        self._circuit.failed(now, started, wish, most)
+        # Where the number of attempts is limited, they may not be used up faster than the back-off does it.
+        may_probe_soon = self._retries is None and most == math.inf
+        self._circuit.failed(now, started, wish, max(OPEN_PROBE_S, wish) if may_probe_soon else most)
         counts = self._counts(delivery, error)
         is_last = counts and self._retries is not None and delivery.counted >= self._retries
         delivery.counted += counts

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from shipper.buffers.base import Delivery, Kept
 from shipper.buffers.filesystem import RejectedStore
 from shipper.buffers.memory import MemoryBuffer
 from shipper.disk import SystemDisk
-from shipper.dispatcher import Dispatcher
+from shipper.dispatcher import OPEN_PROBE_S, Dispatcher
 from shipper.errors import Counts, Rejected, RetryLater
 from shipper.log import Log
 from shipper.metrics import Metrics
@@ -132,6 +133,27 @@ async def test_what_heals_without_the_data_uses_up_no_retries_and_is_looked_at_e
         assert (held[0], bench.dispatcher.held()[0]) == (1, 0)
         assert 20 <= attempts <= 30
         assert bench.output.sent == [["a"]]
+
+
+@pytest.mark.parametrize(("retries", "is_soon"), [(None, True), (1000, False)])
+async def test_z1_a_destination_that_was_away_for_long_is_found_within_seconds_if_retries_have_no_limit(
+    retries: int | None, is_soon: bool
+) -> None:
+    away = [RetryLater("refused")]
+    output = MemoryOutput((away[0] if away else None for _ in itertools.count()), by_tag=True)
+    bench = Bench(output, retries=retries, cap=2000, pick=max)
+    async with running(bench):
+        for n in range(20):
+            bench.put("a", tag=f"t{n}")
+        for _ in range(360):
+            await bench.clock.advance(10)
+        attempts = output.attempts
+        away.clear()
+        for _ in range(10):
+            await bench.clock.advance(1)
+
+        assert (bench.dispatcher.held()[0] == 0) is is_soon
+        assert attempts <= 3600 / OPEN_PROBE_S + 60
 
 
 async def test_a_slow_destination_uses_up_retries_only_when_nothing_is_delivered_at_all() -> None:

@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,18 @@ def station_with(folder: Path, service: CloudWatch, more: str = QUICK, **others:
     return Station(folder, (), service=more, sections=service.output(), variables=CREDENTIALS, **others)
 
 
+class _Taking(BaseHTTPRequestHandler):
+    """Takes whatever is posted."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        """Nobody reads it."""
+
+
 # -- health is progress ------------------------------------------------------------------------------------------------
 
 
@@ -110,16 +123,40 @@ def test_z1_a_host_that_is_dead_is_red_with_what_the_system_says(tmp_path: Path)
         dead.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         port = dead.getsockname()[1]
         section = f"[OUTPUT]\n    name http\n    alias web\n    match *\n    host 127.0.0.1\n    port {port}\n"
-        with Station(tmp_path, (), service=QUICK, sections=section) as station:
+        service = f"{QUICK}; scheduler.cap 2000"
+        with Station(tmp_path, (), service=service, sections=section) as station:
             log = station.log()
             station.start()
             api = Api(station)
             log.write(10)
             api.until_health(500, RED_S)
             reason = api.get("/api/v1/health")[1]
+            time.sleep(10)  # so that the back-off alone would take longer than the row allows
+            revived = HTTPServer(("127.0.0.1", port), _Taking, bind_and_activate=False)
+            revived.socket.close()
+            revived.socket = dead
+            revived.server_activate()
+            threading.Thread(target=revived.serve_forever, args=(0.05,), daemon=True).start()
+            green_after = api.until_health(200, GREEN_S)
             station.stop()
+            revived.shutdown()
 
             assert re.search(r"output web: .* 10 records .* last error: .*refused", reason, re.IGNORECASE)
+            assert green_after <= GREEN_S
+
+
+def test_z1_a_name_that_leads_nowhere_is_red_and_told(tmp_path: Path) -> None:
+    section = "[OUTPUT]\n    name http\n    alias web\n    match *\n    host nowhere.invalid\n    port 80\n"
+    with Station(tmp_path, (), service=QUICK, sections=section) as station:
+        log = station.log()
+        station.start()
+        api = Api(station)
+        log.write(10)
+        api.until_health(500, RED_S + 10)  # a resolver that does not answer takes its time
+        reason = api.get("/api/v1/health")[1]
+        station.stop()
+
+        assert re.search(r"output web: .* 10 records .* last error: .*nowhere\.invalid", reason)
 
 
 def test_a3_a_missing_permission_is_red_and_named_and_nothing_is_lost(tmp_path: Path) -> None:
