@@ -1,6 +1,6 @@
 # make            the demonstration: containers write, the shipper delivers, every line is counted
 # make test       style, types and tests; less than ten minutes
-# make bench      whole pipelines against the yardstick, twelve minutes; bench-quick: two, with less data
+# make bench      whole pipelines against the yardstick, a quarter of an hour; bench-quick: two, with less data
 # make bench-stages  single stages, in nanoseconds per record; less than a minute
 # make soak       the fault tests that take minutes
 #

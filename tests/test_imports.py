@@ -19,11 +19,11 @@ import pytest
 import shipper
 
 ROWS = (
-    ("shipper", "errors", "clock", "disk", "damaged", "record", "metrics", "log"),
-    ("config", "retry"),
+    ("shipper", "errors", "clock", "disk", "damaged", "hangup", "descriptors", "record", "metrics", "log"),
+    ("columns", "config", "retry", "supervisor"),
     ("parsers", "codecs", "net", "aws", "context", "kubernetes", "monitoring.names"),
     ("inputs", "filters", "outputs", "buffers"),
-    ("plugins", "router", "intake", "dispatcher", "processing", "supervisor", "pipeline", "rewriting", "ledger"),
+    ("plugins", "router", "intake", "dispatcher", "processing", "pipeline", "rewriting", "ledger"),
     (
         "service",
         "engine",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Annotated, ClassVar, Self
 
 import msgspec
 
 from ..codecs.template import KeyPath
+from ..columns import Columns, Constant, columns_of
 from ..config.options import Written, opt
 from ..context import Context
 from ..errors import OptionError
@@ -16,6 +18,8 @@ from ..record import Body, Record, RecordBatch
 from .base import Filter, FilterOptions
 
 Test = Callable[[Body], bool]
+Keep = Callable[[list[Record]], list[Record]]
+Wanted = Callable[[Columns], Sequence[bool]]
 
 
 class LogicalOp(str):
@@ -36,6 +40,8 @@ class Rule(msgspec.Struct, frozen=True):
     shown_as: ClassVar[str] = "words"
     keeps: bool
     place: int
+    path: KeyPath
+    regex: Regex
     matches: Test
 
     @classmethod
@@ -45,7 +51,22 @@ class Rule(msgspec.Struct, frozen=True):
         if not pattern:
             raise ValueError(f"expected FIELD PATTERN, got {written.text!r}")
         path = KeyPath.parse(field if field.startswith("$") else f"${field}")
-        return cls(written.key == "regex", written.place, _found(path, Regex(pattern)))
+        regex = Regex(pattern)
+        return cls(written.key == "regex", written.place, path, regex, _found(path, regex))
+
+    def verdicts(self, columns: Columns) -> Sequence[bool]:
+        """For each record whether it matches; the field is no path into a map."""
+        member = columns.members.get(self.path.key)
+        if type(member) is tuple:
+            # Most rules look for words that are nowhere in a block.
+            if needles := self.regex.needles:
+                text = "\n".join(member)
+                if not any(needle in text for needle in needles):
+                    return [False] * len(columns)
+            search = self.regex.search
+            return [search(value) is not None for value in member]
+        is_found = isinstance(member, Constant) and self.regex.search(member.value) is not None
+        return [is_found] * len(columns)
 
 
 class GrepOptions(FilterOptions):
@@ -84,12 +105,15 @@ class GrepFilter(Filter):
 
     def __init__(self, options: GrepOptions, context: Context) -> None:
         rules = options.rules()
+        self._has_paths = any(rule.path.steps for rule in rules)
         if options.logical_op == "legacy":
-            self._keep = _legacy(rules)
+            self._keep, self._wanted = _legacy(rules)
         else:
-            self._keep = _all_or_one(rules, options.logical_op == "AND")
+            self._keep, self._wanted = _all_or_one(rules, options.logical_op == "AND")
 
     def apply(self, batch: RecordBatch) -> RecordBatch | None:
+        if not self._has_paths and (columns := columns_of(batch.content)) is not None:
+            return _picked(batch, columns, self._wanted(columns))
         records = batch.records
         kept = self._keep(records)
         if len(kept) == len(records):
@@ -101,29 +125,54 @@ class GrepFilter(Filter):
         return batch
 
 
-def _legacy(rules: list[Rule]) -> Callable[[list[Record]], list[Record]]:
+def _picked(batch: RecordBatch, columns: Columns, wanted: Sequence[bool]) -> RecordBatch | None:
+    kept = sum(wanted)
+    if kept == len(batch):
+        return batch
+    if not kept:
+        return None
+    return RecordBatch(batch.tag, columns.picked(wanted), batch.size * kept // len(batch), batch.receipt)
+
+
+def _legacy(rules: list[Rule]) -> tuple[Keep, Wanted]:
     """The excluding rules up to the first keeping one, and that one; nothing behind it is ever asked."""
-    excluding: list[Test] = []
-    keeping: Test | None = None
-    for rule in rules:
-        if rule.keeps:
-            keeping = rule.matches
-            break
-        excluding.append(rule.matches)
+    excluding = list(itertools.takewhile(lambda rule: not rule.keeps, rules))
+    keeping = rules[len(excluding)] if len(excluding) < len(rules) else None
 
     def keep(records: list[Record]) -> list[Record]:
-        for matches in excluding:
+        for rule in excluding:
+            matches = rule.matches
             records = [r for r in records if not matches(r.body)]
-        return records if keeping is None else [r for r in records if keeping(r.body)]
+        if keeping is None:
+            return records
+        matches = keeping.matches
+        return [r for r in records if matches(r.body)]
 
-    return keep
+    def wanted(columns: Columns) -> Sequence[bool]:
+        excluded = [rule.verdicts(columns) for rule in excluding]
+        kept = keeping.verdicts(columns) if keeping is not None else [True] * len(columns)
+        if not any(map(any, excluded)):
+            return kept
+        return [is_kept and not any(out) for is_kept, *out in zip(kept, *excluded, strict=True)]
+
+    return keep, wanted
 
 
-def _all_or_one(rules: list[Rule], must_all: bool) -> Callable[[list[Record]], list[Record]]:
+def _all_or_one(rules: list[Rule], must_all: bool) -> tuple[Keep, Wanted]:
     tests = [rule.matches for rule in rules]
     keeps = all(rule.keeps for rule in rules)
     decide = all if must_all or not rules else any
-    return lambda records: [r for r in records if decide(matches(r.body) for matches in tests) is keeps]
+
+    def keep(records: list[Record]) -> list[Record]:
+        return [r for r in records if decide(matches(r.body) for matches in tests) is keeps]
+
+    def wanted(columns: Columns) -> Sequence[bool]:
+        if not rules:
+            return [decide(()) is keeps] * len(columns)
+        found = [rule.verdicts(columns) for rule in rules]
+        return [decide(verdicts) is keeps for verdicts in zip(*found, strict=True)]
+
+    return keep, wanted
 
 
 def _found(path: KeyPath, regex: Regex) -> Test:

@@ -83,6 +83,8 @@ class NestFilter(Filter):
         self._shaped = ShapedChange(self._lifted, inside=self._target) if self._lifts else ShapedChange(self._nested)
 
     def apply(self, batch: RecordBatch) -> RecordBatch | None:
+        if (changed := self._shaped.made_of(batch)) is not None:
+            return changed
         records = batch.records
         self._shaped.make(self._without_shared(records) if self._lifts else records)
         return batch

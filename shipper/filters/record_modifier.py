@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Annotated
 
+from ..columns import columns_of
 from ..config.options import opt
 from ..config.words import split_words
 from ..context import Context
@@ -56,6 +57,10 @@ class RecordModifierFilter(Filter):
         self._shaped = ShapedChange(self._changed)
 
     def apply(self, batch: RecordBatch) -> RecordBatch | None:
+        if self._uuid_key is None and (columns := columns_of(batch.content)) is not None:
+            # Where nothing is appended, removing all that there is removes nothing.
+            removes_all = not self._appends and all(map(self._goes, columns.members))
+            return batch if removes_all else self._shaped.made_of(batch)
         records = batch.records
         if not self._appends:
             self._remove(batch)

@@ -10,13 +10,14 @@ happens; a shape that is rare, or has keys that are not text, is left to them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
 import msgspec
 
-from ..record import Body, Record
+from ..columns import Columns, Constant, Member, columns_of
+from ..record import Body, Record, RecordBatch
 
 Change = Callable[[Body], Body]
 """Gives the body to go on with: the given one, perhaps changed in place, or a new one."""
@@ -51,6 +52,8 @@ class ShapedChange:
         self._inside = inside
         self._shape_of: Callable[[Body], Shape] = tuple if inside is None else _shape_with(inside)
         self._known: dict[Shape, Steps | None] = {}
+        self._after: dict[Shape, Body | None] = {}
+        """What becomes of marks in the place of columns, by shape."""
 
     def make(self, records: list[Record]) -> None:
         """Change the bodies of these records."""
@@ -61,6 +64,34 @@ class ShapedChange:
             else:
                 for record in alike:
                     record.body = self._change(record.body)
+
+    def made_of(self, batch: RecordBatch) -> RecordBatch | None:
+        """The batch changed as a whole, if its records are columns; None if they must be changed by `make`."""
+        columns = columns_of(batch.content)
+        if columns is None:
+            return None
+        members, inner = columns.members, self._members_inside(columns.members)
+        shape = tuple(members), tuple(inner)
+        if shape not in self._after:
+            if len(self._after) >= _MOST_SHAPES:
+                self._after.clear()
+            self._after[shape] = self._learnt_after(*shape)
+        after = self._after[shape]
+        if after is None:
+            return batch
+        return RecordBatch(batch.tag, Columns(_put_together(after, members, inner), columns), batch.size, batch.receipt)
+
+    def _learnt_after(self, names: Shape, inside: Shape) -> Body | None:
+        """What becomes of marks in the place of columns; None if they stay where they are."""
+        before: Body = {name: Mark(name) for name in names}
+        if inside and self._inside is not None:
+            before[self._inside] = {name: Mark(name, is_inside=True) for name in inside}
+        after = self._change(dict(before))
+        return None if list(after.items()) == list(before.items()) else after
+
+    def _members_inside(self, members: Mapping[str, Member]) -> Mapping[str, Member]:
+        inner = members.get(self._inside) if self._inside is not None else None
+        return inner if isinstance(inner, dict) else {}
 
     def _by_shape(self, records: list[Record]) -> dict[Shape, list[Record]]:
         shape_of = self._shape_of
@@ -99,6 +130,17 @@ class ShapedChange:
         if any(type(key) is not str for key in keys):
             return None
         return Steps(before, self._change(dict(before)), self._inside)
+
+
+def _put_together(after: Body, members: Mapping[str, Member], inner: Mapping[str, Member]) -> dict[str, Member]:
+    """Columns and constants in the places where their marks are."""
+    found: dict[str, Member] = {}
+    for name, value in after.items():
+        if isinstance(value, Mark):
+            found[name] = (inner if value.is_inside else members)[value.key]
+        else:
+            found[name] = _put_together(value, members, inner) if isinstance(value, dict) else Constant(value)
+    return found
 
 
 def _shape_with(inside: str) -> Callable[[Body], Shape]:

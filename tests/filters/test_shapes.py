@@ -7,14 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shipper.codecs.json_lines import JsonEncoder
 from shipper.filters.base import Filter
+from shipper.filters.grep import GrepFilter, GrepOptions
 from shipper.filters.modify import ModifyFilter, ModifyOptions
 from shipper.filters.nest import NestFilter, NestOptions
 from shipper.filters.record_modifier import RecordModifierFilter, RecordModifierOptions
 from shipper.filters.shapes import ShapedChange
+from shipper.inputs.tail.cri_block import CriBlock, read_cri_block
 from shipper.record import Body, Record, RecordBatch
 from shipper.testing import context_of
 
@@ -77,6 +80,10 @@ def nest(lines: list[str]) -> Filter:
     return NestFilter(options_from(NestOptions, "\n".join(lines)), context_of("filter"))
 
 
+def grep(lines: list[str]) -> Filter:
+    return GrepFilter(options_from(GrepOptions, "\n".join(lines)), context_of("filter"))
+
+
 def left_by(one: Filter, bodies: list[Body]) -> list[str]:
     """The bodies that go on, written out so that the order of keys counts, in maps too, and 1 is not True."""
     batch = RecordBatch("t", [Record(0, copy.deepcopy(body)) for body in bodies], 100)
@@ -104,6 +111,110 @@ def test_a_filter_does_to_many_records_what_it_does_to_each(
     each = left_by(one, some)
 
     assert left_by(one, some * MANY) == each * MANY
+
+
+_FIELDS = ("time", "stream", "_p", "log")
+_cri_rows = st.lists(
+    st.tuples(st.sampled_from(("stdout", "stderr")), st.text(st.sampled_from('ab{}"\\é\x7f\u2028 1'), max_size=6)),
+    min_size=1,
+    max_size=4,
+)
+_words = st.sampled_from((*_FIELDS, "a", "n", "é"))
+_plain_words = st.sampled_from((*_FIELDS, "a", "n"))
+_cri_patterns = st.sampled_from((*_FIELDS, "s*", "_*", "*", "A", "LOG"))
+_cri_records = st.lists(st.builds("Record {} {}".format, _words, _words), max_size=2)
+_chains = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just(modify),
+            st.lists(
+                st.builds("{} {} {}".format, _two_words, _words, _words)
+                | st.builds("{} {}".format, _one_word, _words)
+                | st.sampled_from(('Set q" 1', "Add \u00e9 \u00fc", "Remove_regex ^")),
+                min_size=1,
+                max_size=3,
+            ),
+        ),
+        st.tuples(
+            st.just(record_modifier),
+            st.one_of(
+                st.tuples(_cri_records, st.lists(st.builds("Remove_key {}".format, _cri_patterns), max_size=2)).map(
+                    lambda t: t[0] + t[1]
+                ),
+                st.tuples(_cri_records, st.lists(st.builds("Allowlist_key {}".format, _cri_patterns), max_size=2)).map(
+                    lambda t: t[0] + t[1]
+                ),
+            ),
+        ),
+        st.tuples(
+            st.just(nest),
+            st.tuples(st.lists(st.builds("Wildcard {}".format, _cri_patterns), max_size=2), _prefixes).map(
+                lambda t: ["Operation nest", "Nest_under n", *t[0], *t[1]]
+            ),
+        ),
+        st.tuples(st.just(nest), _prefixes.map(lambda lines: ["Operation lift", "Nested_under n", *lines])),
+        st.tuples(
+            st.just(grep),
+            st.lists(
+                st.builds(
+                    "{} {} {}".format, st.sampled_from(("Regex", "Exclude")), _plain_words, st.sampled_from("ab^{d.é")
+                ),
+                min_size=1,
+                max_size=3,
+            ),
+        ),
+        st.tuples(
+            st.just(grep),
+            st.tuples(
+                st.sampled_from(("Logical_op AND", "Logical_op OR")),
+                st.sampled_from(("Regex", "Exclude")),
+                st.lists(st.builds("{} {}".format, _plain_words, st.sampled_from("ab^{d")), max_size=3),
+            ).map(lambda t: [t[0], *(f"{t[1]} {rest}" for rest in t[2])]),
+        ),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def block_of(rows: list[tuple[str, str]]) -> CriBlock:
+    lines = [f"2026-01-02T03:04:{n:02}.123456789Z {stream} F {text}\n" for n, (stream, text) in enumerate(rows)]
+    block = read_cri_block("".join(lines).encode(), 0)
+    assert block is not None
+    return block
+
+
+@given(chain=_chains, rows=_cri_rows, early=st.booleans())
+@settings(max_examples=400)
+def test_filters_do_to_columns_what_they_do_to_records(
+    chain: list[tuple[Callable[[list[str]], Filter], list[str]]], rows: list[tuple[str, str]], early: bool
+) -> None:
+    """One filter after the other, on the rows of a block of container lines and on the records of the same."""
+    columns: RecordBatch | None = RecordBatch("t", block_of(rows), 1000)
+    records: RecordBatch | None = RecordBatch("t", block_of(rows).records(), 1000)
+    for make, lines in chain:
+        one, other = make(lines), make(lines)
+        columns = one.apply(columns) if columns is not None else None
+        records = other.apply(records) if records is not None else None
+    encoder = JsonEncoder()
+
+    assert (columns is None) == (records is None)
+    if columns is not None and records is not None:
+        expected = [repr(r) for r in records.content.records()]
+        if not early:
+            assert [repr(r) for r in columns.content.records()] == expected
+        assert encoder.encode_lines(columns.content) == encoder.encode_lines(records.content)
+        assert list(columns.content.times_ns()) == list(records.content.times_ns())
+        assert [repr(r) for r in columns.content.records()] == expected
+        assert (columns.size, columns.tag, len(columns)) == (records.size, records.tag, len(records))
+
+
+def test_a_change_that_changes_nothing_leaves_the_rows_of_a_block() -> None:
+    batch = RecordBatch("t", block_of([("stdout", "a")]), 100)
+
+    left = modify(["Remove z", "Rename y x"]).apply(batch)
+
+    assert left is batch
 
 
 @given(st.lists(st.dictionaries(st.sampled_from((0, 1, False, True, "a")), _values), min_size=1, max_size=3))

@@ -75,6 +75,8 @@ class ModifyFilter(Filter):
         self._tests = [condition.holds for condition in options.condition]
 
     def apply(self, batch: RecordBatch) -> RecordBatch | None:
+        if not self._tests and (changed := self._shaped.made_of(batch)) is not None:
+            return changed
         meant = batch.records
         for holds in self._tests:
             meant = [r for r in meant if holds(r.body)]
