@@ -27,7 +27,8 @@ class Option(msgspec.Struct, frozen=True):
     `split` says how one text becomes several values of a tuple: "," or " ", or None for one value a line. `family` is a
     prefix: the option collects every key that starts with it, in order. `core` marks the keys every plugin shares: the
     last of several wins, and a bad value ends the start with exit code 1. `secret` values are never shown. An option
-    `without_effect` is there because Fluent Bit has it; whoever sets it to something is told.
+    `without_effect` is there because Fluent Bit has it; whoever sets it to something is told. An empty text means the
+    default; an option that `reads_empty` takes it as its value, so that no door stays open behind a variable not set.
     """
 
     help: str
@@ -38,6 +39,7 @@ class Option(msgspec.Struct, frozen=True):
     core: bool = False
     secret: bool = False
     without_effect: bool = False
+    reads_empty: bool = False
 
 
 def opt(help: str, **words: Any) -> Option:
@@ -160,7 +162,7 @@ class _Reader:
             declared = self._by_name.get(prop.key) or self._family_of(prop.key)
             if declared is None:
                 self._unknown(prop)
-            elif not prop.value.strip():
+            elif not prop.value.strip() and not declared.words.reads_empty:
                 self._empty(declared, prop)
             else:
                 given.setdefault(declared.field, []).append(prop)
@@ -218,7 +220,7 @@ class _Reader:
                 self._warn(f"{prop.origin}: {self._plugin}: option '{declared.name}': {remark}")
             return value
         except ValueError as error:
-            shown = "its value cannot be read" if declared.words.secret else str(error)
+            shown = "its value cannot be read" if declared.words.secret and text.strip() else str(error)
             message = f"{self._plugin}: option '{declared.name}': {shown}"
             self._problems.append(Problem(message, prop.origin, _example(declared), 1 if declared.words.core else 255))
             raise _Unreadable from error
@@ -235,7 +237,7 @@ class _Reader:
 
     def _empty(self, declared: Declared, prop: Property) -> None:
         variables = ", ".join("${" + name + "}" for name in prop.unset)
-        why = f" because {variables} is not set" if prop.unset else ""
+        why = f" because {variables} is empty or not set" if prop.unset else ""
         if declared.is_required or declared.words.core:
             self.failed = True
             remedy = f"set the variable or write ${{{prop.unset[0]}:-default}}" if prop.unset else _example(declared)

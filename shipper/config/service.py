@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import field
 
+from ..errors import ConfigError, OptionError, Problem
+from ..log import configure
 from .options import Options, opt
 from .units import BinaryByteSize, ByteSize, Seconds
 
@@ -97,8 +99,14 @@ class AdminOptions(FlushOptions):
             "Who asks the API for a reload has to send this as a bearer token; without it only this machine may ask.",
             example="${RELOAD_TOKEN}",
             secret=True,
+            reads_empty=True,
         ),
     ] = field(default=None, name="hot_reload.token")
+
+    def __post_init__(self) -> None:
+        if self.reload_token is not None and not self.reload_token.strip():
+            remedy = "write the token, or set the variable that it names; without the key only this machine may ask"
+            raise OptionError("hot_reload.token", "is empty, so nobody would have to know it", remedy)
 
 
 class StorageOptions(AdminOptions):
@@ -173,3 +181,12 @@ class ServiceOptions(StorageOptions):
     dns_prefer_ipv6: Annotated[bool, opt("Accepted; both address families are tried.")] = field(
         default=False, name="dns.prefer_ipv6"
     )
+
+
+def configure_log(service: ServiceOptions) -> None:
+    """Let the log go where the options say, and open its file anew; raises `ConfigError` if that cannot be."""
+    try:
+        configure(service.log_level, service.log_file)
+    except OSError as error:
+        message = f"log_file '{service.log_file}' cannot be opened: {error.strerror}"
+        raise ConfigError([Problem(message, None, "check the folder and its permissions")]) from error

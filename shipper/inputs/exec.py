@@ -15,11 +15,11 @@ from ..context import Context, Emit
 from ..record import Record, RecordBatch
 from .base import Input
 from .interval import IntervalOptions, ticks
-from .listening import parser_named
+from .listening import CUT_OFF, hand_on, parser_named
 
 _READ_SIZE = 65_536
 _PATIENCE_S = 0.3
-"""Longest wait for a command to end after SIGTERM; then it gets SIGKILL."""
+"""Longest wait for a command to end after SIGTERM, then it gets SIGKILL; and for the end of what it has printed."""
 
 _UNKNOWN_STATUS = 128
 _REMARK_EVERY_S = 10.0
@@ -51,6 +51,8 @@ class ExecInput(Input):
         self._parser = parser_named(options.parser, context) if options.parser else None
         self._longest = max(1, options.buf_size - 1)
         self._process: asyncio.subprocess.Process | None = None
+        # What was read of a line whose end has not come.
+        self._rest = b""
         self._is_stopping = False
 
     async def run(self, emit: Emit) -> None:
@@ -66,7 +68,7 @@ class ExecInput(Input):
             self._context.stop_service(status if options.propagate_exit_code else 0)
 
     async def stop(self) -> bool:
-        """Ask a running command to end; what it has printed is still read."""
+        """Ask a running command to end; what it has printed is still read, or counted if there is no time for that."""
         self._is_stopping = True
         if self._process is None:
             return False
@@ -87,25 +89,44 @@ class ExecInput(Input):
         except OSError as error:
             self._context.log.error("the command cannot be run", every=_REMARK_EVERY_S, reason=error)
             return _UNKNOWN_STATUS
-        self._process = process
+        assert process.stdout is not None
+        self._process, self._rest = process, b""
         try:
-            assert process.stdout is not None
             await self._read(process.stdout, emit)
             status = await process.wait()
+        except asyncio.CancelledError:
+            await _end(process)
+            await self._drop_unread(process.stdout)
+            raise
         finally:
             self._process = None
             await _end(process)
         return status if status >= 0 else 128 - status
 
     async def _read(self, output: asyncio.StreamReader, emit: Emit) -> None:
-        rest = b""
         while data := await output.read(_READ_SIZE):
-            lines = (rest + data).split(b"\n")
-            pieces = list(_pieces(lines.pop(), self._longest))
-            rest = pieces.pop()
-            await self._emit(emit, [piece for line in lines for piece in _pieces(line, self._longest)] + pieces)
-        if rest:
+            await self._emit(emit, self._whole_lines(data))
+        if self._rest:
+            rest, self._rest = self._rest, b""
             await self._emit(emit, [rest])
+
+    async def _drop_unread(self, output: asyncio.StreamReader) -> None:
+        """Count what a command that has ended printed in vain: it will not print that again."""
+        count, size = 0, len(self._rest)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                while data := await output.read(_READ_SIZE):
+                    count += len(self._whole_lines(data))
+                    size += len(data)
+        if size:
+            self._context.dropped(count + bool(self._rest), size, CUT_OFF)
+
+    def _whole_lines(self, data: bytes) -> list[bytes]:
+        """The lines, and pieces of long ones, that are whole with this; what is left of it waits for more."""
+        lines = (self._rest + data).split(b"\n")
+        pieces = list(_pieces(lines.pop(), self._longest))
+        self._rest = pieces.pop()
+        return [piece for line in lines for piece in _pieces(line, self._longest)] + pieces
 
     async def _emit(self, emit: Emit, lines: list[bytes]) -> None:
         now_ns, parser = self._context.clock.time_ns(), self._parser
@@ -120,7 +141,7 @@ class ExecInput(Input):
                 self._context.log.error("parser returned an error", every=_REMARK_EVERY_S, lines=lost)
                 self._context.dropped(lost, 0, "unparsed")
         if records:
-            await emit(RecordBatch(self._tag, records, size))
+            await hand_on(RecordBatch(self._tag, records, size), emit, self._context)
 
 
 def _pieces(line: bytes, longest: int) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from ..errors import OptionError
 from ..parsers.base import Parser
 from ..record import Record, RecordBatch
 from .base import Input, InputOptions
-from .listening import InvalidJson, parser_named, read_values
+from .listening import CUT_OFF, InvalidJson, hand_on, parser_named, read_values
 from .readiness import readable
 
 _LONGEST_VALUE = 2_000_000
@@ -45,6 +45,8 @@ class StdinInput(Input):
         self._can_be_awaited = False
         # What was read and belongs to a value or line whose end has not come.
         self._rest = b""
+        self._is_handing_on = False
+        self._is_stopping = False
 
     async def open(self) -> None:
         try:
@@ -55,16 +57,36 @@ class StdinInput(Input):
         self._can_be_awaited = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(self._fd)
 
     async def run(self, emit: Emit) -> None:
-        """Emit until the input ends; waits for it and for the buffers."""
+        """Emit until the input ends, or `stop`; waits for it and for the buffers."""
         async for data in self._pieces():
             self._rest += data
             size = len(self._rest)
             records = self._take_lines(self._parser, not data) if self._parser else self._take_values(not data)
             self._bound_rest()
             if records:
-                await emit(RecordBatch(self._tag, records, size - len(self._rest)))
+                await self._hand_on(RecordBatch(self._tag, records, size - len(self._rest)), emit)
+            if self._is_stopping:
+                return
         self._context.log.warning("end of file (stdin closed by remote end)")
         self._context.stop_service()
+
+    async def stop(self) -> bool:
+        """Read no more; what was read is still handed on, or counted if there is no time for that."""
+        self._is_stopping = True
+        return self._is_handing_on
+
+    async def close(self) -> None:
+        """Count what has no end by now."""
+        if self._rest.strip():
+            self._context.dropped(1, len(self._rest), CUT_OFF)
+            self._rest = b""
+
+    async def _hand_on(self, batch: RecordBatch, emit: Emit) -> None:
+        self._is_handing_on = True
+        try:
+            await hand_on(batch, emit, self._context)
+        finally:
+            self._is_handing_on = False
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         """What comes, and an empty piece at the end."""
@@ -119,6 +141,7 @@ class StdinInput(Input):
         self._rest = data[used:]
         if is_end and self._rest.strip():
             self._drop(1, len(self._rest), "invalid_json", "the input ends within a JSON message")
+            self._rest = b""
         now_ns = self._context.clock.time_ns()
         found = [_record(value, now_ns) for value in values]
         records = [record for record in found if record is not None]

@@ -13,6 +13,8 @@ from typing import Self
 
 Value = str | bytes
 Fields = Mapping[str, Value | Sequence[Value]]
+Pairs = Sequence[tuple[str, Value]]
+"""The fields of an entry one by one, in the order in which they are written."""
 
 FIRST_US = 1_700_000_000_000_000
 _PATIENCE_S = 20.0
@@ -56,7 +58,7 @@ class JournalFile:
         if self._writer.wait(timeout=_PATIENCE_S) and error is None:
             raise AssertionError(f"systemd-journal-remote failed to write {self.path}")
 
-    def write(self, *entries: Fields) -> None:
+    def write(self, *entries: Fields | Pairs) -> None:
         """Append the entries; they are in the file soon, and at latest when the context ends."""
         assert self._writer is not None and self._writer.stdin is not None
         data = bytearray()
@@ -67,7 +69,7 @@ class JournalFile:
         self._writer.stdin.flush()
 
 
-def write_journal(path: Path, *entries: Fields, first: int = 0) -> None:
+def write_journal(path: Path, *entries: Fields | Pairs, first: int = 0) -> None:
     """Make a journal file with these entries."""
     with JournalFile(path, first) as journal:
         journal.write(*entries)
@@ -79,7 +81,7 @@ def remove_journal(folder: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _exported(entry: Fields, time_us: int) -> bytes:
+def _exported(entry: Fields | Pairs, time_us: int) -> bytes:
     head = {
         "__REALTIME_TIMESTAMP": str(time_us),
         "__MONOTONIC_TIMESTAMP": str(time_us - FIRST_US + 1_000_000),
@@ -87,11 +89,16 @@ def _exported(entry: Fields, time_us: int) -> bytes:
         "_MACHINE_ID": _MACHINE,
     }
     data = bytearray()
-    for name, values in {**head, **entry}.items():
-        for value in [values] if isinstance(values, str | bytes) else values:
-            raw = value.encode() if isinstance(value, str) else value
-            if raw.isascii() and b"\n" not in raw:
-                data += name.encode() + b"=" + raw + b"\n"
-            else:
-                data += name.encode() + b"\n" + struct.pack("<Q", len(raw)) + raw + b"\n"
+    for name, value in [*head.items(), *_pairs(entry)]:
+        raw = value.encode() if isinstance(value, str) else value
+        if raw.isascii() and b"\n" not in raw:
+            data += name.encode() + b"=" + raw + b"\n"
+        else:
+            data += name.encode() + b"\n" + struct.pack("<Q", len(raw)) + raw + b"\n"
     return bytes(data + b"\n")
+
+
+def _pairs(entry: Fields | Pairs) -> Pairs:
+    if not isinstance(entry, Mapping):
+        return entry
+    return [(n, v) for n, vs in entry.items() for v in ([vs] if isinstance(vs, str | bytes) else vs)]

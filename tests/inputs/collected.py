@@ -13,12 +13,15 @@ _PATIENCE_S = 10.0
 
 
 class Collected:
-    """A running input; a context manager that ends it as the engine does."""
+    """A running input; a context manager that ends it as the engine does. While `gate` is not set buffers are full."""
 
     def __init__(self, one: Input, clock: ManualClock | None = None) -> None:
         self.input = one
         self.clock = clock or ManualClock()
         self.batches: list[RecordBatch] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.is_held_up = asyncio.Event()
         self._came = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
@@ -60,5 +63,8 @@ class Collected:
         return [record.time_ns for batch in self.batches for record in batch]
 
     async def _emit(self, batch: RecordBatch) -> None:
+        if not self.gate.is_set():
+            self.is_held_up.set()
+            await self.gate.wait()
         self.batches.append(batch)
         self._came.set()

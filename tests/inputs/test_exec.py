@@ -132,6 +132,30 @@ async def test_asked_to_stop_it_reads_the_last_words_of_the_command() -> None:
     assert stops == []
 
 
+@pytest.mark.parametrize(
+    ("text", "lines", "printed"),
+    [
+        pytest.param("seq 1 20000", "", 20_000, id="more than one read"),
+        pytest.param(r"printf 'a\nb\nno end'", "", 3, id="no last line feed"),
+        pytest.param("echo 123456789", "buf_size 5", 3, id="pieces of a line"),
+    ],
+)
+async def test_what_was_printed_and_finds_no_room_before_the_end_is_counted(
+    tmp_path: Path, text: str, lines: str, printed: int
+) -> None:
+    context, is_printed = context_with(), tmp_path / "printed"
+    async with command(f"{text}; touch {is_printed}; exec sleep 60", f"oneshot on\n{lines}".rstrip(), context) as one:
+        one.gate.clear()
+        async with asyncio.timeout(10):
+            await one.is_held_up.wait()
+            while not is_printed.exists():  # noqa: ASYNC110 - nobody tells of a file
+                await asyncio.sleep(0.002)
+        assert await one.input.stop()
+
+    assert one.bodies() == []
+    assert context.metrics.by_label("input_dropped_records_total", "reason") == {"cut_off": printed}
+
+
 async def test_between_runs_there_is_nothing_to_wait_for() -> None:
     async with command("true", "interval_sec 60") as one:
         assert not await one.input.stop()

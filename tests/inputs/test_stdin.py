@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Sequence
@@ -183,6 +184,58 @@ async def test_a_file_is_read_to_its_end(tmp_path: Path) -> None:
 
     assert bodies == [{"a": 1}] * 10_000
     assert max(len(batch) for batch in one.batches) <= 2001
+
+
+async def held_up(text: bytes, lines: str, context: Context) -> Collected:
+    """The input that was asked to stop and was ended while this found no room, and nothing else came."""
+    read_end, write_end = os.pipe()
+    try:
+        async with Collected(StdinInput(options_from(StdinOptions, lines, "input"), context, read_end)) as one:
+            one.gate.clear()
+            os.write(write_end, text)
+            async with asyncio.timeout(10):
+                await one.is_held_up.wait()
+            assert await one.input.stop()
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("text", "lines", "lost"),
+    [
+        (b'{"a":1}{"a":2}\n', "", 2),
+        (b'{"a":1}{"a":2}\n{"a":', "", 3),
+        (b"k=1 v=a\nk=2 v=b\nk=3", "parser p", 3),
+    ],
+)
+async def test_what_was_read_and_finds_no_room_before_the_end_is_counted(text: bytes, lines: str, lost: int) -> None:
+    context = context_with([section_of(REGEX, "parser")])
+    one = await held_up(text, lines, context)
+
+    assert one.bodies() == []
+    assert context.metrics.by_label("input_dropped_records_total", "reason") == {"cut_off": lost}
+    assert context.metrics.total("input_dropped_bytes_total") == len(text)
+
+
+async def test_asked_to_stop_it_hands_on_what_it_has_read_and_reads_no_more() -> None:
+    stops: list[int] = []
+    read_end, write_end = os.pipe()
+    async with Collected(StdinInput(StdinOptions(), context_with(stops=stops), read_end)) as one:
+        one.gate.clear()
+        os.write(write_end, b'{"a":1}\n')
+        async with asyncio.timeout(10):
+            await one.is_held_up.wait()
+        os.write(write_end, b'{"a":2}\n')
+        assert await one.input.stop()
+        one.gate.set()
+        bodies = await one.until_ended()
+    left = os.read(read_end, 100)
+    os.close(read_end)
+    os.close(write_end)
+
+    assert (bodies, left, stops) == ([{"a": 1}], b'{"a":2}\n', [])
 
 
 async def test_without_a_standard_input_the_start_ends() -> None:

@@ -12,15 +12,21 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import pytest
 
 from tests.components.generator import Manifest, message
 from tests.components.journal import JournalFile, remove_journal
 from tests.components.shipper_process import ShipperProcess
 from tests.faults.audit import Audit, Verdict
 from tests.faults.ledger import Entry, assert_balanced
+
+UNITS = "".join(f"    systemd_filter _SYSTEMD_UNIT=unit{n}.service\n" for n in range(3))
+"""Options of the input to read what `Host.write` writes, and nothing else."""
 
 _PATIENCE_S = 30.0
 _STREAM = "journal:stdout"
@@ -81,6 +87,11 @@ class Host:
         )
         self.written += count
 
+    def write_others(self, count: int) -> None:
+        """Append entries of a unit that `UNITS` does not name."""
+        assert self._file is not None
+        self._file.write(*[{"MESSAGE": "of another unit", "_SYSTEMD_UNIT": "other.service"}] * count)
+
     def vacuum(self) -> None:
         """Remove all files and begin a new one."""
         assert self._file is not None
@@ -106,14 +117,15 @@ class Host:
 
     def cursor(self) -> str | None:
         """What the database says, None before there is one."""
-        connection = sqlite3.connect(f"file:{self.db}?mode=ro", uri=True)
-        try:
-            (row,) = connection.execute("SELECT cursor FROM in_systemd_cursor").fetchall()
-            return None if row[0] == "(null)" else str(row[0])
-        except sqlite3.OperationalError:
+        if not self.db.exists():
             return None
-        finally:
-            connection.close()
+        with closing(sqlite3.connect(f"file:{self.db}?mode=ro", uri=True)) as connection:
+            try:
+                rows = connection.execute("SELECT cursor FROM in_systemd_cursor").fetchall()
+            except sqlite3.OperationalError:
+                return None
+        assert len(rows) <= 1
+        return next((str(cursor) for (cursor,) in rows if cursor != "(null)"), None)
 
     def until_arrived(self, count: int | None = None) -> None:
         """Wait for so many different messages, by default for all that were written."""
@@ -223,6 +235,8 @@ def test_s3_a_stop_leaves_nothing_to_be_repeated(tmp_path: Path) -> None:
 
 
 def test_s4_the_cursor_stays_while_the_destination_refuses(tmp_path: Path) -> None:
+    """Scale: a folder that is away for about a second stands for credentials that are refused for ten minutes. To the
+    input both are a delivery that is tried again."""
     with Host(tmp_path) as host:
         host.write(100)
         host.shipper.start()
@@ -247,6 +261,30 @@ def test_s4_the_cursor_stays_while_the_destination_refuses(tmp_path: Path) -> No
         assert lost_or_damaged(verdict) == (0, 0), str(verdict)
         assert verdict.duplicates == 0, str(verdict)
         assert host.cursor() != before
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+@pytest.mark.parametrize("others", [0, 5], ids=["an empty journal", "entries of other units"])
+def test_s3_what_comes_after_a_first_start_at_the_tail_is_owed(tmp_path: Path, others: int, end: str) -> None:
+    """Nothing that the filters want stands at the tail, and nothing was delivered before the end."""
+    with Host(tmp_path, input=f"    read_from_tail on\n{UNITS}") as host:
+        host.close_destination()
+        host.write_others(others)
+        host.shipper.start()
+        host.until(lambda: host.cursor() is not None)
+        host.write(100)
+        host.until_told("retry in")
+        if end == "killed":
+            host.shipper.kill()
+        else:
+            host.stop()
+        host.open_destination()
+        host.shipper.start()
+        host.until_arrived()
+        host.stop()
+
+        verdict = host.verdict()
+        assert lost_or_damaged(verdict) == (0, 0), str(verdict)
 
 
 def test_s1_a_stop_delivers_what_waited_for_its_back_off(tmp_path: Path) -> None:

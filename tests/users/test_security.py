@@ -3,7 +3,8 @@
 SEC3 is about the docker input, which we do not have; the start says so, and that names may be of any length is shown
 with those of tags. SEC4: tags of network inputs have a prefix of their own if `tag_prefix` says so; without it they are
 kept, as in Fluent Bit. SEC5: printable characters of any language stay in tags; what is special to a destination is
-replaced there. SEC6: a listener without any authentication is accepted, because published configurations have it.
+replaced there. SEC6: half an authentication is refused; a listener without any that others can reach is a warning and
+does not take `insecure: true`, because configurations of Fluent Bit have to start here as they are.
 """
 
 from __future__ import annotations
@@ -214,6 +215,30 @@ def test_sec4_with_a_prefix_no_sender_can_take_the_tag_of_a_local_input(tmp_path
     assert tags_of(tmp_path) == [f"net.{wanted}"]
 
 
+@pytest.mark.parametrize(
+    ("told", "tag"),
+    [
+        pytest.param("a\nforged: [0, {}]", "a_forged: [0, {}]", id="a newline"),
+        pytest.param("a\x00\x1b[31m\r\nb", "a__[31m__b", id="control characters"),
+        pytest.param("", "forward.1", id="empty"),
+    ],
+)
+def test_sec5_no_sender_forges_a_line_by_its_tag(tmp_path: Path, told: str, tag: str) -> None:
+    (tmp_path / "out").mkdir()
+    port = unused_port()
+    listener = f"[INPUT]\n    name forward\n    port {port}\n"
+    writer = f"[OUTPUT]\n    name file\n    match *\n    path {tmp_path}/out\n    file all\n"
+    with Station(tmp_path, (), sections=listener + writer) as station:
+        station.start(until_watching=False)
+        station.until(lambda: can_connect(port))
+        with closing(socket.create_connection(("127.0.0.1", port))) as sender:
+            sender.sendall(msgspec.msgpack.encode([told, 1_795_000_000, {"log": "x"}]))
+        station.until(lambda: tags_of(tmp_path) != [])
+        station.stop()
+
+    assert tags_of(tmp_path) == [tag]
+
+
 # -- SEC6: authentication that is half there ---------------------------------------------------------------------------
 
 _KEY, _EMPTY, _USERS = "shared_key k", "empty_shared_key on", "security.users me secret"
@@ -265,3 +290,65 @@ def test_sec6_users_without_a_key_are_refused_at_the_start(tmp_path: Path) -> No
 
     assert f"{configuration}:3: forward: option 'security.users' nobody would be asked for a password" in told
     assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["shared_key", "empty_shared_key", "security.users", "tls.verify_client_cert"],
+)
+@pytest.mark.parametrize("form", ["classic", "yaml", "yaml, nothing there"])
+def test_sec6_authentication_that_is_written_and_empty_is_refused_at_the_start(
+    tmp_path: Path, option: str, form: str
+) -> None:
+    """As with a secret that is missing; what is beside it is whole, so that it does not refuse the rest."""
+    whole = {"shared_key": "k"} if option == "security.users" else {"tls": "on"}
+    given = {**whole, option: "${NOT_SET_ANYWHERE}" if form != "yaml, nothing there" else ""}
+    if form == "classic":
+        configuration = tmp_path / "shipper.conf"
+        options = "".join(f"    {key} {value}\n" for key, value in given.items())
+        configuration.write_text(f"[INPUT]\n    name forward\n{options}[OUTPUT]\n    name null\n    match *\n")
+    else:
+        configuration = tmp_path / "shipper.yaml"
+        configuration.write_text(
+            json.dumps(
+                {
+                    "pipeline": {
+                        "inputs": [{"name": "forward", **given}],
+                        "outputs": [{"name": "null", "match": "*"}],
+                    }
+                }
+            )
+        )
+
+    for flags, status in ((), 255), (("--dry-run",), 1):
+        _, told = shipper(configuration, *flags, status=status)
+
+        assert re.search(rf"{configuration}:\d+(:\d+)?: forward: option '{re.escape(option)}'", told), told
+
+
+@pytest.mark.parametrize(
+    ("plugin", "options", "is_told"),
+    [
+        ("forward", "", True),
+        ("http", "", True),
+        ("tcp", "", True),
+        ("udp", "", True),
+        ("syslog", "    mode tcp\n    parser p\n", True),
+        ("syslog", "    mode udp\n    parser p\n", True),
+        ("tcp", "    listen 127.0.0.1\n", False),
+        ("forward", f"    {_KEY}\n", False),
+    ],
+)
+def test_sec6_a_listener_that_lets_everybody_in_is_told(
+    tmp_path: Path, plugin: str, options: str, is_told: bool
+) -> None:
+    (tmp_path / "parsers.conf").write_text("[PARSER]\n    name p\n    format json\n")
+    port = unused_port()
+    sections = f"[INPUT]\n    name {plugin}\n    port {port}\n{options}[OUTPUT]\n    name null\n    match *\n"
+    with Station(tmp_path, (), service=f"parsers_file {tmp_path}/parsers.conf", sections=sections) as station:
+        station.start(until_watching=False)
+        station.until_told(rf"{plugin}\.1\] listening on")
+        station.stop()
+        log = station.shipper.log().decode()
+
+    assert ("nobody is asked who they are" in log) is is_told

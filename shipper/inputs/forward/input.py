@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from functools import partial
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 import msgspec
 
@@ -64,6 +64,8 @@ class User(msgspec.Struct, frozen=True):
 class ForwardOptions(ListenOptions):
     """Options of the forward input."""
 
+    proofs: ClassVar[str] = "shared_key or tls.verify_client_cert"
+
     port: Annotated[int, opt("Port to listen on.", core=True)] = 24224
     unix_path: Annotated[str | None, opt("File of a unix socket to listen on instead of a port.")] = None
     unix_perm: Annotated[FileMode | None, opt("Permissions of that file; by default the umask's.", example="0660")] = (
@@ -72,13 +74,34 @@ class ForwardOptions(ListenOptions):
     buffer_chunk_size: Annotated[ByteSize, opt("Accepted; buffers grow as they need.")] = ByteSize(1_024_000)
     buffer_max_size: Annotated[ByteSize, opt("Largest message, also when decompressed.")] = ByteSize(6_144_000)
     tag_prefix: Annotated[str | None, opt("Put before the tags of messages.", example="from.edge.")] = None
-    shared_key: Annotated[str | None, opt("Key that senders have to know.", secret=True)] = None
+    shared_key: Annotated[str | None, opt("Key that senders have to know.", secret=True, reads_empty=True)] = None
     self_hostname: Annotated[str, opt("Our name in the handshake.")] = "localhost"
     security_users: Annotated[
-        tuple[User, ...], opt("User and password; with any, senders have to name one.", secret=True)
+        tuple[User, ...], opt("User and password; with any, senders have to name one.", secret=True, reads_empty=True)
     ] = msgspec.field(default=(), name="security.users")
-    empty_shared_key: Annotated[bool, opt("Make the handshake with an empty key.")] = False
+    empty_shared_key: Annotated[bool, opt("Make the handshake with an empty key.", reads_empty=True)] = False
     workers: Annotated[int, opt("Accepted; inputs share one event loop.")] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shared_key is not None and not self.shared_key.strip():
+            if not self.empty_shared_key:
+                remedy = "write the key, or set the variable that it names; an empty key takes Empty_Shared_Key on"
+                raise OptionError("shared_key", "is empty, so nobody would have to know it", remedy)
+            self.shared_key = None
+        if self.security_users and not self.has_handshake:
+            remedy = "add Shared_Key, or Empty_Shared_Key on"
+            raise OptionError("security.users", "nobody would be asked for a password without a shared key", remedy)
+
+    @property
+    def has_handshake(self) -> bool:
+        """Whether senders have to show that they know the key, be it empty."""
+        return bool(self.shared_key) or self.empty_shared_key
+
+    @property
+    def asks_for_proof(self) -> bool:
+        """Whether senders have to prove who they are."""
+        return bool(self.shared_key) or bool(self.security_users) or super().asks_for_proof
 
 
 class ForwardInput(PushInput):
@@ -88,15 +111,11 @@ class ForwardInput(PushInput):
     makes_tags = True
 
     def __init__(self, options: ForwardOptions, context: Context) -> None:
-        has_key = bool(options.shared_key) or options.empty_shared_key
-        if options.security_users and not has_key:
-            remedy = "add Shared_Key, or Empty_Shared_Key on"
-            raise OptionError("security.users", "nobody would be asked for a password without a shared key", remedy)
         self._options = options
         self._context = context
         self._idle_s = float(options.io_timeout) or None
         self._handshake_s = float(options.accept_timeout) or 10.0
-        self._has_handshake = has_key
+        self._has_handshake = options.has_handshake
         self._users = {user.name: user.password for user in options.security_users}
         self._longest = int(options.buffer_max_size)
         # By chunk that is not safe yet, who is to be told when it is.
@@ -152,7 +171,7 @@ class ForwardInput(PushInput):
                     await hand_on(RecordBatch(tag, records, size), emit, self._context)
                 raise
             self._remark(message, connection.peer)
-            own = self._tag_of(message.tag)
+            own = self._tag_of(message.tag, connection.peer)
             if records and (message.chunk is not None or own != tag):
                 await hand_on(RecordBatch(tag, records, size), emit, self._context)
                 records, size = [], 0
@@ -191,10 +210,19 @@ class ForwardInput(PushInput):
         for answer in self._unsafe.pop(key, ()):
             answer.send_now()
 
-    def _tag_of(self, tag: str) -> str:
-        if self._options.tag_prefix:
-            return self._options.tag_prefix + tag
-        return self._options.tag or tag
+    def _tag_of(self, told: str, peer: str) -> str:
+        """The tag for what a sender calls so; no part of it can end a line or do anything else but be seen."""
+        prefix, own = self._options.tag_prefix, self._options.tag
+        if own and not prefix:
+            return own
+        tag = told if told.isprintable() else "".join([c if c.isprintable() else "_" for c in told])
+        tag = tag or self._context.name
+        if tag != told:
+            self._context.counter("mended_tags_total").add()
+            self._context.log.warning(
+                "a tag is empty or has characters that cannot be shown", every=_REMARK_EVERY_S, peer=peer, instead=tag
+            )
+        return f"{prefix}{tag}" if prefix else tag
 
     def _remark(self, message: Message, peer: str) -> None:
         """Tell and count what is odd about a message."""

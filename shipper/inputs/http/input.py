@@ -18,7 +18,7 @@ from ...config.options import opt
 from ...config.units import ByteSize
 from ...context import Context, Emit
 from ...record import Body, Receipt, Record, RecordBatch
-from ..listening import Address, Connection, ListenOptions, PushInput, StreamListener
+from ..listening import Address, Answer, Connection, ListenOptions, PushInput, StreamListener
 from .bodies import bodies_of
 from .requests import IDLE_S, BadRequest, Request, RequestReader, response
 
@@ -156,15 +156,16 @@ class HttpInput(PushInput):
         self._overdue = [receipt for receipt in self._overdue if not receipt.is_settled]
         if self._overdue:
             raise BadRequest(503, _BUSY)
-        answer = connection.owe(self._success, 0)
+        answer, taken = connection.owe(self._success, 0), list[int]()
         answer.receipt.share(len(batches) - 1)
         try:
             async with asyncio.timeout(self.answer_within_s):
                 for batch in batches:
-                    batch.receipt = answer.receipt
+                    batch.receipt, records = answer.receipt, len(batch)
                     await emit(batch)
+                    taken.append(records)
         except TimeoutError as error:
-            answer.withdraw()
+            self._withdraw(answer, sum(taken), len(batches) - len(taken))
             raise BadRequest(503, _BUSY) from error
         if self._options.answer_after == "buffered":
             answer.send_now()
@@ -172,9 +173,20 @@ class HttpInput(PushInput):
         try:
             await connection.until_owed(0, 0, self.answer_within_s)
         except TimeoutError as error:
-            answer.withdraw()
-            self._overdue.append(answer.receipt)
+            self._withdraw(answer, sum(taken), 0)
             raise BadRequest(503, _BUSY) from error
+
+    def _withdraw(self, answer: Answer, records: int, not_taken: int) -> None:
+        """Let the client send all again, of which so many records were taken and so many batches were not.
+
+        The records may come twice then, so they are counted, and nothing else is taken until they are safe.
+        """
+        answer.withdraw()
+        for _ in range(not_taken):
+            answer.receipt.settle()
+        if records:
+            self._overdue.append(answer.receipt)
+            self._context.counter("in_doubt_records_total").add(records)
 
 
 async def _linger(connection: Connection) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import socket
 from collections.abc import Callable
 from typing import Any, Protocol, cast
@@ -13,6 +15,9 @@ from .sockets import shown_address
 
 READ_AHEAD = 64 * 1024
 """Bytes of one connection that may wait for its reader before the socket is not read any more."""
+
+MOST_AT_STOP = 1 << 20
+"""Bytes that had arrived and are still read when no more is to be taken; a sender may send without end."""
 
 WRITE_PATIENCE_S = 60.0
 """Longest wait for a sender that does not take its answers."""
@@ -84,6 +89,7 @@ class Connection(asyncio.Protocol):
         self._is_paused = False
         self._is_congested = False
         self._has_ended = False
+        self._left_at_stop = 0
         self._changed = asyncio.Event()
         self.is_lost = False
         self.is_stopped = False
@@ -131,6 +137,8 @@ class Connection(asyncio.Protocol):
     async def read(self, seconds: float | None = None) -> bytes:
         """Wait for data and return all there is; nothing at the end. Raises `TimeoutError` after so many seconds."""
         await self._until(lambda: bool(self._chunks) or self._has_ended, seconds)
+        if self.is_stopped and not self._chunks:
+            self._take_what_has_arrived()
         chunks = self._chunks
         if not chunks:
             return b""
@@ -141,9 +149,14 @@ class Connection(asyncio.Protocol):
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def stop_reading(self) -> None:
-        """Take no more from the sender; what has come is still given to the reader."""
+        """Take no more from the sender; what has come is still given to the reader.
+
+        So is what has arrived at this machine: its sender takes it for delivered, and the end of a connection with
+        something unread would even take back what was sent before.
+        """
         self.is_stopped = True
         self._pause()
+        self._left_at_stop = 0 if self._is_tls else MOST_AT_STOP
         self._has_ended = True
         self._changed.set()
 
@@ -195,6 +208,16 @@ class Connection(asyncio.Protocol):
             if left is not None and left <= 0:
                 raise TimeoutError(f"nothing happened for {seconds:g} s")
             await clock.wait(self._changed, left)
+
+    def _take_what_has_arrived(self) -> None:
+        """Read some of what the system has, without waiting; the transport does not read any more."""
+        if self._transport is None or self.is_lost or self._left_at_stop <= 0 or self._transport.is_closing():
+            return
+        # There may be nothing, or the sender is gone.
+        with contextlib.suppress(OSError):
+            if data := os.read(self._transport.get_extra_info("socket").fileno(), READ_AHEAD):
+                self._left_at_stop -= len(data)
+                self._chunks.append(data)
 
     def _pause(self) -> None:
         if not self._is_paused and not self.is_lost and self._transport is not None:

@@ -14,9 +14,11 @@ from itertools import islice
 from typing import NamedTuple
 
 from ...context import Context, Emit
+from ...errors import OptionError
 from .options import ListenOptions
 from .push_input import CUT_OFF
-from .sockets import Place, UnixPath, bind, file_of, shown_address, unlink_socket
+from .sockets import Place, UnixPath, bind, file_of, is_reachable, shown_address, unlink_socket
+from .streams import OPEN_TO_ALL
 
 MOST_WAITING = 4 << 20
 """Bytes of datagrams that may wait for room in the buffer."""
@@ -69,12 +71,21 @@ class DatagramListener:
     async def open(self) -> None:
         """Bind; raises `OptionError`."""
         options = self._options
+        if options.tls_verify_client_cert:
+            message = "nobody is asked for a certificate who sends datagrams"
+            raise OptionError("tls.verify_client_cert", message, "listen for a stream, such as syslog with mode tcp")
         self._socket = bind(self.place, "datagram", share_port=options.share_port, receive_buffer=self._receive_buffer)
         self._file = file_of(self.place)
 
     async def run(self, emit: Emit) -> None:
         """Hand on what comes until `stop`; waits for datagrams and for the buffers."""
-        self._context.log.info(f"listening on {self.place}")
+        log = self._context.log
+        log.info(f"listening on {self.place}")
+        if self._options.tls:
+            log.warning("tls has no effect on datagrams, they come as they are sent", address=self.place)
+        if self._socket is not None and is_reachable(self._socket):
+            remedy = "listen on 127.0.0.1, or let a firewall choose who gets through"
+            log.warning(OPEN_TO_ALL, address=self.place, remedy=remedy)
         self._resume()
         try:
             while self._waiting or not self._is_stopped:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import field
 
 from ...config.options import opt
 from ...config.units import Seconds
+from ...errors import OptionError
 from ..base import InputOptions
 
 
 class ListenOptions(InputOptions):
     """Options of every input to which senders connect."""
+
+    proofs: ClassVar[str] = "tls.verify_client_cert"
+    """The options by which senders on a stream are asked who they are."""
 
     listen: Annotated[
         str | None,
@@ -44,9 +48,9 @@ class ListenOptions(InputOptions):
     tls_verify: Annotated[bool, opt("Accepted; tls.verify_client_cert asks for certificates.")] = field(
         default=True, name="tls.verify"
     )
-    tls_verify_client_cert: Annotated[bool, opt("Let in only who has a certificate of tls.ca_file.")] = field(
-        default=False, name="tls.verify_client_cert"
-    )
+    tls_verify_client_cert: Annotated[
+        bool, opt("Let in only who has a certificate of tls.ca_file.", reads_empty=True)
+    ] = field(default=False, name="tls.verify_client_cert")
     tls_debug: Annotated[int, opt("Accepted.")] = field(default=-1, name="tls.debug")
     tls_vhost: Annotated[str | None, opt("Accepted; there is one certificate.")] = field(default=None, name="tls.vhost")
     tls_ca_file: Annotated[str | None, opt("File with trusted certificates.")] = field(default=None, name="tls.ca_file")
@@ -69,3 +73,12 @@ class ListenOptions(InputOptions):
     tls_ciphers: Annotated[str | None, opt("Ciphers in the words of OpenSSL.")] = field(
         default=None, name="tls.ciphers"
     )
+
+    def __post_init__(self) -> None:
+        if self.tls_verify_client_cert and not self.tls:
+            raise OptionError("tls.verify_client_cert", "nobody is asked for a certificate without TLS", "add tls on")
+
+    @property
+    def asks_for_proof(self) -> bool:
+        """Whether senders on a stream have to prove who they are."""
+        return self.tls_verify_client_cert

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 import stat
@@ -99,6 +100,14 @@ def shown_address(address: object) -> str:
         return ""
     host = str(address[0]).removeprefix("::ffff:")
     return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
+
+
+def is_reachable(bound: socket.socket) -> bool:
+    """Whether other machines may get through to a socket: it is bound to an address that is not of this one alone."""
+    if bound.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    address = ipaddress.ip_address(bound.getsockname()[0].partition("%")[0])
+    return not (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _type(kind: Kind) -> socket.SocketKind:

@@ -10,10 +10,13 @@ from ...context import Context, Emit
 from .connection import Connection, Refused
 from .options import ListenOptions
 from .server_tls import ServerTls
-from .sockets import Place, UnixPath, bind, file_of, unlink_socket
+from .sockets import Place, UnixPath, bind, file_of, is_reachable, unlink_socket
 
 MOST_CONNECTIONS = 1024
 """Senders that are served at one time; each may hold a message of the largest size in memory."""
+
+OPEN_TO_ALL = "whoever reaches the address can send records, nobody is asked who they are"
+"""Told at the start of a listener that other machines reach; it runs, because Fluent Bit's configurations have such."""
 
 ANSWER_PATIENCE_S = 300.0
 """Longest time for which a sender that has said everything is kept for the answers it is owed."""
@@ -126,6 +129,9 @@ class StreamListener:
 
         assert self._socket is not None
         context.log.info(f"listening on {self.place}", tls="on" if tls is not None else "off")
+        if is_reachable(self._socket) and not options.asks_for_proof:
+            remedy = f"listen on 127.0.0.1, or set {options.proofs}"
+            context.log.warning(OPEN_TO_ALL, address=self.place, remedy=remedy)
         # The server closes the socket that it is given, and the name of the socket is needed after that.
         given = self._socket.dup()
         if isinstance(self.place, UnixPath):

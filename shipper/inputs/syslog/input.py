@@ -77,9 +77,11 @@ class SyslogInput(PushInput):
         source, rest = self._source(connection.peer), b""
         while data := await connection.read(self._idle_s):
             data = rest + data
-            messages, end = self._split(data, self._longest)
-            rest = data[end:]
-            await self._emit([(text, source) for text in messages], end, emit)
+            found = self._split(data, self._longest)
+            await self._emit([(text, source) for text in found.messages], found.rest, emit)
+            if found.error is not None:
+                raise found.error
+            rest = data[found.rest :]
         if rest:
             self._context.dropped(1, len(rest), "unterminated")
             self._context.log.warning(

@@ -1,6 +1,9 @@
 """How far the journal was delivered, kept in Fluent Bit's SQLite table so that either goes on where the other stopped.
 
 The table `in_systemd_cursor` has one row with the cursor of the last entry that is safe, `(null)` before there is one.
+Who begins at the tail has one at once: that of the tail. If nothing that is looked for has come yet, it is that of the
+last entry of all, and in an empty journal `t=0`. Fluent Bit goes on there too; what it cannot do is tell these from an
+entry that it has read, so it leaves out the first one behind them.
 """
 
 from __future__ import annotations

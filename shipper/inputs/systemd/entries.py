@@ -7,7 +7,11 @@ from typing import Any
 from ...record import Body
 
 Entry = dict[str, Any]
-"""The fields of an entry as the library gives them: bytes, or a list of bytes for a field that occurs several times."""
+"""The fields of an entry as the library gives them: bytes, or a list of bytes for a field that occurs several times.
+
+The library has grouped them: a field is where it occurs first, with all its values. None of its calls tells which other
+fields stood between those, so where some did, a list is further ahead than in Fluent Bit.
+"""
 
 _MOST_NAMES = 10_000
 _UNIT = "_SYSTEMD_UNIT"

@@ -65,6 +65,10 @@ class SystemdOptions(InputOptions):
         default=None, name="db.sync"
     )
 
+    def __post_init__(self) -> None:
+        if self.max_fields < 1:
+            raise OptionError("max_fields", "must be at least 1, or nothing of an entry is left", "the default is 8000")
+
     def where(self) -> Where:
         """What of which journal is read."""
         return Where(
@@ -121,6 +125,7 @@ class SystemdInput(Input):
         if self._emitted is not None and self._emitted != self._saved:
             # From the tail: what comes after this entry is owed, even if we are killed before anything is delivered.
             self._order.begin(self._emitted, 0)
+            await self._in_worker(self._save)
 
     async def run(self, emit: Emit) -> None:
         """Read on for ever; waits for changes and while the buffers are full."""
@@ -145,12 +150,12 @@ class SystemdInput(Input):
         folders = [self._options.path] if self._options.path is not None else _FOLDERS
         patterns = ("*.journal", "*/*.journal")
         files = [file for folder in folders for pattern in patterns for file in Path(folder).glob(pattern)]
-        unreadable = [file for file in files if not os.access(file, os.R_OK)]
+        unreadable = [file for file in files if _is_denied(file)]
         if unreadable:
             self._log.warning(
                 f"{len(unreadable)} of {len(files)} journal files cannot be read",
                 first=unreadable[0],
-                remedy="run as root, or in the group systemd-journal",
+                remedy="give the process the capability DAC_READ_SEARCH, or the group systemd-journal",
             )
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -233,6 +238,17 @@ class SystemdInput(Input):
     async def _in_worker(self, work: Callable[[], T]) -> T:
         """Do this in the thread that the journal and the database belong to, and wait for it."""
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+
+def _is_denied(file: Path) -> bool:
+    """Whether a file may not be read; tried, because access(2) leaves out the capabilities of who is not root."""
+    try:
+        os.close(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
+    except PermissionError:
+        return True
+    except OSError:
+        return False  # it is gone
+    return False
 
 
 def _demand_library() -> None:

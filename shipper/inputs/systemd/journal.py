@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Literal, Self
 
 import msgspec
@@ -21,6 +22,9 @@ _LONGEST_S = 0.2
 
 _MOST_SKIPPED_AT_TAIL = 350
 """At the tail of several files the library gives some of their last entries once more."""
+
+HEAD = "t=0"
+"""Stands for the head where a cursor has to be told: a place in time before all entries, which Fluent Bit finds too."""
 
 _SHOWN_OF_CURSOR = 40
 _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
@@ -98,7 +102,8 @@ class Journal:
     def open(self, cursor: str | None) -> str | None:
         """Open the journal behind the entry with this cursor; gives the cursor that reading begins behind.
 
-        Without a cursor, or with one that is none, it begins at the head; for the first time at the tail, if wanted.
+        Without a cursor, or with one that is none, it begins at the head; for the first time at the tail, if wanted,
+        and then there always is a cursor to begin behind.
         Raises `OSError` or `ValueError` if the journal cannot be opened.
         """
         self.close()
@@ -164,20 +169,34 @@ class Journal:
         self._is_resuming = False
         if journal.test_cursor(self._cursor):
             return bool(journal._next())
-        self._log.warning("the entry that was read last is gone; entries that came after it may be missing")
+        if self._is_gone(self._cursor):
+            self._log.warning("the entry that was read last is gone; entries that came after it may be missing")
         return True
 
-    def _opened(self) -> _Reader:
-        from systemd._reader import LOCAL_ONLY, _Reader
+    def _is_gone(self, cursor: str | None) -> bool:
+        """Whether the journal has no such entry any more; one that is not found may only not be looked for."""
+        if cursor == HEAD:
+            return False
+        if not self._where.matches:
+            return True
+        with closing(self._unfiltered()) as everything:
+            everything.seek_cursor(cursor)
+            return not (everything._next() and everything.test_cursor(cursor))
 
-        where = self._where
-        journal = _Reader(flags=LOCAL_ONLY) if where.path is None else _Reader(flags=0, path=where.path)
+    def _opened(self) -> _Reader:
+        where, journal = self._where, self._unfiltered()
         for number, match in enumerate(where.matches):
             if number:
                 # On its own the library takes matches of the same field as alternatives and those of others not.
                 (journal.add_disjunction if where.filter_type == "or" else journal.add_conjunction)()
             journal.add_match(match)
         return journal
+
+    def _unfiltered(self) -> _Reader:
+        from systemd._reader import LOCAL_ONLY, _Reader
+
+        path = self._where.path
+        return _Reader(flags=LOCAL_ONLY) if path is None else _Reader(flags=0, path=path)
 
     def _sought(self, journal: _Reader, cursor: str | None) -> str | None:
         """Go where reading is to begin; gives the cursor of the entry before that, None if it is the head."""
@@ -193,14 +212,36 @@ class Journal:
                 self._log.info(f"seek_cursor={cursor[:_SHOWN_OF_CURSOR]}... OK")
                 return cursor
         if self._where.read_from_tail and not self._was_open:
-            journal.seek_tail()
-            if journal._previous():
-                skipped = 0
-                while skipped < _MOST_SKIPPED_AT_TAIL and journal._next():
-                    skipped += 1
-                return str(journal._get_cursor())
+            return self._go_to_tail(journal)
         journal.seek_head()
         return None
+
+    def _go_to_tail(self, journal: _Reader) -> str:
+        """Go behind the last entry; gives its cursor, or that of another one before which there is none to be read.
+
+        Without it the next start would take what comes from now on for old, until the first of it is delivered.
+        """
+        last: str | None = None
+        if self._where.matches:
+            # This comes first, and then the changes up to now: no entry may come between and be left out.
+            with closing(self._unfiltered()) as everything:
+                last = _tail_of(everything)
+            journal.process()
+        if (found := _tail_of(journal)) is not None:
+            return found
+        journal.seek_head()
+        return last or HEAD
+
+
+def _tail_of(journal: _Reader) -> str | None:
+    """Go behind the last entry; gives its cursor, None if there is no entry."""
+    journal.seek_tail()
+    if not journal._previous():
+        return None
+    skipped = 0
+    while skipped < _MOST_SKIPPED_AT_TAIL and journal._next():
+        skipped += 1
+    return str(journal._get_cursor())
 
 
 class _Gathered:

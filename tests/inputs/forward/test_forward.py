@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from shipper.codecs.msgpack_stream import ValueReader
-from shipper.errors import OptionError
+from shipper.errors import ConfigError
 from shipper.inputs.forward import input as forward_input
 from shipper.inputs.forward.input import ForwardInput
 
@@ -273,5 +273,54 @@ async def test_a_sender_that_does_not_finish_the_handshake_is_closed() -> None:
 
 
 def test_users_without_a_shared_key_are_refused_at_the_start() -> None:
-    with pytest.raises(OptionError, match="nobody would be asked for a password"):
+    with pytest.raises(ConfigError, match="nobody would be asked for a password"):
         Running(ForwardInput, "security.users joe pass")
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("shared_key", "option 'shared_key' is empty"),
+        ("shared_key\nempty_shared_key off", "option 'shared_key' is empty"),
+        ("shared_key\nsecurity.users joe pass", "option 'shared_key' is empty"),
+        ("empty_shared_key", "option 'empty_shared_key'"),
+        (f"{KEY}\nsecurity.users", "option 'security.users': expected a user and a password"),
+        (f"{USER}\nsecurity.users", "option 'security.users': expected a user and a password"),
+    ],
+)
+def test_a_key_or_users_that_are_written_and_empty_are_refused_at_the_start(lines: str, told: str) -> None:
+    with pytest.raises(ConfigError) as failure:
+        Running(ForwardInput, lines)
+
+    assert told in str(failure.value)
+    assert "pass" not in str(failure.value).replace("password", "")
+
+
+async def test_an_empty_key_is_one_if_that_is_said() -> None:
+    async with Running(ForwardInput, "shared_key\nempty_shared_key on") as forward:
+        sender = await client(forward)
+
+        assert (await shaken(sender, ""))[1]
+        await ended(sender.writer)
+
+
+@pytest.mark.parametrize(
+    ("told", "tag"),
+    [
+        ("", "forward.0"),
+        ("a\nb", "a_b"),
+        ("a\0b", "a_b"),
+        ("\x1b[31ma\r\n[0.0, {}]", "_[31ma__[0.0, {}]"),
+        ("a\u2028b\u202e\x85", "a_b__"),
+        ("app é 1/ü", "app é 1/ü"),
+    ],
+)
+async def test_a_tag_that_cannot_be_shown_as_it_is_told_is_mended_and_counted(told: str, tag: str) -> None:
+    async with Running(ForwardInput, "tag_prefix net.") as prefixed, Running(ForwardInput) as forward:
+        for running in (forward, prefixed):
+            await running.send(message(1, tag=told), message(2, "c", tag=told))
+            await running.until_records(2)
+
+        assert [batch.tag for batch in forward.batches] == [tag] * 2
+        assert [batch.tag for batch in prefixed.batches] == [f"net.{tag}"] * 2
+        assert forward.context.metrics.total("input_mended_tags_total") == (0 if tag == told else 2)

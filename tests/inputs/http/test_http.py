@@ -13,7 +13,7 @@ import pytest
 
 from shipper.inputs.http.input import HttpInput
 from shipper.inputs.http.requests import MOST_HEAD
-from shipper.record import Body
+from shipper.record import Body, RecordBatch
 
 from ..listening.running import PATIENCE_S, Running, connected, ended
 
@@ -264,9 +264,46 @@ async def test_a_destination_that_is_away_is_told_and_copies_are_not_taken() -> 
         http.settle()
 
         assert (late[0], again[0], taken) == (503, 503, 1)
+        assert in_doubt(http) == 1
         assert late[1]["retry-after"] == "5"
         assert (await answer_of(reader))[0] == 201
         await ended(writer)
+
+
+class HalfFull(Running):
+    """Buffers that have room for one batch more, until `has_room` is set."""
+
+    has_room = False
+
+    async def _emit(self, batch: RecordBatch) -> None:
+        if self.batches and not self.has_room:
+            self.gate.clear()
+        await super()._emit(batch)
+
+
+async def test_of_a_request_that_is_taken_by_half_the_half_is_waited_for_and_counted() -> None:
+    async with HalfFull(HttpInput, "tag_key t", settling="later") as http:
+        http.input.answer_within_s = 0.05  # type: ignore[attr-defined]
+        sent = request(b'[{"t":"a"},{"t":"a"},{"t":"b"}]')
+        late, again = await asked(http, sent, sent)
+        taken = [(batch.tag, len(batch)) for batch in http.batches]
+        http.settle()
+        http.gate.set()
+        http.has_room, http.input.answer_within_s = True, PATIENCE_S  # type: ignore[attr-defined]
+        reader, writer = await connected(http.port)
+        writer.write(sent)
+        await http.until_records(5)
+        http.settle()
+
+        assert (late[0], again[0], taken) == (503, 503, [("a", 2)])
+        assert in_doubt(http) == 2
+        assert (await answer_of(reader))[0] == 201
+        await ended(writer)
+
+
+def in_doubt(http: Running) -> int:
+    """Records that were taken though their clients were told to send them again."""
+    return http.context.metrics.total("input_in_doubt_records_total")
 
 
 async def test_nothing_is_taken_of_a_request_that_finds_no_room_in_time() -> None:
@@ -279,6 +316,7 @@ async def test_nothing_is_taken_of_a_request_that_finds_no_room_in_time() -> Non
 
         assert (refusal[0], success[0]) == (503, 201)
         assert len(http.records) == 1
+        assert in_doubt(http) == 0
 
 
 async def test_an_answer_that_is_owed_when_we_stop_is_still_given() -> None:

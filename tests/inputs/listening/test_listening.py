@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import ssl
@@ -13,8 +14,9 @@ import pytest
 
 from shipper.errors import ConfigError, OptionError
 from shipper.inputs.forward.input import ForwardInput
+from shipper.inputs.http.input import HttpInput
 from shipper.inputs.listening import Address, FileMode, PushInput, UnixPath, connection, streams
-from shipper.inputs.listening.sockets import bind, shown_address
+from shipper.inputs.listening.sockets import bind, is_reachable, shown_address
 from shipper.inputs.tcp import TcpInput
 from shipper.inputs.udp import UdpInput
 
@@ -288,3 +290,72 @@ def test_an_unknown_option_is_an_error_with_a_suggestion() -> None:
 
 def test_the_number_of_connections_is_bounded() -> None:
     assert 0 < streams.MOST_CONNECTIONS <= 10_000
+
+
+OPEN = "nobody is asked who they are"
+
+
+@pytest.mark.parametrize(
+    ("plugin", "lines", "is_told"),
+    [
+        (TcpInput, "listen 0.0.0.0", True),
+        (ForwardInput, "listen 0.0.0.0", True),
+        (HttpInput, "listen 0.0.0.0", True),
+        (UdpInput, "listen 0.0.0.0", True),
+        (TcpInput, "listen 127.0.0.1", False),
+        (HttpInput, "listen localhost", False),
+        (UdpInput, "listen 127.0.0.1", False),
+        (ForwardInput, "listen 0.0.0.0\nshared_key k", False),
+        (ForwardInput, "listen 0.0.0.0\nempty_shared_key on", True),
+        (ForwardInput, "listen 0.0.0.0\nempty_shared_key on\nsecurity.users me secret", False),
+    ],
+)
+async def test_a_listener_that_lets_everybody_in_is_told_at_the_start(
+    caplog: pytest.LogCaptureFixture, plugin: type[PushInput], lines: str, is_told: bool
+) -> None:
+    with caplog.at_level(logging.INFO, "shipper"):
+        async with Running(plugin, f"{lines}\nport 0") as running:
+            await running.until(lambda: "listening on" in caplog.text)
+
+    assert (OPEN in caplog.text) is is_told
+
+
+async def test_a_listener_without_an_address_is_open_and_a_unix_socket_is_not(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    with bind(Address(None, 0), "stream") as server:
+        assert is_reachable(server)
+    with caplog.at_level(logging.INFO, "shipper"):
+        async with Running(ForwardInput, f"unix_path {tmp_path}/f.sock") as running:
+            await running.until(lambda: "listening on" in caplog.text)
+
+    assert OPEN not in caplog.text
+
+
+async def test_who_asks_for_certificates_is_not_told(
+    caplog: pytest.LogCaptureFixture, certificates: Certificates
+) -> None:
+    (crt, key), (ca, _) = certificates["server"], certificates["client"]
+    lines = f"tls on\ntls.crt_file {crt}\ntls.key_file {key}\ntls.verify_client_cert on\ntls.ca_file {ca}"
+    with caplog.at_level(logging.INFO, "shipper"):
+        async with Running(TcpInput, f"listen 0.0.0.0\nport 0\n{lines}") as running:
+            await running.until(lambda: "listening on" in caplog.text)
+
+    assert OPEN not in caplog.text
+
+
+@pytest.mark.parametrize("plugin", [TcpInput, UdpInput, HttpInput, ForwardInput])
+@pytest.mark.parametrize("lines", ["tls.verify_client_cert on", "tls on\ntls.verify_client_cert"])
+def test_a_demand_for_certificates_without_effect_is_refused(plugin: type[PushInput], lines: str) -> None:
+    with pytest.raises(ConfigError, match=r"tls\.verify_client_cert"):
+        Running(plugin, lines)
+
+
+async def test_datagrams_come_without_tls(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(OptionError, match=r"tls\.verify_client_cert"):
+        await Running(UdpInput, "tls on\ntls.verify_client_cert on").input.open()
+    with caplog.at_level(logging.INFO, "shipper"):
+        async with Running(UdpInput, "tls on") as running:
+            await running.until(lambda: "listening on" in caplog.text)
+
+    assert "tls has no effect on datagrams" in caplog.text

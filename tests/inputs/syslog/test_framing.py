@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from shipper.inputs.listening import Refused
 from shipper.inputs.syslog.framing import split_counted, split_lines
 
 
@@ -19,9 +18,9 @@ from shipper.inputs.syslog.framing import split_counted, split_lines
     ],
 )
 def test_lines_end_at_lf_nul_or_cr(data: bytes, messages: list[str], rest: bytes) -> None:
-    found, at = split_lines(data, 10)
+    found = split_lines(data, 10)
 
-    assert (found, data[at:]) == (messages, rest)
+    assert (found.messages, data[found.rest :], found.error) == (messages, rest, None)
 
 
 @pytest.mark.parametrize(
@@ -36,17 +35,25 @@ def test_lines_end_at_lf_nul_or_cr(data: bytes, messages: list[str], rest: bytes
     ],
 )
 def test_counted_messages_have_their_length_in_front(data: bytes, messages: list[str], rest: bytes) -> None:
-    found, at = split_counted(data, 10)
+    found = split_counted(data, 10)
 
-    assert (found, data[at:]) == (messages, rest)
-
-
-@pytest.mark.parametrize("data", [b"x one", b" one", b"12345678901 x", b"-1 x", b"11 x", b"3 oneX"])
-def test_frames_without_a_sound_length_are_refused(data: bytes) -> None:
-    with pytest.raises(Refused):
-        split_counted(data, 10)
+    assert (found.messages, data[found.rest :], found.error) == (messages, rest, None)
 
 
-def test_lines_that_are_too_long_are_refused() -> None:
-    with pytest.raises(Refused):
-        split_lines(b"x" * 11, 10)
+@pytest.mark.parametrize("data", [b"x one", b" one", b"12345678901 x", b"-1 x", b"11 x"])
+@pytest.mark.parametrize("before", [b"", b"3 one"])
+def test_a_frame_without_a_sound_length_is_an_error_and_what_came_before_it_is_good(data: bytes, before: bytes) -> None:
+    found = split_counted(before + data, 10)
+
+    assert found.messages == (["one"] if before else [])
+    assert found.error is not None
+    assert (found.error.records, found.error.size, found.rest) == (1, len(data), len(before))
+
+
+@pytest.mark.parametrize("before", [b"", b"one\n"])
+def test_a_line_that_is_too_long_is_an_error_and_what_came_before_it_is_good(before: bytes) -> None:
+    found = split_lines(before + b"x" * 11, 10)
+
+    assert found.messages == (["one"] if before else [])
+    assert found.error is not None
+    assert (found.error.reason, found.error.records, found.error.size) == ("too_long", 1, 11)

@@ -86,6 +86,25 @@ async def test_a_frame_without_a_length_ends_its_connection_only() -> None:
         assert syslog.dropped("bad_frame") == 1
 
 
+@pytest.mark.parametrize(
+    ("lines", "good", "bad", "reason"),
+    [
+        ("format octet_counting", b"%d %b" % (len(NEW) + 2, NEW + b"ok"), b"nonsense", "bad_frame"),
+        ("format octet_counting", b"%d %b" % (len(NEW) + 2, NEW + b"ok"), b"101 x", "too_long"),
+        ("", NEW + b"ok\n", b"x" * 101, "too_long"),
+    ],
+)
+async def test_what_comes_in_one_piece_with_something_bad_behind_it_is_taken(
+    lines: str, good: bytes, bad: bytes, reason: str
+) -> None:
+    async with running(f"mode tcp\nbuffer_max_size 100\n{lines}".rstrip()) as syslog:
+        await syslog.send(good * 3 + bad)
+        await syslog.until(lambda: syslog.refused(reason) == 1)
+
+        assert [body["message"] for body in syslog.bodies] == ["ok"] * 3
+        assert syslog.dropped(reason) == 1
+
+
 async def test_a_datagram_is_a_message() -> None:
     async with running("mode udp\nsource_address_key sa") as syslog:
         syslog.send_datagrams(NEW + b"one\n", NEW + b"two", b"other")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from systemd._reader import _Reader
 
 from shipper.inputs.systemd.cursors import CursorOrder, CursorStore
 from shipper.log import Log
@@ -93,6 +95,87 @@ async def test_the_tail_where_reading_began_is_saved_at_once(tmp_path: Path) -> 
         again = await read_all(lines, 2)
 
     assert (reading.messages(), again.messages()) == ([], ["4", "5"])
+
+
+OTHERS: list[Fields] = [{"MESSAGE": "other", "_SYSTEMD_UNIT": "other.service"}] * 3
+OTHER = "\nsystemd_filter _SYSTEMD_UNIT=other.service"
+KUBELET = "\nsystemd_filter _SYSTEMD_UNIT=kubelet.service"
+
+
+def kubelets(first: int, last: int) -> list[Fields]:
+    return [{**fields, "_SYSTEMD_UNIT": "kubelet.service"} for fields in numbered(first, last)]
+
+
+@pytest.mark.parametrize(("lines", "before"), [("", []), (KUBELET, []), (KUBELET, OTHERS)])
+@pytest.mark.parametrize("is_stopped", [True, False], ids=["stopped", "killed"])
+async def test_what_comes_after_a_start_at_a_tail_where_nothing_stands_is_owed(
+    tmp_path: Path, lines: str, before: list[Fields], is_stopped: bool
+) -> None:
+    logs, db = tmp_path / "logs", tmp_path / "c.db"
+    logs.mkdir()
+    lines = f"path {logs}\ndb {db}\nread_from_tail on{lines}"
+    write_journal(logs / "a.journal", *before)
+    async with Reading(lines, is_settling=False) as reading:
+        saved = db.read_bytes()  # as a kill would leave it before anything has come
+        write_journal(logs / "b.journal", *kubelets(1, 5), *OTHERS, first=10)
+        await reading.has(5)
+    if not is_stopped:
+        db.write_bytes(saved)
+    again = await read_all(lines, 5)
+
+    assert again.messages()[:5] == texts(1, 5)
+    assert "other" not in reading.messages() + again.messages() or KUBELET not in lines
+
+
+async def test_a_start_at_a_tail_with_no_match_is_a_cursor_that_the_library_knows(tmp_path: Path) -> None:
+    """Fluent Bit seeks to it, too, and would begin at the new tail with one that is none."""
+    async with Reading(f"path {tmp_path}\nread_from_tail on\ndb {tmp_path}/c.db"):
+        (cursor,) = saved_cursors(tmp_path / "c.db")
+    write_journal(tmp_path / "a.journal", *numbered(1, 2))
+    with closing(_Reader(flags=0, path=str(tmp_path))) as journal:
+        journal.seek_cursor(cursor)
+
+        assert journal._next()
+        assert journal._get_all()["MESSAGE"] == b"1"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("", KUBELET), (OTHER, KUBELET), (KUBELET, ""), (KUBELET, KUBELET)],
+)
+async def test_other_filters_than_last_time_are_no_loss_and_none_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, first: str, second: str
+) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    lines = f"path {logs}\ndb {tmp_path}/c.db"
+    write_journal(logs / "a.journal", *kubelets(1, 3), *OTHERS[:1])
+    async with Reading(lines + first) as reading:
+        await reading.has(1)
+        await reading.is_quiet(0.05)
+    write_journal(logs / "b.journal", *kubelets(4, 6), first=100)
+    with caplog.at_level(logging.WARNING, "shipper"):
+        again = await read_all(lines + second, 3)
+
+    assert again.messages()[-3:] == texts(4, 6)
+    assert "is gone" not in caplog.text
+
+
+async def test_with_a_filter_too_it_is_told_that_the_saved_entry_is_gone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    lines = f"path {logs}\ndb {tmp_path}/c.db{KUBELET}"
+    write_journal(logs / "a.journal", *kubelets(1, 3))
+    await read_all(lines, 3)
+    remove_journal(logs)
+    write_journal(logs / "b.journal", *OTHERS, *kubelets(4, 6), first=100)
+    with caplog.at_level(logging.WARNING, "shipper"):
+        again = await read_all(lines, 3)
+
+    assert again.messages() == texts(4, 6)
+    assert "the entry that was read last is gone" in caplog.text
 
 
 async def test_without_the_saved_entry_reading_goes_on_with_the_one_after_it(

@@ -18,6 +18,7 @@ from shipper.inputs.systemd.input import SystemdInput, SystemdOptions
 from shipper.inputs.systemd.journal import Journal, Round, Where
 from shipper.log import Log
 from shipper.testing import context_of
+from tests.components.rights import DAC_READ_SEARCH, another_user, open_folder
 
 from ...components.journal import Fields, JournalFile, write_journal
 from ...written_options import options_from
@@ -159,15 +160,27 @@ async def test_without_the_library_the_start_ends_with_a_remedy(monkeypatch: pyt
     assert "shipper[systemd]" in caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("capability", "is_told"),
+    [
+        (None, True),
+        pytest.param(
+            DAC_READ_SEARCH,
+            False,
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="takes root to give a capability"),
+        ),
+    ],
+)
 async def test_files_that_may_not_be_read_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture, capability: int | None, is_told: bool
 ) -> None:
-    (tmp_path / "machine").mkdir()
-    write_journal(tmp_path / "machine" / "a.journal", *numbered(1, 1))
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    one = SystemdInput(options_from(SystemdOptions, f"path {tmp_path}", "input"), context_of())
-    with caplog.at_level(logging.WARNING, "shipper"):
-        await one.open()
-    await one.close()
+    with open_folder() as folder:
+        (folder / "machine").mkdir()
+        write_journal(folder / "machine" / "a.journal", *numbered(1, 1))
+        (folder / "machine" / "a.journal").chmod(0)
+        one = SystemdInput(options_from(SystemdOptions, f"path {folder}", "input"), context_of())
+        with caplog.at_level(logging.WARNING, "shipper"), another_user(capability):
+            await one.open()
+            await one.close()
 
-    assert "1 of 1 journal files cannot be read" in caplog.text
+    assert ("1 of 1 journal files cannot be read" in caplog.text) is is_told

@@ -14,7 +14,7 @@ from shipper.metrics import Metrics
 from shipper.record import Body
 from shipper.testing import context_of
 
-from ...components.journal import FIRST_US, Fields, JournalFile, remove_journal, write_journal
+from ...components.journal import FIRST_US, Fields, JournalFile, Pairs, remove_journal, write_journal
 from ...written_options import options_from
 from .running import Reading, read_all
 
@@ -194,6 +194,8 @@ async def test_values_that_are_no_text_keep_their_bytes_and_are_counted(tmp_path
         "systemd_filter =1",
         "systemd_filter_type xor",
         "max_fields many",
+        "max_fields 0",
+        "max_fields -1",
         "unknown 1",
     ],
 )
@@ -221,9 +223,44 @@ async def test_an_unknown_db_sync_is_told_and_stops_nothing(tmp_path: Path, capl
     assert "db.sync" in caplog.text
 
 
-async def test_fields_that_occur_several_times_are_lists(tmp_path: Path) -> None:
-    entry: Fields = {"MESSAGE": "m", "KEY": ["value1", "value4", "another"]}
-    write_journal(tmp_path / "a.journal", entry)
+SEVERAL: Pairs = (
+    ("MESSAGE", "test"),
+    ("KEY", "value1"),
+    ("KEY", "value4"),
+    ("KEY2", "value2"),
+    ("KEY", "another"),
+    ("KEY2", "value3"),
+    ("KEY2", "value5"),
+    ("KEY3", "howdy"),
+    ("KEY3", "prettygood"),
+    ("KEY2", "value10"),
+    ("KEY3", "wow"),
+    ("KEY2", "final_field"),
+)
+
+
+async def test_fields_that_occur_several_times_are_lists_in_the_order_of_the_journal(tmp_path: Path) -> None:
+    write_journal(tmp_path / "a.journal", SEVERAL)
     body: Body = (await read_all(f"path {tmp_path}", 1)).bodies()[0]
 
-    assert sorted(body["KEY"]) == ["another", "value1", "value4"]
+    assert [item for item in body.items() if item[0] not in ("_BOOT_ID", "_MACHINE_ID")] == [
+        ("MESSAGE", "test"),
+        ("KEY", ["value1", "value4", "another"]),
+        ("KEY2", ["value2", "value3", "value5", "value10", "final_field"]),
+        ("KEY3", ["howdy", "prettygood", "wow"]),
+    ]
+
+
+async def test_a_list_stays_ahead_of_what_stood_between_its_values(tmp_path: Path) -> None:
+    """Fluent Bit has `BAZ, FOO, BAR, Q`. What stood between two values of a field is not told by the library: it gives
+    `BAR` with both, then `BAZ`. If this fails because a new one tells it, the order of Fluent Bit can be had."""
+    fields: Pairs = (("_FOO", "1"), ("BAR", "x"), ("BAZ", "1"), ("FOO", "2"), ("BAR", "y"), ("Q", "1"))
+    write_journal(tmp_path / "a.journal", fields)
+    body: Body = (await read_all(f"path {tmp_path}\nstrip_underscores on", 1)).bodies()[0]
+
+    assert [item for item in body.items() if item[0] not in ("BOOT_ID", "MACHINE_ID")] == [
+        ("BAR", ["x", "y"]),
+        ("BAZ", "1"),
+        ("FOO", ["1", "2"]),
+        ("Q", "1"),
+    ]
