@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
+import socket
 from collections.abc import Callable
 
 import msgspec
@@ -20,6 +21,8 @@ from ..metrics import Counter
 from ..supervisor import outcome
 
 _METHOD = re.compile("[A-Za-z-]{1,32}")
+_ANY_V6, _ANY_V4 = "::", "0.0.0.0"
+_BACKLOG = 64
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -81,12 +84,22 @@ class HttpServer:
         self._failures = failures
         self._limits = limits or Limits()
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], _Connection] = {}
 
     async def open(self) -> None:
-        """Listen; raises `OSError` if that cannot be."""
-        head = self._limits.head_size
-        self._server = await asyncio.start_server(self._accept, self._host, self._port, limit=head, backlog=64)
+        """Listen, at `::` for both families; raises `OSError` if that cannot be."""
+        host, head = self._host, self._limits.head_size
+        if host == _ANY_V6 and socket.has_dualstack_ipv6():
+            # asyncio would make a socket for IPv6 alone.
+            both = socket.create_server(
+                (host, self._port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True
+            )
+            self._server = await asyncio.start_server(self._accept, sock=both, limit=head, backlog=_BACKLOG)
+            return
+        if host == _ANY_V6:
+            self._log.info(f"this machine has no IPv6, so {_ANY_V6} is {_ANY_V4}")
+            host = _ANY_V4
+        self._server = await asyncio.start_server(self._accept, host, self._port, limit=head, backlog=_BACKLOG)
 
     @property
     def port(self) -> int:
@@ -119,17 +132,30 @@ class HttpServer:
             self._server = None
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._connections) >= self._limits.connections:
+        if len(self._connections) >= self._limits.connections and not self._make_room():
             writer.write(_encoded(Answer(429), is_last=True, with_body=True))
             writer.close()
             return
-        # The server owns the task: `close` ends it, and until then it ends by its own bounds.
-        task = asyncio.ensure_future(self._serve(reader, writer))
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = _Connection(reader, writer, self._respond, self._limits)
+        # The server owns the task: `close` ends it, and until then it ends by its own bounds.
+        task = asyncio.ensure_future(self._serve(connection, writer))
+        self._connections[task] = connection
+        task.add_done_callback(lambda ended: self._connections.pop(ended, None))
+
+    def _make_room(self) -> bool:
+        """End the connection that has asked for nothing for the longest time; false if all are being answered.
+
+        So nobody can keep the probes of the kubelet out by connections that do nothing.
+        """
+        waiting = [(c.waits_since, n, task) for n, (task, c) in enumerate(self._connections.items()) if c.waits_since]
+        if not waiting:
+            return False
+        _, _, task = min(waiting, key=lambda one: one[:2])
+        del self._connections[task]
+        task.cancel()
+        return True
+
+    async def _serve(self, connection: _Connection, writer: asyncio.StreamWriter) -> None:
         try:
             if await outcome(connection.serve(), self._log, self._failures, "a page failed", every=60) is not None:
                 await connection.refuse(500)
@@ -155,6 +181,8 @@ class _Connection:
         self._limits = limits
         self._is_local = is_loopback(writer.get_extra_info("peername"))
         self.is_broken = True
+        self.waits_since: float | None = asyncio.get_running_loop().time()
+        """Since when it has not asked for anything, by the clock of the loop; None while it is answered."""
 
     async def serve(self) -> None:
         """Answer until the client closes the connection or exceeds a bound."""
@@ -166,12 +194,14 @@ class _Connection:
                 return
             if request is None:
                 return
+            self.waits_since = None
             answer = self._respond(request)
             is_last = request.is_last or left == 1
             if not await self._write(answer, is_last=is_last, with_body=request.method != "HEAD"):
                 return
             if is_last:
                 break
+            self.waits_since = asyncio.get_running_loop().time()
         self.is_broken = False
 
     async def refuse(self, status: int) -> None:

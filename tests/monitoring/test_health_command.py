@@ -21,9 +21,9 @@ from .scene import Scene, delivering
 
 
 @asynccontextmanager
-async def served(scene: Scene) -> AsyncIterator[str]:
+async def served(scene: Scene, host: str = "127.0.0.1") -> AsyncIterator[str]:
     """The port at which the pages of the scene are served, as text."""
-    server = HttpServer("127.0.0.1", 0, scene.pages.answer, Log("[http_server] "), Counter())
+    server = HttpServer(host, 0, scene.pages.answer, Log("[http_server] "), Counter())
     await server.open()
     try:
         yield str(server.port)
@@ -56,8 +56,9 @@ def stalled() -> Scene:
     return Scene(MemoryOutput(hang=asyncio.Event()))
 
 
-async def test_a_shipper_that_gets_on_is_good(capsys: pytest.CaptureFixture[str]) -> None:
-    async with delivering(Scene()) as scene, served(scene) as port:
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])
+async def test_a_shipper_that_gets_on_is_good(capsys: pytest.CaptureFixture[str], host: str) -> None:
+    async with delivering(Scene()) as scene, served(scene, host) as port:
         status = await asked("--port", port)
 
     assert (status, capsys.readouterr().out) == (0, "ok\n")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from shipper.log import Log
@@ -26,6 +29,8 @@ from .scene import own_address
 
 TIGHT = Limits(head_size=512, body_size=100, head_s=0.1, body_s=0.1, write_s=0.2, idle_s=0.2, requests=3, connections=2)
 
+needs_v6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+
 
 def echo(request: Request) -> Answer:
     if request.path == "/boom":
@@ -36,8 +41,10 @@ def echo(request: Request) -> Answer:
 
 
 @asynccontextmanager
-async def serving(limits: Limits | None = None, failures: Counter | None = None) -> AsyncIterator[HttpServer]:
-    server = HttpServer("127.0.0.1", 0, echo, Log("[http_server] "), failures or Counter(), limits)
+async def serving(
+    limits: Limits | None = None, failures: Counter | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[HttpServer]:
+    server = HttpServer(host, 0, echo, Log("[http_server] "), failures or Counter(), limits)
     await server.open()
     try:
         yield server
@@ -173,8 +180,17 @@ def test_only_a_loopback_address_is_that_of_this_machine(peer: object, is_local:
     assert is_loopback(peer) is is_local
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "own"])
-async def test_a_request_says_whether_it_comes_from_this_machine(host: str) -> None:
+@pytest.mark.parametrize(
+    ("listen", "host"),
+    [
+        ("0.0.0.0", "127.0.0.1"),
+        ("0.0.0.0", "own"),
+        pytest.param("::", "::1", marks=needs_v6),
+        pytest.param("::", "127.0.0.1", marks=needs_v6),
+        pytest.param("::", "own", marks=needs_v6),
+    ],
+)
+async def test_a_request_says_whether_it_comes_from_this_machine(listen: str, host: str) -> None:
     """An address of the machine that is not the loopback stands for that of another machine."""
     address = own_address() if host == "own" else host
     asked_for: list[Request] = []
@@ -183,7 +199,7 @@ async def test_a_request_says_whether_it_comes_from_this_machine(host: str) -> N
         asked_for.append(request)
         return Answer()
 
-    server = HttpServer("0.0.0.0", 0, note, Log("[http_server] "), Counter())
+    server = HttpServer(listen, 0, note, Log("[http_server] "), Counter())
     await server.open()
     reader, writer = await asyncio.open_connection(address, server.port, local_addr=(address, 0))
     writer.write(asked("/a"))
@@ -191,7 +207,27 @@ async def test_a_request_says_whether_it_comes_from_this_machine(host: str) -> N
     writer.close()
     await server.close()
 
-    assert [request.is_local for request in asked_for] == [host == "127.0.0.1"]
+    assert [request.is_local for request in asked_for] == [host != "own"]
+
+
+async def test_without_ipv6_all_addresses_are_those_of_ipv4(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    with caplog.at_level(logging.INFO, "shipper"):
+        async with serving(host="::") as server:
+            answer = await talk(server, asked("/a"))
+
+    assert status_of(answer) == 200
+    assert "this machine has no IPv6, so :: is 0.0.0.0" in caplog.text
+
+
+@needs_v6
+async def test_a_port_that_is_taken_for_one_family_is_refused_for_both() -> None:
+    async with serving() as server:
+        second = HttpServer("::", server.port, echo, Log("[http_server] "), Counter())
+        with pytest.raises(OSError, match="in use"):
+            await second.open()
 
 
 async def test_a_head_that_does_not_end_in_time_is_refused() -> None:
@@ -227,13 +263,36 @@ async def test_a_connection_has_an_end() -> None:
     assert answer.count(b"GET /a") == TIGHT.requests
 
 
-async def test_a_client_too_many_is_sent_away() -> None:
-    async with serving(TIGHT) as server:
+async def test_a_client_too_many_takes_the_place_of_the_one_that_has_asked_for_nothing_longest() -> None:
+    patient = msgspec.structs.replace(TIGHT, head_s=20.0, idle_s=20.0)
+    async with serving(patient) as server:
         held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(TIGHT.connections)]
-        await asyncio.sleep(0.02)
+        for reader, writer in held:
+            writer.write(asked("/a", close=False))
+            await reader.readuntil(b"/a")
         answer = await talk(server, asked("/a"))
+        ended = await held[0][0].read()
+        held[1][1].write(asked("/b"))
+        other = await held[1][0].read()
         for _, writer in held:
             writer.close()
+
+    assert (status_of(answer), ended, status_of(other)) == (200, b"", 200)
+
+
+async def test_a_client_too_many_is_sent_away_if_all_others_are_being_answered() -> None:
+    patient = msgspec.structs.replace(TIGHT, write_s=20.0)
+    async with serving(patient) as server:
+        held = [await asyncio.open_connection("127.0.0.1", server.port, limit=1) for _ in range(TIGHT.connections)]
+        for _, writer in held:
+            writer.write(asked("/big"))  # and nobody reads it
+        answer = b""
+        for _ in range(500):  # until both are being answered
+            answer = await talk(server, asked("/a"))
+            if status_of(answer) != 200:
+                break
+        for _, writer in held:
+            writer.transport.abort()
 
     assert status_of(answer) == 429
 

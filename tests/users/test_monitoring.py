@@ -464,19 +464,20 @@ def test_sec1_hostile_clients_neither_stop_it_nor_make_it_grow(tmp_path: Path) -
         api = Api(station)
         _answer_of(api.port, _noise(0))
         size_kb = resident_kb(station.shipper.check().pid)
-        slow = [_open(api.port, b"GET /api/v1/metr") for _ in range(30)]
+        slow = [_open(api.port, b"GET /api/v1/metr") for _ in range(100)]
         for n in range(300):
             _open(api.port, _noise(n)).close()
         answers = {_answer_of(api.port, _noise(n) + b"\r\n\r\n")[:12] for n in range(50)}
         log.write(1000)
         station.until_arrived()
-        status = api.get("/api/v1/metrics")[0]
+        stayed = [_open(api.port, b"GET /live HTTP/1.1\r\nhost: x\r\n\r\n") for _ in range(100)]
+        alive, status = api.get("/live")[0], api.get("/api/v1/metrics")[0]
         growth_kb = resident_kb(station.shipper.check().pid) - size_kb
-        for client in slow:
+        for client in (*slow, *stayed):
             client.close()
         station.stop()
 
-        assert status == 200
+        assert (alive, status) == (200, 200)
         assert growth_kb < 5000
         assert not [answer for answer in answers if answer.startswith(b"HTTP/1.1 5")]
 
@@ -495,6 +496,21 @@ def test_sec1_nobody_reloads_without_the_token(tmp_path: Path) -> None:
         assert (refused, count) == ([(401, ""), (401, "")], {"hot_reload_count": 0})
         assert accepted == (200, '{"reload":"done","status":0}')
         assert "s3cret" not in (tmp_path / "shipper.log").read_text()
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_sec1_a_token_that_is_empty_ends_the_start(tmp_path: Path, more: list[str]) -> None:
+    configuration = tmp_path / "shipper.conf"
+    service = "http_server on\n    http_port 0\n    hot_reload on\n    hot_reload.token ${NO_SUCH_TOKEN}"
+    configuration.write_text(
+        f"[SERVICE]\n    {service}\n[INPUT]\n    name dummy\n[OUTPUT]\n    name null\n    match *\n"
+    )
+    command = [shipper_command(), "-c", str(configuration), *more]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+
+    assert ran.returncode != 0
+    assert "hot_reload.token" in ran.stderr
+    assert "is empty, so nobody would have to know it" in ran.stderr
 
 
 def test_sec1_without_a_token_only_the_machine_itself_reloads(tmp_path: Path) -> None:
