@@ -7,6 +7,7 @@ and go out over our own connections: aiobotocore's client takes a millisecond fo
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from ..clock import SystemClock
 from ..log import Log
 from ..net import settings as net
 from ..net.http import HttpClient
+from ..net.retry_after import retry_after_s
 from .endpoint import http_settings
 from .session import Credentials, new_signing_session
 from .settings import Answer, AwsError, AwsSettings, NoAnswer, is_aws_host, one_line, service_url
@@ -30,6 +32,7 @@ _TARGETS: Mapping[str, str] = {
     "firehose": "Firehose_20150804",
 }
 _ANSWER_LIMIT = 4_000_000
+_LONGEST_MESSAGE = 10_000
 _NO_HEADERS: Mapping[str, str] = {}
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -37,13 +40,13 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 class AwsClient:
     """One client of one service; any number of calls may run at the same time."""
 
-    def __init__(self, service: str, settings: AwsSettings) -> None:
+    def __init__(self, service: str, settings: AwsSettings, log: Log | None = None) -> None:
         self._settings = settings
         self._target = _TARGETS[service]
         self._url = settings.endpoint_url or service_url(service, settings.region)
         self._path = urlsplit(self._url).path or "/"
         self._signatures = Signatures(service, settings.region)
-        self._http = HttpClient(http_settings(self._url, settings, _ANSWER_LIMIT), SystemClock(), Log(""))
+        self._http = HttpClient(http_settings(self._url, settings, _ANSWER_LIMIT), SystemClock(), log or Log(""))
         self._credentials: Credentials | None = None
         self._user_agent = f"shipper/{__version__} {settings.user_agent}".rstrip()
 
@@ -105,10 +108,9 @@ class AwsClient:
         """The error as the service tells it: code and words in the body, or the code in a header."""
         told = str(parsed.get("__type") or answer.headers.get("x-amzn-errortype") or parsed.get("code") or "")
         code = told.rpartition("#")[2].partition(":")[0] or str(answer.status)
-        message = str(parsed.get("message") or parsed.get("Message") or "")
+        message = str(parsed.get("message") or parsed.get("Message") or "")[:_LONGEST_MESSAGE]
         self._signatures.learn_clock(f"{code} {message}", answer.headers.get("date"))
-        after = answer.headers.get("retry-after", "")
-        wish = float(after) if after.isdecimal() else None
+        wish = retry_after_s(answer.headers.get("retry-after"), time.time())
         return AwsError(code, answer.status, message, after=wish, fields=parsed)
 
 
@@ -118,7 +120,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
         return {}
     try:
         return _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {"message": one_line(body[:2000].decode("utf-8", "replace"))}
 
 

@@ -19,6 +19,8 @@ _DENIED = re.compile(
     "|RequestTimeTooSkewed",
     re.IGNORECASE,
 )
+_THROTTLED = re.compile("Throttl|TooManyRequests|LimitExceeded|ThroughputExceeded|SlowDown", re.IGNORECASE)
+_WRONG_CLOCK = re.compile("RequestTimeTooSkewed|RequestExpired|Signature (?:expired|not yet current)", re.IGNORECASE)
 
 _LONGEST_WORDS = 300
 
@@ -110,10 +112,25 @@ def one_line(text: str) -> str:
 
 
 def is_denied(error: AwsError) -> bool:
-    """Whether the credentials are at fault."""
+    """Whether the credentials are at fault, or the clock by which a call was signed."""
     if not 400 <= error.status < 500 or error.status == 429:
         return False
-    return bool(_DENIED.search(error.code) or _DENIED.search(error.message))
+    # Words of a message may be quoted from what was sent, so they count only where nothing else tells what is wrong.
+    has_code = bool(error.code) and not error.code.isdecimal()
+    told = error.code if has_code else error.message
+    return bool(_DENIED.search(told) or _WRONG_CLOCK.search(told))
+
+
+def is_throttled(error: AwsError) -> bool:
+    """Whether the service only asks for a slower pace."""
+    return error.status == 429 or bool(_THROTTLED.search(error.code))
+
+
+def denial_in(error: AwsError, action: str) -> str:
+    """What is wrong with a call that was denied: it was signed by a wrong clock, or the action is not allowed."""
+    if _WRONG_CLOCK.search(f"{error.code} {error.message}"):
+        return f"signed by a clock that differs too much from that of AWS: {action}"
+    return f"not allowed: {action}"
 
 
 def service_host(service: str, region: str) -> str:

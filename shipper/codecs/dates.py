@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -11,6 +12,14 @@ DateFormat = Literal[
 ]
 
 _SECOND = 1_000_000_000
+_EPOCH_OR_OTHER = re.compile(r"%[-_0^#]*[0-9]*[EO]?(.)", re.DOTALL)
+
+
+def strftime_utc(form: str, second: int) -> str:
+    """`form` filled in as C does it, in UTC; `%s` is the second itself, where C would take the local time zone's."""
+    if "s" in form:
+        form = _EPOCH_OR_OTHER.sub(lambda found: str(second) if found[1] == "s" else found[0], form)
+    return time.strftime(form, time.gmtime(second))
 
 
 def encode_dates(times_ns: Sequence[int], date_format: DateFormat) -> list[bytes]:

@@ -16,6 +16,6 @@ def retry_after_s(value: str | None, now_s: float) -> float | None:
         return min(float(text), _LONGEST_S)
     try:
         until = parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
     return min(max(0.0, until - now_s), _LONGEST_S)

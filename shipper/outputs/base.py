@@ -199,7 +199,7 @@ class Output(ABC):
         """
 
     async def work(self) -> None:
-        """What the output does beside its deliveries, until cancelled; for outputs that keep them (`Delivery.keep`).
+        """What the output does beside its deliveries, until cancelled; who keeps them (`Delivery.keep`) needs it.
 
         It may also return. A failure restarts it together with the delivering.
         """
@@ -210,6 +210,10 @@ class Output(ABC):
         Only for outputs that keep deliveries: what is kept because its time has not come is not overdue.
         """
         return 0.0
+
+    def trouble(self) -> str:
+        """Why nothing goes on of what is kept and due, in words; empty if all is well or nothing is known."""
+        return ""
 
     def flush(self) -> None:
         """The service stops and nothing more is waiting: complete what is kept, at once; may be called again."""

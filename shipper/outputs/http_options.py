@@ -15,7 +15,7 @@ import msgspec
 from ..aws.settings import AwsSettings, NoCredentials
 from ..config.options import opt
 from ..context import Context
-from ..errors import OptionError, RetryLater
+from ..errors import Counts, OptionError, RetryLater
 from ..net.retry_after import retry_after_s
 from ..net.settings import DEFAULT_IO_TIMEOUT_S, HttpAnswer, HttpApi, HttpSettings, NoAnswer
 from .base import NetworkOptions
@@ -99,6 +99,13 @@ def verdict_on(status: int) -> Verdict:
     return Verdict.REFUSED if 400 <= status < 500 and status not in (408, 429) else Verdict.LATER
 
 
+def counts_of(status: int) -> Counts:
+    """Whether a failure with this status counts against `retry_limit`."""
+    if verdict_on(status) is Verdict.DENIED:
+        return Counts.NEVER
+    return Counts.WITHOUT_PROGRESS if status == 429 else Counts.ALWAYS
+
+
 class Requests:
     """Makes the requests of one output: signed if asked for, counted, and `RetryLater` where there is no answer."""
 
@@ -115,7 +122,7 @@ class Requests:
             answer = await self._http.request(method, target, headers, body)
         except NoCredentials as error:
             self._context.log.error(f"no AWS credentials: {error}; records are held", every=60)
-            raise RetryLater(f"no AWS credentials: {error}") from error
+            raise RetryLater(f"no AWS credentials: {error}", counts=Counts.NEVER) from error
         except NoAnswer as error:
             self._context.counter("no_answer_total", phase=error.phase).add()
             raise RetryLater(error.reason) from error
@@ -132,7 +139,7 @@ class Requests:
                 f"the server does not take requests, status {answer.status}; records are held", every=60, reason=said
             )
         wish = retry_after_s(answer.headers.get("retry-after"), self._context.clock.time_ns() / 1e9)
-        return RetryLater(said, wish)
+        return RetryLater(said, wish, counts_of(answer.status))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -9,13 +9,18 @@ from itertools import accumulate
 from ..record import Record, RecordBatch
 
 
+def located(batches: Sequence[RecordBatch], places: Iterable[int]) -> list[tuple[int, int]]:
+    """For each place the number of its batch and the row in it."""
+    starts = list(accumulate((len(batch) for batch in batches), initial=0))
+    numbers = [(bisect_right(starts, place) - 1, place) for place in places]
+    return [(number, place - starts[number]) for number, place in numbers]
+
+
 def rows_of(batches: Sequence[RecordBatch], places: Iterable[int]) -> list[list[int]]:
     """The places by batch, as rows of each, in their order and each once."""
-    starts = list(accumulate((len(batch) for batch in batches), initial=0))
     rows: list[list[int]] = [[] for _ in batches]
-    for place in sorted(set(places)):
-        number = bisect_right(starts, place) - 1
-        rows[number].append(place - starts[number])
+    for number, row in located(batches, sorted(set(places))):
+        rows[number].append(row)
     return rows
 
 

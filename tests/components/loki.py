@@ -204,10 +204,12 @@ class Store:
             return f"stream '{shown}' has duplicate label name: 'x'"
         if len(names) > limits.label_names:
             return f"entry for stream '{shown}' has {len(names)} label names; limit {limits.label_names}"
-        if any(len(name) > limits.label_name_size for name in names):
-            return f"stream '{shown}' has label name too long: 'x'"
-        if any(len(value.encode()) > limits.label_value_size for _, value in labels):
-            return f"stream '{shown}' has label value too long: 'x', limit: {limits.label_value_size}"
+        # What is too long is quoted as it is, whatever stands in it.
+        for name, value in labels:
+            if len(name) > limits.label_name_size:
+                return f"stream '{shown}' has label name too long: '{name}'"
+            if len(value.encode()) > limits.label_value_size:
+                return f"stream '{shown}' has label value too long: '{value}'"
         return None
 
     def _problem_of_entry(self, entry: Entry, shown: str) -> str | None:
@@ -377,7 +379,8 @@ def _entry(message: bytes) -> Entry:
             raise ValueError("a number in an entry")
         if number == 1:
             parts = dict(_fields(content))
-            time_ns = int(parts.get(1, 0)) * SECOND + int(parts.get(2, 0))
+            seconds = int(parts.get(1, 0))
+            time_ns = (seconds - (1 << 64) * (seconds >> 63)) * SECOND + int(parts.get(2, 0))
         elif number == 2:
             line = content.decode()
         else:

@@ -42,14 +42,16 @@ class _AtOnce(Backoff):
 class Delivering:
     """An output whose deliveries are tried again at once."""
 
-    def __init__(self, kind: type[Output], lines: str, folder: Path, clock: Clock | None = None) -> None:
+    def __init__(
+        self, kind: type[Output], lines: str, folder: Path, clock: Clock | None = None, retries: int | None = None
+    ) -> None:
         self.clock = clock or SystemClock()
         self.context = context_of("output", NAME, self.clock, service=ServiceOptions(flush=0.01))
         self.output = kind(options_from(kind.Options, lines, "output"), self.context)
         self._rejected = folder / "rejected"
         store = RejectedStore(str(self._rejected), 0, self.clock, Log(""), SystemDisk(), Metrics())
         store.open()
-        self.dispatcher = Dispatcher(self.output, self.context, 1, None, _AtOnce(), store)
+        self.dispatcher = Dispatcher(self.output, self.context, 1, retries, _AtOnce(), store)
         self._buffer = MemoryBuffer("in.0", 100_000_000, self.clock, Log(""))
         self.dispatcher.attach("in.0", self._buffer)
 
@@ -79,9 +81,11 @@ class Delivering:
 
 
 @asynccontextmanager
-async def delivering(kind: type[Output], lines: str, folder: Path) -> AsyncIterator[Delivering]:
-    """An output that runs as long as the block."""
-    one = Delivering(kind, lines, folder)
+async def delivering(
+    kind: type[Output], lines: str, folder: Path, retries: int | None = None
+) -> AsyncIterator[Delivering]:
+    """An output that runs as long as the block; without `retries` what fails is tried again without end."""
+    one = Delivering(kind, lines, folder, retries=retries)
     await one.output.open()
     task = asyncio.ensure_future(one.dispatcher.run())
     try:

@@ -192,7 +192,10 @@ def slow(operation: str, body: dict[str, Any]) -> Answer:
 
 
 def on_one_core(station: Station) -> None:
-    """Hold all threads of the shipper to the first core that it may use."""
+    """Hold all threads of the shipper to the first core that it may use.
+
+    Row C3 asks for half a vCPU; a vCPU is a hardware thread, so this is twice as much.
+    """
     tasks = Path(f"/proc/{station.shipper.check().pid}/task")
     core = min(os.sched_getaffinity(0))
     for task in tasks.iterdir():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from ...aws.settings import Answer, AwsError, NoAnswer, NoCredentials, is_denied
+from ...aws.settings import Answer, AwsError, NoAnswer, NoCredentials, denial_in, is_denied
 from ...clock import Clock
 from ...errors import Counts, RetryLater
 from ...log import Log
@@ -79,7 +79,7 @@ class Calls:
         if now - self._forgotten_at >= _FORGET_CREDENTIALS_S:
             self._forgotten_at = now
             self._api.forget_credentials()
-        what = f"not allowed: logs:{operation} on log group {group}"
+        what = denial_in(error, f"logs:{operation} on log group {group}")
         if operation not in _DISPENSABLE:
             self._log.error(f"{what}; records are held until it is allowed", every=60, reason=error)
         return Denied(f"{what} ({error})", error.after, Counts.NEVER)

@@ -183,7 +183,7 @@ async def _ecs_facts(uri: str, context: Context) -> dict[str, str]:
         answer = await http.request("GET", f"{parts.path.rstrip('/')}/task")
         told = msgspec.json.decode(answer.body, type=dict[str, object])
         arn, cluster = str(told["TaskARN"]), str(told["Cluster"])
-    except (NoAnswer, msgspec.DecodeError, KeyError) as error:
+    except (NoAnswer, msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError) as error:
         context.log.warning(
             "ECS does not tell which task this is; names that hold it become the default ones", why=error
         )

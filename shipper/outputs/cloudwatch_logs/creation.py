@@ -10,9 +10,9 @@ from typing import ClassVar, Self
 
 import msgspec
 
-from ...aws.settings import AwsError
+from ...aws.settings import AwsError, is_throttled
 from ...clock import Clock
-from ...errors import RetryLater
+from ...errors import Counts, RetryLater
 from ...log import Log
 from .calls import Calls, Denied, StreamBlocked
 from .requests import Stream
@@ -21,6 +21,8 @@ _CREATIONS_PER_SECOND = 45
 """The quota is 50 for an account and region, and others create streams too."""
 
 _RETENTION_RETRY_S = 60.0
+_RETENTION_WAIT_S = 1.0
+"""How long the first stream of a new group waits for its retention, so that calls come in their usual order."""
 
 
 class Tag(msgspec.Struct, frozen=True):
@@ -49,21 +51,17 @@ class GroupOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _GroupState:
-    """A group that was missing once.
+    """A group that was missing once. `lock` is held while it is created, `creations` counts that."""
 
-    `lock` is held while it is created, `creations` counts that, `retention_due` is when to set its retention, if ever.
-    """
-
-    __slots__ = ("creations", "lock", "retention_due")
+    __slots__ = ("creations", "lock")
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.creations = 0
-        self.retention_due: float | None = None
 
 
 class Creator:
-    """Makes sure that streams exist."""
+    """Makes sure that streams exist; `work` gives groups that were created their retention."""
 
     def __init__(self, calls: Calls, options: GroupOptions, clock: Clock, log: Log) -> None:
         self._calls = calls
@@ -72,6 +70,20 @@ class Creator:
         self._log = log
         self._groups: dict[str, _GroupState] = {}
         self._recent: deque[float] = deque(maxlen=_CREATIONS_PER_SECOND)
+        # Groups whose retention is to be set, with what tells that it was tried once.
+        self._unset: dict[str, asyncio.Event] = {}
+        self._has_unset = asyncio.Event()
+
+    async def work(self) -> None:
+        """Set the retention of groups that were created, until cancelled; what fails is tried again each minute."""
+        begun: set[str] = set()
+        async with asyncio.TaskGroup() as beside:
+            while True:
+                self._has_unset.clear()
+                for group in self._unset.keys() - begun:
+                    begun.add(group)
+                    beside.create_task(self._keep_setting_retention(group, begun))
+                await self._has_unset.wait()
 
     async def create(self, stream: Stream) -> None:
         """Create the stream if it is missing, and its group if that is missing and may be created.
@@ -93,22 +105,32 @@ class Creator:
                 raise StreamBlocked(f"log group {stream.group} was created but is not there yet", 1.0)
         self._log.info(f"Created log stream {stream.name}")
 
-    async def set_retention_if_due(self, group: str) -> None:
-        """Set the retention of a group that was created, if that has not worked yet; never fails."""
-        state = self._groups.get(group)
-        if state is None or state.retention_due is None or self._clock.monotonic() < state.retention_due:
-            return
-        state.retention_due = self._clock.monotonic() + _RETENTION_RETRY_S
+    async def _keep_setting_retention(self, group: str, begun: set[str]) -> None:
+        tried = self._unset[group]
+        while not await self._set_retention(group):
+            tried.set()
+            await self._clock.sleep(_RETENTION_RETRY_S)
+        tried.set()
+        del self._unset[group]
+        begun.discard(group)
+
+    async def _set_retention(self, group: str) -> bool:
+        """Whether the retention is set now; waits for the answer."""
         days = self._options.retention_days
         self._log.info(f"Setting retention policy on log group {group} to {days}d")
         try:
             body = b'{"logGroupName":%b,"retentionInDays":%d}' % (_text(group), days)
             await self._calls.make("PutRetentionPolicy", body, group)
         except (AwsError, RetryLater) as error:
-            self._log.warning("could not set the retention policy; logs are sent, it is tried again", reason=error)
-            return
-        state.retention_due = None
+            self._log.warning(
+                "could not set the retention policy; logs are sent, it is tried again",
+                every=_RETENTION_RETRY_S,
+                group=group,
+                reason=error,
+            )
+            return False
         self._log.info(f"Set retention policy to {days}")
+        return True
 
     async def _create_stream(self, stream: Stream) -> bool:
         """False if the group is missing."""
@@ -136,8 +158,9 @@ class Creator:
             await self._create_missing_group(group)
             state.creations += 1
             if self._options.retention_days > 0:
-                state.retention_due = self._clock.monotonic()
-                await self.set_retention_if_due(group)
+                tried = self._unset.setdefault(group, asyncio.Event())
+                self._has_unset.set()
+                await self._clock.wait(tried, _RETENTION_WAIT_S)
 
     async def _create_missing_group(self, group: str) -> None:
         storage_class = self._options.storage_class
@@ -169,7 +192,8 @@ def _later(operation: str, error: AwsError) -> RetryLater:
         return RetryLater(f"{operation}: {error}", 1.0)
     if error.code == "InvalidParameterException":
         return StreamBlocked(f"{operation}: {error}", error.after)
-    return RetryLater(f"{operation}: {error}", error.after)
+    counts = Counts.WITHOUT_PROGRESS if is_throttled(error) else Counts.ALWAYS
+    return RetryLater(f"{operation}: {error}", error.after, counts)
 
 
 def _text(name: str) -> bytes:

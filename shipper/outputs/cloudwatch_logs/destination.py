@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from ...aws.settings import Answer, AwsError
+from ...aws.settings import Answer, AwsError, is_throttled
 from ...buffers.base import Delivery
 from ...errors import Counts, RetryLater, worst_of
 from ...log import Log
@@ -19,7 +19,7 @@ from .calls import Calls, StreamBlocked
 from .creation import Creator
 from .refused import Finder
 from .requests import EVENT_LIMIT, EVENT_OVERHEAD, Cut, Request, Stream, halves, remade
-from .verdicts import Verdict, event_limit_in, is_throttled, verdict_on
+from .verdicts import Verdict, event_limit_in, next_token, rejected_in, verdict_on
 
 Progress = dict[Stream, deque[Request]]
 """What of a delivery has not been accepted yet."""
@@ -112,7 +112,6 @@ class Destination:
                 if not state.is_ready:
                     await self._creator.create(stream)
                     state.is_ready = True
-                await self._creator.set_retention_if_due(stream.group)
                 request = requests[0]
                 body = request.with_token(state.token) if state.token is not None else request.body
                 if self._compress is not None:
@@ -149,7 +148,7 @@ class Destination:
             return False
         if verdict in (Verdict.NEW_TOKEN, Verdict.ALREADY_ACCEPTED):
             state.takes_token = True
-            state.token = error.fields.get("expectedSequenceToken")
+            state.token = next_token(error)
             if verdict is Verdict.NEW_TOKEN:
                 return False
             delivery.accepted += records_done(requests.popleft())
@@ -193,7 +192,8 @@ class Destination:
         self, answer: Answer, requests: deque[Request], stream: Stream, state: _StreamState, delivery: Delivery
     ) -> None:
         if state.takes_token:
-            state.token = answer.body.get("nextSequenceToken")
+            told = answer.body.get("nextSequenceToken")
+            state.token = told if isinstance(told, str) else None
         request = requests[0]
         rejected = rejections(answer, request.events)
         if not rejected:
@@ -244,10 +244,11 @@ def rejections(answer: Answer, events: int) -> dict[str, range]:
 
     The head of the request up to an exclusive index is too old or expired, the tail from an index on is too new.
     """
-    info = answer.body.get("rejectedLogEventsInfo") or {}
-    expired = min(info.get("expiredLogEventEndIndex") or 0, events)
-    head = max(min(info.get("tooOldLogEventEndIndex") or 0, events), expired)
-    too_new_start = info.get("tooNewLogEventStartIndex")
-    tail = max(too_new_start, head) if too_new_start is not None else events
+    told = rejected_in(answer)
+    if told is None:
+        return {}
+    expired = min(told.expired_end or 0, events)
+    head = max(min(told.too_old_end or 0, events), expired)
+    tail = max(told.too_new_start, head) if told.too_new_start is not None else events
     found = {"expired": range(expired), "too_old": range(expired, head), "too_new": range(min(tail, events), events)}
     return {reason: picked for reason, picked in found.items() if picked}

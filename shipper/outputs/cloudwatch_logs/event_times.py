@@ -22,6 +22,7 @@ from ...aws.settings import Answer
 from ...clock import Clock
 from .calls import LogsApi
 from .requests import DAY_MS, Events
+from .verdicts import rejected_in
 
 OLDEST_MS = 14 * DAY_MS
 AHEAD_MS = 2 * 3_600_000
@@ -79,9 +80,9 @@ class EventTimes:
 
     def learn(self, answer: Answer) -> None:
         """Note what an answer to a signed call says of times."""
-        info = answer.body.get("rejectedLogEventsInfo") or {}
-        self._rejects_old = self._rejects_old or self._is_aws or bool(info.get("tooOldLogEventEndIndex"))
-        self._rejects_new = self._rejects_new or self._is_aws or info.get("tooNewLogEventStartIndex") is not None
+        told = rejected_in(answer)
+        self._rejects_old = self._rejects_old or self._is_aws or bool(told and told.too_old_end)
+        self._rejects_new = self._rejects_new or self._is_aws or bool(told and told.too_new_start is not None)
 
     def __repr__(self) -> str:
         rejects = f"rejects_old={self._rejects_old}, rejects_new={self._rejects_new}"

@@ -179,6 +179,7 @@ class CloudwatchLogsOutput(Output):
         self._times = EventTimes(context.clock, clamp=options.clamp_time)
         self._client: AwsClient | None = None
         self._destination: Destination | None = None
+        self._creator: Creator | None = None
 
     def lane(self, batch: RecordBatch) -> Hashable:
         """The stream, where the tag alone decides about it; else the tag."""
@@ -194,7 +195,7 @@ class CloudwatchLogsOutput(Output):
         # Only now: aiobotocore is large, and a process without this output must not carry it.
         from ...aws.client import AwsClient
 
-        self._client = client = AwsClient("logs", options.aws_settings())
+        self._client = client = AwsClient("logs", options.aws_settings(), self._log)
         await client.open()
         self._context.count_connections(lambda: client.connections)
         self._times = EventTimes(self._clock, clamp=options.clamp_time, is_aws=client.is_aws)
@@ -202,7 +203,7 @@ class CloudwatchLogsOutput(Output):
         calls = Calls(api, self._clock, self._log, resend_at_once=options.auto_retry_requests.is_on)
         groups = options.group_options()
         headers = {"x-amzn-logs-format": options.log_format} if options.log_format else {}
-        creator = Creator(calls, groups, self._clock, self._log)
+        self._creator = creator = Creator(calls, groups, self._clock, self._log)
         find = partial(find_refused, self._events, is_clamped=options.clamp_time)
         self._destination = Destination(
             calls,
@@ -221,6 +222,11 @@ class CloudwatchLogsOutput(Output):
         if delivery.progress is None:
             delivery.progress = self._requests(delivery, self._destination)
         await self._destination.deliver(delivery, delivery.progress)
+
+    async def work(self) -> None:
+        """Set the retention of created groups, which no delivery waits for."""
+        if self._creator is not None:
+            await self._creator.work()
 
     def left(self, delivery: Delivery) -> list[list[int]] | None:
         progress: Progress | None = delivery.progress

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from enum import Enum, auto
+from typing import Any
 
-from ...aws.settings import AwsError, is_denied
+import msgspec
+
+from ...aws.settings import Answer, AwsError, is_denied
 from .requests import OLD_EVENT_LIMIT
 
 
@@ -44,8 +47,8 @@ _BY_CODE = {
 }
 _REFUSALS = ("InvalidParameterException", "SerializationException", "ValidationException", "MalformedQueryString")
 _EVENT_TOO_LARGE = re.compile(r"\bevent\b[^.]*\b(?:too large|exceed)", re.IGNORECASE)
-_LIMIT = re.compile(r"(?:limit|maximum|exceeds?)[^0-9]{0,40}([0-9]{4,})", re.IGNORECASE)
-_THROTTLED = re.compile("Throttl|TooManyRequests|LimitExceeded")
+_LIMIT = re.compile(r"(?:limit|maximum|exceeds?)[^0-9]{0,40}([0-9]{4,18})", re.IGNORECASE)
+_TOKEN = re.compile(r"sequenceToken(?: is)?: ?([^\s,;]+)")
 _NAMES = re.compile(r"log(?:Group|Stream)Name", re.IGNORECASE)
 
 
@@ -63,12 +66,40 @@ def verdict_on(error: AwsError) -> Verdict:
     return Verdict.DENIED if is_denied(error) else Verdict.LATER
 
 
-def is_throttled(error: AwsError) -> bool:
-    """Whether the service only asks for a slower pace."""
-    return error.status == 429 or bool(_THROTTLED.search(error.code))
-
-
 def event_limit_in(message: str) -> int:
     """The most an event may weigh according to an error, its 26 bytes included."""
     found = _LIMIT.findall(message)
     return int(found[-1]) if found else OLD_EVENT_LIMIT
+
+
+def next_token(error: AwsError) -> str | None:
+    """The sequence token that the next request must bear, from the field for it or from the words; None for none."""
+    if isinstance(told := error.fields.get("expectedSequenceToken"), str):
+        return told or None
+    found = _TOKEN.findall(error.message)
+    token = found[-1].rstrip(".") if found else ""
+    return None if token in ("", "null", "None") else token
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """Where among its events an accepted request has rejected ones; None where an answer tells nothing that counts.
+
+    The head up to the exclusive ends is expired or too old, the tail from the start on is too new.
+    """
+
+    expired_end: int | None
+    too_old_end: int | None
+    too_new_start: int | None
+
+
+def rejected_in(answer: Answer) -> Rejected | None:
+    """What an answer says of rejected events; None if nothing."""
+    info = answer.body.get("rejectedLogEventsInfo")
+    if not isinstance(info, dict):
+        return None
+    names = ("expiredLogEventEndIndex", "tooOldLogEventEndIndex", "tooNewLogEventStartIndex")
+    return Rejected(*[_index(info.get(name)) for name in names])
+
+
+def _index(told: Any) -> int | None:
+    return told if isinstance(told, int) and not isinstance(told, bool) and told >= 0 else None

@@ -19,7 +19,7 @@ from ...net.settings import HttpAnswer, http_settings
 from ...record import RecordBatch
 from ..base import Output
 from ..http_options import Requests, Verdict, lane_of, open_requests, verdict_on, words_of
-from ..places import RecordsOf
+from ..places import RecordsOf, rows_of
 from ..upstream import Turns
 from .documents import DocumentMaker
 from .options import BulkOptions
@@ -117,6 +117,10 @@ class BulkOutput(Output):
                 reason = Reason(f"status_{answer.status}", str(answer.status), words_of(answer))
                 self._refuse(delivery, dict.fromkeys(actions.places, reason))
 
+    def left(self, delivery: Delivery) -> list[list[int]] | None:
+        requests: deque[Actions] | None = delivery.progress
+        return None if requests is None else rows_of(delivery.batches, [p for r in requests for p in r.places])
+
     async def close(self) -> None:
         for server in self._servers.members if self._servers else ():
             await server.close()
@@ -150,6 +154,8 @@ class BulkOutput(Output):
         if self._options.trace_error and found.accepted < len(actions):
             self._log.error("answer with errors", body=answer.text)
         delivery.accepted += found.accepted
+        if found.already:
+            self._context.counter("documents_there_already_total").add(found.already)
         if found.refused:
             self._refuse(delivery, {actions.places[row]: reason for row, reason in found.refused.items()})
         if not found.again:
@@ -174,7 +180,7 @@ class BulkOutput(Output):
 
 
 def _later(found: Items, sent: int) -> RetryLater:
-    return RetryLater(f"{len(found.again)} of {sent} documents are not taken now: {found.said}")
+    return RetryLater(f"{len(found.again)} of {sent} documents are not taken now: {found.said}", counts=found.counts)
 
 
 def _headers(options: BulkOptions) -> dict[str, str]:

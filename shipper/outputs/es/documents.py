@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from struct import Struct
 from typing import Any
 
@@ -12,6 +11,7 @@ import msgspec
 
 from ...clock import Clock
 from ...codecs import msgpack_events
+from ...codecs.dates import strftime_utc
 from ...codecs.json_lines import JsonEncoder
 from ...codecs.template import Template, text_of
 from ...errors import OptionError
@@ -50,9 +50,7 @@ class DocumentMaker:
         )
         self._head = lru_cache(_REMEMBERED_INDICES)(self._make_head)
         self._second = lru_cache(_REMEMBERED_SECONDS)(_time_writer(json, options))
-        self._date = lru_cache(_REMEMBERED_SECONDS)(
-            lambda s: time.strftime(options.logstash_dateformat, time.gmtime(s))
-        )
+        self._date = lru_cache(_REMEMBERED_SECONDS)(partial(strftime_utc, options.logstash_dateformat))
         self._ours = {options.time_key, *([options.tag_key] if options.include_tag_key else ())}
         self._members = [json.encode(key) + b":" for key in self._ours]
         self._hash: Callable[[bytes], bytes] | None = _hash_function() if options.generate_id else None
@@ -128,7 +126,7 @@ class DocumentMaker:
             return [f"{p}{separator}{date(t // _SECOND)}" for p, t in zip(prefixes, times, strict=True)]
         name = options.index
         if "%" in name:
-            name = time.strftime(name, time.gmtime(now_ns // _SECOND))
+            name = strftime_utc(name, now_ns // _SECOND)
         if self._template is None:
             return [name] * len(times)
         template = self._template(name)
@@ -190,14 +188,9 @@ def _time_writer(json: JsonEncoder, options: BulkOptions) -> Callable[[int], byt
     form = options.time_key_format
 
     def write(second: int) -> bytes:
-        return b"%b:%b." % (key, json.encode(_strftime(form, second))[:-1])
+        return b"%b:%b." % (key, json.encode(strftime_utc(form, second))[:-1])
 
     return write
-
-
-def _strftime(form: str, second: int) -> str:
-    # %s is the local time zone's business in C; here it is always the time itself.
-    return time.strftime(form.replace("%s", str(second)), time.gmtime(second))
 
 
 def _without_dots(value: Any, depth: int = 0) -> Any:

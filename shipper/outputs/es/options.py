@@ -35,9 +35,13 @@ class BulkOptions(HttpOutputOptions, kw_only=True):
     time_key_nanos: Annotated[bool, opt("Nine digits for the fraction of a second instead of three.")] = False
     include_tag_key: Annotated[bool, opt("Add the tag.")] = False
     tag_key: Annotated[str, opt("Field that the tag is written to.")] = "flb-key"
-    generate_id: Annotated[bool, opt("Make the id of a document from its content, so that none is stored twice.")] = (
-        False
-    )
+    generate_id: Annotated[
+        bool,
+        opt(
+            "Make the id of a document from its time and content, so that none is stored twice; equal records of one "
+            "time are one document."
+        ),
+    ] = False
     id_key: Annotated[KeyPath | None, opt("Field with the id of the document.", example="$event_id")] = None
     write_operation: Annotated[WriteOperation, opt("What is done with a document.")] = "create"
     replace_dots: Annotated[bool, opt("Write _ for dots in the names of fields.")] = False

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from ...context import Context
-from ...errors import OptionError, RetryLater
+from ...errors import Counts, OptionError, RetryLater
 from ...net.settings import DEFAULT_IO_TIMEOUT_S, HttpApi, HttpSettings, NetworkChoices, NoAnswer, http_settings
 from ..http_options import basic_authorization, words_of
 from .assertion import ASSERTION_TYPE, AssertionMaker, AssertionSettings
@@ -84,15 +84,15 @@ class OAuth2:
         try:
             answer = await self._http.request("POST", self._target, headers, urlencode(fields).encode())
         except NoAnswer as error:
-            raise RetryLater(f"no access token: {error.reason}") from error
+            raise RetryLater(f"no access token: {error.reason}", counts=Counts.NEVER) from error
         try:
             told = _decode(answer.body) if answer.status == 200 else {}
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             told = {}
         token, life = told.get("access_token"), told.get("expires_in")
         if not isinstance(token, str) or not token.isprintable() or not token:
             self._context.log.error("no access token is given out; records are held", every=60, status=answer.status)
-            raise RetryLater(f"no access token: status {answer.status}: {words_of(answer)}")
+            raise RetryLater(f"no access token: status {answer.status}: {words_of(answer)}", counts=Counts.NEVER)
         life_s = float(life) if isinstance(life, (int, float)) and life > 0 else _USUAL_LIFE_S
         self._token = token
         # A life shorter than the margin is used up to its half.
@@ -108,7 +108,7 @@ class OAuth2:
                 assertion = self._assertions.make(self._context.clock.time_ns() // 1_000_000_000)
             except (OSError, ValueError) as error:
                 self._context.log.error("no access token can be asked for; records are held", every=60, reason=error)
-                raise RetryLater(f"no access token: {error}") from error
+                raise RetryLater(f"no access token: {error}", counts=Counts.NEVER) from error
             fields["client_id"] = settings.client_id
             fields |= {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
         elif settings.in_body:

@@ -36,7 +36,7 @@ from ..http_options import (
     verdict_on,
     words_of,
 )
-from ..places import RecordsOf
+from ..places import RecordsOf, rows_of
 from .assertion import AssertionSettings
 from .gelf import GelfEncoder, GelfKeys
 from .oauth2 import OAuth2, OAuth2Settings
@@ -242,6 +242,10 @@ class HttpOutput(Output):
                 requests.extendleft(reversed(request.halves()))
             else:
                 self._refuse(delivery, request, answer)
+
+    def left(self, delivery: Delivery) -> list[list[int]] | None:
+        requests: deque[Request] | None = delivery.progress
+        return None if requests is None else rows_of(delivery.batches, [p for r in requests for p in r.places])
 
     async def close(self) -> None:
         if self._requests is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from ...aws.settings import Answer, AwsError, NoAnswer, NoCredentials, is_denied
+from ...aws.settings import Answer, AwsError, NoAnswer, NoCredentials, denial_in, is_denied, is_throttled
 from ...buffers.base import BatchLimits, Delivery
 from ...codecs.json_lines import JsonEncoder
 from ...context import Context
@@ -22,7 +22,7 @@ from ...record import RecordBatch
 from ..aws_calls import CountedCalls, reason_of
 from ..base import Output
 from ..http_options import lane_of
-from ..places import RecordsOf
+from ..places import RecordsOf, rows_of
 from .options import PutOptions
 from .records import Entry, EntryMaker, Limits, Request
 
@@ -35,6 +35,9 @@ ROUNDS = 6
 _FIRST_PAUSE_S = 0.1
 _FORGET_CREDENTIALS_S = 60.0
 _REFUSALS = ("ValidationException", "SerializationException", "InvalidArgumentException")
+_BUSY = "ServiceUnavailableException"
+"""How Firehose says that a stream is over its limits."""
+
 _NAMES = re.compile(r"streamName|deliveryStreamName|StreamARN", re.IGNORECASE)
 
 
@@ -84,7 +87,7 @@ class PutOutput(Output):
         # Only now: aiobotocore is large, and a process without this output must not carry it.
         from ...aws.client import AwsClient
 
-        self._client = client = AwsClient(self.service.name, self._options.aws_settings())
+        self._client = client = AwsClient(self.service.name, self._options.aws_settings(), self._log)
         await client.open()
         self._context.count_connections(lambda: client.connections)
         self._calls = CountedCalls(self._client, self._context)
@@ -116,8 +119,16 @@ class PutOutput(Output):
             rounds -= 1
             if len(failed) == len(request.entries) or not rounds:
                 said = next(iter(failed.values()))
-                raise RetryLater(f"{self.service.operation}: {len(failed)} entries were not taken: {said}")
+                # The service answers for each entry, so it is not away.
+                words = f"{self.service.operation}: {len(failed)} entries were not taken: {said}"
+                raise RetryLater(words, counts=Counts.WITHOUT_PROGRESS)
             await self._clock.sleep(_FIRST_PAUSE_S * 2 ** (ROUNDS - rounds - 1))
+
+    def left(self, delivery: Delivery) -> list[list[int]] | None:
+        requests: deque[Request] | None = delivery.progress
+        if requests is None:
+            return None
+        return rows_of(delivery.batches, [p for r in requests for entry in r.entries for p in entry.places])
 
     async def close(self) -> None:
         if self._client is not None:
@@ -149,11 +160,12 @@ class PutOutput(Output):
     def _failed(self, answer: Answer, request: Request) -> dict[int, AwsError]:
         """The places of the entries that were not taken, and why."""
         told = answer.body.get(self.service.answers_member)
-        if not isinstance(told, list) or len(told) != len(request.entries):
+        results: list[Any] = told if isinstance(told, list) else []
+        if len(results) != len(request.entries) or not all([isinstance(result, dict) for result in results]):
             raise RetryLater(f"{self.service.operation}: the answer does not tell about all entries")
         failed = {
-            place: AwsError(result["ErrorCode"], 200, result.get("ErrorMessage") or "")
-            for place, result in enumerate(told)
+            place: AwsError(str(result["ErrorCode"]), 200, str(result.get("ErrorMessage") or ""))
+            for place, result in enumerate(results)
             if result.get("ErrorCode")
         }
         for reason, entries in Counter(map(reason_of, failed.values())).items():
@@ -190,7 +202,8 @@ class PutOutput(Output):
             if now - self._forgotten_at >= _FORGET_CREDENTIALS_S:
                 self._forgotten_at = now
                 self._calls.forget_credentials()
-            what = f"not allowed: {service.name}:{service.operation} on {self.stream_of(self._options)}"
+            what = denial_in(error, f"{service.name}:{service.operation} on {self.stream_of(self._options)}")
             self._log.error(f"{what}; records are held until it is allowed", every=60, reason=error)
             return RetryLater(f"{what} ({error})", error.after, Counts.NEVER)
-        return RetryLater(f"{service.operation}: {error}", error.after)
+        counts = Counts.WITHOUT_PROGRESS if is_throttled(error) or error.code == _BUSY else Counts.ALWAYS
+        return RetryLater(f"{service.operation}: {error}", error.after, counts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +13,7 @@ import msgspec
 
 from ...buffers.base import Delivery
 from ...codecs.compression import compress_gzip, compress_snappy_frames, compress_zstd
+from ...codecs.dates import strftime_utc
 from ...codecs.json_lines import JsonEncoder
 from ...record import Content, RecordBatch
 from ..places import RecordsOf
@@ -167,7 +167,7 @@ def _time_writer(form: str) -> Callable[[int], bytes]:
 
     @lru_cache(_REMEMBERED_SECONDS)
     def second_text(second: int) -> str:
-        return time.strftime(form, time.gmtime(second))
+        return strftime_utc(form, second)
 
     def write(time_ns: int) -> bytes:
         second, rest = divmod(time_ns, _SECOND)

@@ -301,7 +301,9 @@ class Destination:
         return RetryLater(words, self._wish(answer), Counts.NEVER if verdict.kind is Kind.DENIED else Counts.ALWAYS)
 
     def _wish(self, answer: HttpAnswer) -> float | None:
-        return retry_after_s(answer.headers.get("retry-after"), self._clock.time_ns() / 1e9)
+        """How long the server wishes to be left alone, as far as `scheduler.cap` allows."""
+        wish = retry_after_s(answer.headers.get("retry-after"), self._clock.time_ns() / 1e9)
+        return None if wish is None else min(wish, float(self._context.service.scheduler_cap))
 
     def _learn_limit(self, request: Request) -> None:
         smaller = max(_SMALLEST, request.size // 2)

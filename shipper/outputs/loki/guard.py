@@ -9,6 +9,7 @@ structured metadata, so that nothing is lost and it can still be searched for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from ...clock import Clock
 from ...log import Log
@@ -90,20 +91,44 @@ class Shape:
         self._previous.discard((tenant, labels))
 
     def fitted(self, labels: Labels) -> Admitted:
-        """The labels within the limits that are known; shortened values, and those that are too many, become metadata.
+        """The labels within the limits that are known, and those that become metadata.
 
-        Metadata keep what was cut.
+        That are the labels that are too many, and what was shortened, as it was before.
         """
-        moved: Labels = ()
-        if self.longest_name is not None:
-            longest = self.longest_name
-            labels = tuple((k[:longest], v) for k, v in labels)
-        if self.longest_value is not None and any(len(v.encode()) > self.longest_value for _, v in labels):
-            longest = self.longest_value
-            labels = tuple((k, v.encode()[:longest].decode("utf-8", "ignore")) for k, v in labels)
-        if self.most_labels is not None and len(labels) > self.most_labels:
-            labels, moved = labels[: self.most_labels], labels[self.most_labels :]
-        return labels, moved
+        if self.longest_name is None and self.longest_value is None and self.most_labels is None:
+            return labels, ()
+        short = tuple(dict([(self._short_name(k), self._short_value(v)) for k, v in labels]).items())
+        kept = frozenset(short)
+        moved = tuple([label for label in labels if label not in kept])
+        if self.most_labels is not None and len(short) > self.most_labels:
+            short, too_many = short[: self.most_labels], frozenset(short[self.most_labels :])
+            moved = (*moved, *[label for label in labels if label in too_many])
+        return short, moved
+
+    def learn_most_labels(self, limit: int) -> None:
+        """The server takes no more labels than so many in a stream."""
+        self.most_labels = max(1, limit)
+
+    def learn_longest(self, kind: Literal["name", "value"], refused: int) -> None:
+        """The server has refused the names, or the values, of labels of which the longest has so many bytes.
+
+        It does not say what it takes. If that is less than usual, half of what was refused is tried.
+        """
+        usual, least = (1024, 64) if kind == "name" else (2048, 128)
+        limit = usual if refused > usual else max(least, refused // 2)
+        if kind == "name":
+            self.longest_name = min(limit, self.longest_name or usual)
+        else:
+            self.longest_value = min(limit, self.longest_value or usual)
+
+    def _short_name(self, name: str) -> str:
+        return name if self.longest_name is None else name[: self.longest_name]
+
+    def _short_value(self, value: str) -> str:
+        longest = self.longest_value
+        if longest is None or len(value.encode()) <= longest:
+            return value
+        return value.encode()[:longest].decode("utf-8", "ignore")
 
     def _is_known(self, tenant: str | None, labels: Labels) -> bool:
         return (tenant, labels) in self._current or (tenant, labels) in self._previous

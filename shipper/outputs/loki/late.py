@@ -8,11 +8,10 @@ stream find both.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
 
 from ...record import RecordBatch
+from ..places import located
 from .guard import Shape
 from .mending import Mended, relabelled
 from .requests import LINES_LIMIT, Part, Request, packed
@@ -25,15 +24,13 @@ def apart(request: Request, mended: Mended, batches: Sequence[RecordBatch], labe
     Entries that have such a stream already, or whose streams can have no further label, stay refused. `batches` are
     those of the delivery.
     """
-    starts = list(accumulate((len(batch) for batch in batches), initial=0))
     refused = frozenset(mended.refused)
     parts: list[Part] = []
     for part in request.parts:
+        late = [(row, place) for row, place in enumerate(part.entries.places) if place in refused]
         rows_by_tag: dict[str, list[int]] = {}
-        for row, place in enumerate(part.entries.places):
-            if place in refused:
-                tag = batches[bisect_right(starts, place) - 1].tag
-                rows_by_tag.setdefault(tag, []).append(row)
+        for (row, _), (number, _) in zip(late, located(batches, [place for _, place in late]), strict=True):
+            rows_by_tag.setdefault(batches[number].tag, []).append(row)
         for tag, rows in rows_by_tag.items():
             if label in dict(part.stream.labels):
                 continue

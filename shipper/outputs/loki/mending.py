@@ -8,7 +8,7 @@ import msgspec
 
 from .guard import Labels, Shape
 from .requests import LINES_LIMIT, Part, Request, halves, packed
-from .streams import Entries, LineEncoder, Metadata, Stream
+from .streams import Entries, LineEncoder, Metadata, Stream, with_metadata
 from .verdicts import Selector, Verdict
 
 MARKER = " [cut]"
@@ -105,7 +105,7 @@ def with_other_labels(request: Request, verdict: Verdict, shape: Shape) -> Mende
 
     A server names one stream only, but refuses all that break the same rule. None if it cannot be told which is meant.
     """
-    learn_limit(verdict, shape)
+    _learn_limit(verdict, shape, request)
     again = []
     for part in request.parts:
         labels, moved = shape.fitted(part.stream.labels)
@@ -117,14 +117,16 @@ def with_other_labels(request: Request, verdict: Verdict, shape: Shape) -> Mende
     return Mended([], list(named.entries.places), named.entries.size) if named is not None else None
 
 
-def learn_limit(verdict: Verdict, shape: Shape) -> None:
-    """Let labels keep from now on to the limit that the server has told."""
+def _learn_limit(verdict: Verdict, shape: Shape, request: Request) -> None:
+    """Let labels keep from now on to the limit that the server has told, or that shows in what it has refused."""
+    named = _named(request.parts, verdict.streams)
+    labels = [label for part in ([named] if named else request.parts) for label in part.stream.labels]
     if verdict.reason == "too_many_labels":
-        shape.most_labels = verdict.limit or 15
+        shape.learn_most_labels(verdict.limit or 15)
     elif verdict.reason == "label_value_too_long":
-        shape.longest_value = verdict.limit or 2048
+        shape.learn_longest("value", max([len(value.encode()) for _, value in labels]))
     elif verdict.reason == "label_name_too_long":
-        shape.longest_name = verdict.limit or 1024
+        shape.learn_longest("name", max([len(name) for name, _ in labels]))
 
 
 def with_fewer_streams(request: Request, verdict: Verdict, shape: Shape) -> Mended | None:
@@ -155,7 +157,7 @@ def without_metadata(request: Request) -> Mended:
             bare = entries.rows(rows)
             bare.metadata = None
             mended.again.append(Request(request.tenant, (Part(part.stream, bare),), is_mended=True))
-    return mended
+    return mended if mended.again else refused_whole(request)
 
 
 def with_less_metadata(request: Request, verdict: Verdict) -> Mended:
@@ -200,11 +202,7 @@ def smaller(request: Request, lines: Lines) -> Mended:
 def relabelled(part: Part, labels: Labels, moved: Labels) -> Part:
     """The part under other labels; those that are moved become structured metadata."""
     entries = part.entries
-    extra = dict(moved)
-    metadata = entries.metadata
-    if extra:
-        metadata = [{**extra, **m} for m in metadata] if metadata is not None else [extra] * len(entries)
-    changed = Entries(entries.times, entries.lines, metadata, entries.size, entries.places)
+    changed = with_metadata(entries, moved) if moved else entries
     return Part(Stream(part.stream.tenant, labels), changed)
 
 
@@ -225,8 +223,8 @@ def _fewer(metadata: Metadata, most_pairs: int, most_bytes: int) -> Metadata:
     kept: Metadata = {}
     size = 0
     for name, value in metadata.items():
-        size += len(name.encode()) + len(value.encode())
-        if len(kept) == most_pairs or size > most_bytes:
-            break
-        kept[name] = value
+        more = len(name.encode()) + len(value.encode())
+        if len(kept) < most_pairs and size + more <= most_bytes:
+            kept[name] = value
+            size += more
     return kept

@@ -166,7 +166,7 @@ class LokiOutput(Output):
             options.max_streams, context.clock, context.log, context.counter("streams_over_limit_total").add
         )
         self._push = self._new_push()
-        self._streams = StreamMaker(rules, lines, self._json, self._shape, self._push.lines.encode)
+        self._streams = StreamMaker(rules, lines, self._json, self._shape, self._push.lines.encode, self._log)
         self._lanes: dict[str, str] = {}
         self._http: HttpApi | None = None
         self._destination: Destination | None = None

@@ -6,8 +6,9 @@
     Timestamp    1 seconds: varint     2 nanoseconds: varint
     LabelPair    1 name: text          2 value: text
 
-A varint may be written longer than it needs to be. Nanoseconds always take five bytes and seconds too, so that a
-timestamp has one length and is put together from tables instead of being computed bit by bit.
+A varint may be written longer than it needs to be. Nanoseconds always take five bytes, and seconds too where five can
+hold them, so that a timestamp is put together from tables instead of being computed bit by bit. Seconds before 1970 are
+negative, which takes ten bytes.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ _STREAMS, _LABELS, _ENTRIES, _TIME, _LINE, _METADATA, _NAME, _VALUE = (
     bytes([number << 3 | 2]) for number in (1, 1, 2, 1, 2, 3, 1, 2)
 )
 _SECONDS, _NANOS = b"\x08", b"\x10"
-_TIME_SIZE = 12
-_HEADS_SIZE = 15
-"""The time with its head, and the first byte of the line's head."""
+_NANOS_SIZE = 5
+_FIVE_BYTES = 1 << 35
+_ALL_BITS = (1 << 64) - 1
 
 
 def protobuf_push(request: Request) -> bytes:
@@ -90,7 +91,9 @@ _length = lru_cache(16_384)(varint)
 @lru_cache(64)
 def _time_head(seconds: int) -> bytes:
     """An entry up to the digits of its nanoseconds."""
-    return b"%b%b%b%b%b" % (_TIME, bytes([_TIME_SIZE]), _SECONDS, _five_bytes(seconds), _NANOS)
+    digits = _five_bytes(seconds) if 0 <= seconds < _FIVE_BYTES else varint(seconds & _ALL_BITS)
+    start = b"%b%b%b" % (_SECONDS, digits, _NANOS)
+    return b"%b%b%b" % (_TIME, bytes([len(start) + _NANOS_SIZE]), start)
 
 
 @lru_cache(1)
@@ -115,12 +118,12 @@ def _stream(part: Part) -> bytes:
     bits, last_bits = _fourteen_bits(), _LAST_BITS
     for time_ns, line, pairs in zip(entries.times, entries.lines, metadata, strict=True):
         seconds, nanos = divmod(time_ns, 1_000_000_000)
-        size = length(len(line))
+        size, start = length(len(line)), head(seconds)
         add(
             (
                 _ENTRIES,
-                length(_HEADS_SIZE + len(size) + len(line) + len(pairs)),
-                head(seconds),
+                length(len(start) + _NANOS_SIZE + 1 + len(size) + len(line) + len(pairs)),
+                start,
                 bits[nanos & 16383],
                 bits[nanos >> 14 & 16383],
                 last_bits[nanos >> 28],

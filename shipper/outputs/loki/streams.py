@@ -15,6 +15,7 @@ import msgspec
 from ...codecs.escaped_lines import EscapedLines
 from ...codecs.json_lines import HoledLines, JsonEncoder
 from ...codecs.template import KeyPath
+from ...log import Log
 from ...record import Body, RecordBatch
 from .guard import Shape
 from .lines import LineMaker
@@ -24,7 +25,7 @@ Labels = tuple[tuple[str, str], ...]
 Metadata = dict[str, str]
 
 DEFAULT_LABELS: Labels = (("job", "fluent-bit"),)
-_NO_HEADER = re.compile("[^\x20-\x7e]")
+_NO_HEADER = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KUBERNETES_LABELS = KeyPath("kubernetes", ("labels",))
 
@@ -99,13 +100,14 @@ class StreamMaker:
     """Sorts the records of batches into streams."""
 
     def __init__(
-        self, rules: LabelRules, lines: LineMaker, json: JsonEncoder, shape: Shape, encode: LineEncoder
+        self, rules: LabelRules, lines: LineMaker, json: JsonEncoder, shape: Shape, encode: LineEncoder, log: Log
     ) -> None:
         self._rules = rules
         self._lines = lines
         self._json = json
         self._shape = shape
         self._encode = encode
+        self._log = log
         paths = [path for rule in rules.labels for path in rule.template.paths]
         paths += [_KUBERNETES_LABELS] if rules.kubernetes_labels else []
         paths += [rules.tenant_path] if rules.tenant_path else []
@@ -176,16 +178,25 @@ class StreamMaker:
         return rows
 
     def _stream(self, tag: str, body: Body) -> tuple[Stream, Labels]:
-        labels, moved = self._shape.admit(self._tenant(body), self._labels(tag, body))
-        return Stream(self._tenant(body), labels), moved
+        tenant = self._tenant(body)
+        labels, moved = self._shape.admit(tenant, self._labels(tag, body))
+        return Stream(tenant, labels), moved
 
     def _tenant(self, body: Body) -> str | None:
         rules = self._rules
         if rules.tenant_path is None:
             return rules.tenant
         value = rules.tenant_path.get(body)
+        if value is None or value == "":
+            return rules.tenant
         # It comes from a record and goes into a header, so there must be no line break in it.
-        return _NO_HEADER.sub("_", value) if isinstance(value, str) and value else rules.tenant
+        if not isinstance(value, str) or _NO_HEADER.search(value):
+            self._log.warning(
+                "what tenant_id_key finds is no text, or none that a header can hold; such records go to tenant_id",
+                every=60,
+            )
+            return rules.tenant
+        return value
 
     def _labels(self, tag: str, body: Body) -> Labels:
         """The labels in the order of the options; of two with one name the last one stands."""
@@ -257,11 +268,17 @@ def _maps(batch: RecordBatch) -> Sequence[Body]:
     return [r.body for r in batch.content.records()]
 
 
+def with_metadata(entries: Entries, labels: Labels) -> Entries:
+    """The entries with these labels as metadata; those that they have already win."""
+    extra = dict(labels)
+    metadata = [{**extra, **m} for m in entries.metadata] if entries.metadata is not None else [extra] * len(entries)
+    size = entries.size + len(entries) * sum([len(k) + len(v) for k, v in labels])
+    return Entries(entries.times, entries.lines, metadata, size, entries.places)
+
+
 def _append(streams: dict[Stream, Entries], stream: Stream, more: Entries, moved: Labels) -> None:
     if moved:
-        extra = dict(moved)
-        metadata = [{**extra, **m} for m in more.metadata] if more.metadata is not None else [extra] * len(more)
-        more = Entries(more.times, more.lines, metadata, more.size, more.places)
+        more = with_metadata(more, moved)
     entries = streams.get(stream)
     if entries is None:
         streams[stream] = more

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum, auto
+from typing import NamedTuple
 
 import msgspec
 
@@ -77,13 +78,30 @@ class Verdict(msgspec.Struct, frozen=True):
     times_ns: frozenset[int] = frozenset()
 
 
-_SELECTOR = re.compile(r'\{(?:[^"{}]|"(?:[^"\\]|\\.)*")*\}')
-_PAIR = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)="((?:[^"\\]|\\.)*)"')
-_IGNORED = re.compile(r"total ignored: (\d+) out of")
-_ALIKE = re.compile(r"(\d+) errors? like: ")
-_LINE_LIMIT = re.compile(r"max entry size '?(\d+)'?", re.IGNORECASE)
-_NAMES_LIMIT = re.compile(r"label names; limit (\d+)")
-_ANY_LIMIT = re.compile(r"limit:? ?'?(\d+)'?", re.IGNORECASE)
+_PAIR = r'[A-Za-z_][A-Za-z0-9_]*="(?:[^"\\]|\\.)*"'
+_LABELS = rf"\{{(?:{_PAIR}(?:, ?)?)*\}}"
+_SELECTOR = re.compile(_LABELS, re.DOTALL)
+_PAIRS = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)="((?:[^"\\]|\\.)*)"', re.DOTALL)
+# What an answer quotes of the records: labels, complete or cut off, and the end of sentences that quote a name or a
+# value as it is, in which anything may stand.
+_QUOTED = re.compile(
+    rf"(?P<labels>{_LABELS})"
+    r"""|\{[A-Za-z_][A-Za-z0-9_]*=".*"""
+    r"""|(?P<words>label name too long:|label value too long:|duplicate label name:).*"""
+    rf"""|(?P<unread>error parsing labels)(?: '(?P<blamed>{_LABELS}))?.*""",
+    re.IGNORECASE | re.DOTALL,
+)
+_IGNORED = re.compile(r"total ignored: (\d{1,18}) out of")
+_ALIKE = re.compile(r"(\d{1,18}) errors? like: ")
+_RATE_LIMIT = re.compile(r"limit: (\d{1,18}) bytes", re.IGNORECASE)
+_LIMITS = {
+    "line_too_long": re.compile(r"max entry size '?(\d{1,18})'?", re.IGNORECASE),
+    "too_many_labels": re.compile(r"label names; limit (\d{1,18})", re.IGNORECASE),
+    "metadata_too_large": re.compile(r"bytes, limit: '?(\d{1,18})'? bytes", re.IGNORECASE),
+    "too_many_metadata": re.compile(r", limit: '?(\d{1,18})'?", re.IGNORECASE),
+}
+"""Where the limit stands that was broken; of labels that are too long no number is told."""
+
 _OLDEST = re.compile(r"oldest acceptable timestamp is: (\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)")
 _ENTRY_TIME = re.compile(r"entry with timestamp (\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,9}))? \+0000 UTC")
 _TOO_LARGE = re.compile(
@@ -112,63 +130,82 @@ _REFUSALS: tuple[tuple[str, Kind, str], ...] = (
 _BLOCKED_STATUS = 260
 
 
+class Told(NamedTuple):
+    """What a server says: its own words without what it quotes of the records, and the streams that it names."""
+
+    words: str
+    streams: tuple[Selector, ...]
+
+
+def told_in(text: str) -> Told:
+    """The words and the streams of a text; whoever writes labels cannot put words into the server's mouth."""
+    streams: list[Selector] = []
+
+    def without(found: re.Match[str]) -> str:
+        if labels := found["labels"] or found["blamed"]:
+            streams.extend(selectors_in(labels))
+        return found["words"] or found["unread"] or ""
+
+    words = _QUOTED.sub(without, text)
+    return Told(words, tuple(labels for n, labels in enumerate(streams) if labels not in streams[:n]))
+
+
 def verdict_on(answer: HttpAnswer) -> Verdict:
     """What this answer means."""
-    status, text = answer.status, answer.text
+    status, text, told = answer.status, answer.text, told_in(answer.text)
     if status == _BLOCKED_STATUS:
         return Verdict(Kind.BLOCKED, "ingestion_blocked")
     if 200 <= status < 300:
         return Verdict(Kind.ACCEPTED, "")
-    if status == 413 or (status >= 400 and _TOO_LARGE.search(text)):
+    if status == 413 or (status >= 400 and _TOO_LARGE.search(told.words)):
         return Verdict(Kind.TOO_LARGE, "too_large")
     if status == 429:
-        return _limited(text)
+        return _limited(told)
     if status in (400, 422):
         # A page in HTML is no word of Loki's: something between us and it does not know what to do with the request.
         is_page = "html" in answer.headers.get("content-type", "") or text.lstrip()[:1] == "<"
-        return Verdict(Kind.DENIED, "not_loki") if is_page else _refused(text)
-    if 300 <= status < 500:
+        return Verdict(Kind.DENIED, "not_loki") if is_page else _refused(told)
+    if 300 <= status < 500 and status != 408:
         return Verdict(Kind.DENIED, f"status_{status}")
     return Verdict(Kind.LATER, f"status_{status}")
 
 
 def selectors_in(text: str) -> tuple[Selector, ...]:
     """The labels of the streams that a text names, each once."""
-    found = [dict(_PAIR.findall(selector)) for selector in _SELECTOR.findall(text)]
+    found = [dict(_PAIRS.findall(selector)) for selector in _SELECTOR.findall(text)]
     named = [{name: _unquoted(value) for name, value in labels.items()} for labels in found if labels]
     return tuple(labels for n, labels in enumerate(named) if labels not in named[:n])
 
 
-def _limited(text: str) -> Verdict:
-    words = text.lower()
+def _limited(told: Told) -> Verdict:
+    words = told.words.lower()
     if "per stream rate limit" in words:
-        return Verdict(Kind.STREAM_RATE, "stream_rate", selectors_in(text))
+        return Verdict(Kind.STREAM_RATE, "stream_rate", told.streams)
     if "active stream limit" in words or "stream limit exceeded" in words:
-        return Verdict(Kind.TOO_MANY_STREAMS, "stream_limit", selectors_in(text))
-    found = re.search(r"limit: (\d+) bytes", words)
+        return Verdict(Kind.TOO_MANY_STREAMS, "stream_limit", told.streams)
+    found = _RATE_LIMIT.search(words)
     return Verdict(Kind.TENANT_RATE, "rate", limit=int(found[1]) if found else None)
 
 
-def _refused(text: str) -> Verdict:
-    words = text.lower()
+def _refused(told: Told) -> Verdict:
+    words = told.words.lower()
     for sign, kind, reason in _REFUSALS:
         if sign in words:
             ignored = [int(n) for n in _IGNORED.findall(words) or _ALIKE.findall(words)]
             return Verdict(
                 kind,
                 reason,
-                selectors_in(text),
-                limit=_limit(reason, text),
+                told.streams,
+                limit=_limit(reason, words),
                 refused=sum(ignored) or None,
-                oldest_ns=_oldest_ns(text) if reason == "too_old" else None,
-                times_ns=_times_ns(text),
+                oldest_ns=_oldest_ns(told.words) if reason == "too_old" else None,
+                times_ns=_times_ns(told.words),
             )
     return Verdict(Kind.UNREADABLE, "refused_by_destination")
 
 
-def _limit(reason: str, text: str) -> int | None:
-    by_reason = {"line_too_long": _LINE_LIMIT, "too_many_labels": _NAMES_LIMIT}
-    found = by_reason.get(reason, _ANY_LIMIT).search(text)
+def _limit(reason: str, words: str) -> int | None:
+    found = _LIMITS[reason].search(words) if reason in _LIMITS else None
     return int(found[1]) if found else None
 
 

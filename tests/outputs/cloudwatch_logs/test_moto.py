@@ -43,7 +43,10 @@ async def test_records_arrive_in_a_group_and_stream_made_for_them(moto_url: str,
     await output.open()
     delivery = Delivery("lane", [batch_of({"log": 'é "q" \\'}, {"n": 1}, time_ns=now_ns)])
 
+    work = asyncio.ensure_future(output.work())
     await output.send(delivery)
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
     await output.close()
 
     assert delivery.accepted == 2

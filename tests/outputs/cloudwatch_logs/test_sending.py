@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from shipper.buffers.base import Delivery
-from shipper.errors import RetryLater
+from shipper.errors import Counts, RetryLater
 from shipper.outputs.cloudwatch_logs.output import CloudwatchLogsOutput
 from shipper.record import RecordBatch
 from shipper.testing import ManualClock
@@ -31,9 +31,12 @@ async def opened(url: str, **options: Any) -> AsyncIterator[CloudwatchLogsOutput
     options.setdefault("log_key", "log")
     output = output_to(url, **options)
     await output.open()
+    work = asyncio.ensure_future(output.work())
     try:
         yield output
     finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
         await output.close()
 
 
@@ -156,14 +159,37 @@ async def test_missing_group_that_may_not_be_created_blocks_its_stream_only(
 async def test_retention_that_cannot_be_set_holds_up_nothing_and_is_tried_again(scripted_aws: ScriptedAws) -> None:
     clock = ManualClock()
     scripted_aws.script("CreateLogStream", error("ResourceNotFoundException"))
-    scripted_aws.script("PutRetentionPolicy", error("AccessDeniedException"))
+    scripted_aws.script("PutRetentionPolicy", *[error("AccessDeniedException")] * 2)
     async with opened(scripted_aws.url, clock=clock, auto_create_group=True, log_retention_days=7) as output:
         await output.send(delivery_of(timed((T, "a"))))
+        async with asyncio.timeout(20):
+            while len(scripted_aws.calls("PutRetentionPolicy")) < 3:
+                await clock.advance(61)
         await output.send(delivery_of(timed((T, "b"))))
-        await clock.advance(61)
+        await clock.advance(600)
         await output.send(delivery_of(timed((T, "c"))))
 
-    assert scripted_aws.operations[4:] == ["PutLogEvents", "PutLogEvents", "PutRetentionPolicy", "PutLogEvents"]
+    retention = "PutRetentionPolicy"
+    assert scripted_aws.operations[2:] == [
+        retention, "CreateLogStream", "PutLogEvents", retention, retention, "PutLogEvents", "PutLogEvents",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("reply", [Reply(delay_s=600), error("ThrottlingException"), Reply(cut=True)])
+async def test_retention_that_gets_no_answer_holds_up_nothing(scripted_aws: ScriptedAws, reply: Reply) -> None:
+    clock = ManualClock()
+    scripted_aws.script("CreateLogStream", error("ResourceNotFoundException"))
+    scripted_aws.script("PutRetentionPolicy", *[reply] * 20)
+    async with opened(scripted_aws.url, clock=clock, auto_create_group=True, log_retention_days=7) as output:
+        first = asyncio.ensure_future(output.send(delivery_of(timed((T, "a")))))
+        await scripted_aws.wait_for(1, "PutRetentionPolicy")
+        await clock.advance(1.1)
+        async with asyncio.timeout(20):
+            await first
+            for _ in range(5):
+                await output.send(delivery_of(timed((T, "b"))))
+
+        assert len(scripted_aws.calls()) == 6
 
 
 async def test_stream_that_may_not_be_created_is_sent_to_all_the_same(scripted_aws: ScriptedAws) -> None:
@@ -328,11 +354,18 @@ async def test_what_had_arrived_before_counts_as_delivered(scripted_aws: Scripte
     assert delivery.accepted == 1
 
 
-async def test_destination_that_wants_tokens_gets_them_from_then_on(scripted_aws: ScriptedAws) -> None:
+@pytest.mark.parametrize(
+    "asked",
+    [
+        error("InvalidSequenceTokenException", expectedSequenceToken="t2"),
+        error("InvalidSequenceTokenException", "It is invalid. The next expected sequenceToken is: t2"),
+    ],
+)
+async def test_destination_that_wants_tokens_gets_them_from_then_on(scripted_aws: ScriptedAws, asked: Reply) -> None:
     scripted_aws.script(
         "PutLogEvents",
         Reply(body={"nextSequenceToken": "ignored"}),
-        error("InvalidSequenceTokenException", expectedSequenceToken="t2"),
+        asked,
         Reply(body={"nextSequenceToken": "t3"}),
     )
     async with opened(scripted_aws.url) as output:
@@ -421,6 +454,27 @@ async def test_denied_events_are_held_and_the_missing_action_named(
     assert "logs:PutLogEvents on log group /my/group" in str(reason)
     assert caplog.text.count("not allowed: logs:PutLogEvents on log group /my/group") == 1
     assert (delivery.accepted, delivery.refused) == (1, {})
+
+
+async def test_a_refusal_that_quotes_words_of_a_denial_is_a_refusal(scripted_aws: ScriptedAws) -> None:
+    no = error("InvalidParameterException", "the value 'AccessDenied: Expired' is not possible")
+    scripted_aws.script("PutLogEvents", no, Reply(), no)
+    delivery = delivery_of(timed((T, "good"), (T + 1, "bad")))
+    async with opened(scripted_aws.url) as output:
+        await output.send(delivery)
+
+    assert (delivery.accepted, refusals_of(delivery)) == (1, [("400", ["bad"])])
+
+
+async def test_a_wrong_clock_is_told_as_such(scripted_aws: ScriptedAws, caplog: pytest.LogCaptureFixture) -> None:
+    scripted_aws.script("PutLogEvents", error("InvalidSignatureException", "Signature expired: 1 is earlier than 2"))
+    with caplog.at_level(logging.ERROR, "shipper"):
+        async with opened(scripted_aws.url) as output:
+            reason = await refused(output, delivery_of(timed((T, "a"))))
+
+    assert reason.counts is Counts.NEVER
+    assert "signed by a clock that differs too much from that of AWS: logs:PutLogEvents" in caplog.text
+    assert "not allowed" not in caplog.text
 
 
 async def test_without_credentials_records_are_held_until_there_are_some(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from shipper.aws.settings import AwsError, is_denied
-from shipper.outputs.cloudwatch_logs.verdicts import Verdict, event_limit_in, verdict_on
+from shipper.aws.settings import AwsError, denial_in, is_denied
+from shipper.outputs.cloudwatch_logs.verdicts import Verdict, event_limit_in, next_token, verdict_on
 
 
 @pytest.mark.parametrize(
@@ -35,10 +37,54 @@ from shipper.outputs.cloudwatch_logs.verdicts import Verdict, event_limit_in, ve
         ("InvalidSignatureException", 403, "Signature expired", Verdict.DENIED),
         ("403", 403, "accessdenied by proxy", Verdict.DENIED),
         ("SomethingNew", 400, "never seen", Verdict.LATER),
+        ("InvalidParameterException", 400, "value 'Expired: AccessDenied' failed to satisfy", Verdict.REFUSED),
+        ("ResourceNotFoundException", 400, "no such log group: /app/InvalidToken-Expired", Verdict.NO_STREAM),
     ],
 )
 def test_verdict_on_an_error(code: str, status: int, message: str, verdict: Verdict) -> None:
     assert verdict_on(AwsError(code, status, message)) is verdict
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "denied", "told"),
+    [
+        ("AccessDeniedException", "no policy", True, "not allowed: x"),
+        ("ExpiredTokenException", "the security token is expired", True, "not allowed: x"),
+        ("InvalidSignatureException", "Signature expired: 1 is now earlier than 2", True, "signed by a clock"),
+        ("RequestTimeTooSkewed", "", True, "signed by a clock"),
+        ("RequestExpired", "", True, "signed by a clock"),
+        ("403", "accessdenied by proxy", True, "not allowed: x"),
+        ("", "Signature not yet current", True, "signed by a clock"),
+        ("InvalidParameterException", "the value 'Expired' is not possible", False, "not allowed: x"),
+        ("ResourceNotFoundException", "the group AccessDenied does not exist", False, "not allowed: x"),
+    ],
+)
+def test_a_code_says_whether_credentials_are_at_fault_and_words_only_without_one(
+    code: str, message: str, denied: bool, told: str
+) -> None:
+    error = AwsError(code, 400, message)
+
+    assert is_denied(error) is denied
+    assert denial_in(error, "x").startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message", "token"),
+    [
+        ({"expectedSequenceToken": "t9"}, "", "t9"),
+        ({"expectedSequenceToken": "t9"}, "The next expected sequenceToken is: t8", "t9"),
+        ({}, "The given sequenceToken is invalid. The next expected sequenceToken is: abc123", "abc123"),
+        ({"expectedSequenceToken": None}, "The next expected sequenceToken is: 4959.", "4959"),
+        ({}, "already been accepted. The next batch can be sent with sequenceToken: 496", "496"),
+        ({}, "The given sequenceToken is invalid. The next expected sequenceToken is: null", None),
+        ({"expectedSequenceToken": 7}, "The given sequenceToken is invalid.", None),
+        ({}, "", None),
+    ],
+)
+def test_the_next_token_is_read_from_its_field_or_from_the_words(
+    fields: dict[str, Any], message: str, token: str | None
+) -> None:
+    assert next_token(AwsError("InvalidSequenceTokenException", 400, message, fields=fields)) == token
 
 
 def test_trouble_of_the_server_is_not_a_matter_of_credentials() -> None:

@@ -231,6 +231,17 @@ async def test_generated_ids_keep_a_document_from_being_stored_twice(server: Htt
             await output.send(delivery_of(sample_batch(F1)))
 
     assert len(store.documents) == 1
+    assert output._context.metrics.total("output_documents_there_already_total") == 1
+
+
+async def test_equal_records_of_one_time_are_one_document_with_generated_ids(
+    server: HttpServer, store: BulkStore
+) -> None:
+    delivery = delivery_of(sample_batch(F1, F1))
+    async with output_to(server.port, "generate_id on") as output:
+        await output.send(delivery)
+
+    assert (len(store.documents), delivery.accepted, delivery.refused_records) == (1, 2, 0)
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])

@@ -300,7 +300,18 @@ async def test_id_and_secret_may_go_into_the_body_of_the_request_for_a_token(ser
 
 
 @pytest.mark.parametrize(
-    "says", [Says(400, b'{"error":"x"}'), Says(200, b"nonsense"), Says(200, b"{}"), Says(cut=True)]
+    "says",
+    [
+        Says(400, b'{"error":"x"}'),
+        Says(200, b"nonsense"),
+        Says(200, b"{}"),
+        Says(200, b"[]"),
+        Says(200, b'{"access_token":7}'),
+        Says(200, b'{"access_token":"a\\nb"}'),
+        Says(200, b'{"\xff":1}'),
+        Says(200, b'{"a":' * 5000),
+        Says(cut=True),
+    ],
 )
 async def test_without_a_token_records_are_held(server: HttpServer, says: Says) -> None:
     server.script = [says]

@@ -51,6 +51,28 @@ async def test_old_streams_make_room_for_new_ones() -> None:
     assert counted == []
 
 
+def test_limits_that_a_server_shows_have_a_bound() -> None:
+    guard, _ = shape(10)
+    for _ in range(20):
+        guard.learn_longest("value", 3)
+        guard.learn_longest("name", 3)
+        guard.learn_most_labels(0)
+
+    assert (guard.longest_value, guard.longest_name, guard.most_labels) == (128, 64, 1)
+
+
+def test_what_is_shortened_stays_whole_in_metadata() -> None:
+    guard, _ = shape(10)
+    guard.learn_longest("value", 5000)
+    guard.learn_longest("name", 5000)
+    guard.learn_most_labels(3)
+    name, value = "n" * 2000, "v" * 3000
+    labels, moved = guard.fitted((("a", value), (name, "x"), (f"{name}b", "y"), ("c", "z"), ("d", value)))
+
+    assert labels == (("a", value[:2048]), (name[:1024], "y"), ("c", "z"))
+    assert moved == (("a", value), (name, "x"), (f"{name}b", "y"), ("d", value))
+
+
 async def test_what_loses_a_label_arrives_and_is_counted() -> None:
     sending = Sending(ScriptedHttp(), "labels job=x, id=$id\nmax_streams 10")
     delivery = await sending.send(batch(*[{"id": str(n), "log": f"l{n}"} for n in range(200)]))

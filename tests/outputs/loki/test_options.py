@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from shipper.buffers.base import Delivery
 from shipper.cli import main
 from shipper.outputs.loki.output import LANES
 
+from ...components.loki import LokiStandIn
 from .making import batch, bodies, lines_of, logs, output, requests, streams
 
 REPOSITORY = Path(__file__).parents[3]
@@ -64,10 +68,37 @@ def test_records_stay_as_they_are_when_keys_are_left_out_of_lines() -> None:
     assert shared == {"labels": {"a": "1", "b": "2"}, "list": ["x", "y"]}
 
 
-def test_a_tenant_from_a_record_cannot_end_its_header() -> None:
-    (made,) = requests(output("tenant_id_key $t"), batch({"t": "a\r\nX-Evil: 1"}))
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\x00", 7, True, {"a": 1}, ["a"]])
+def test_what_cannot_be_a_tenant_goes_to_the_usual_one_with_a_warning(
+    value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "shipper"):
+        made = requests(output("tenant_id_key $t\ntenant_id usual"), batch({"t": value}, {"t": "other"}))
 
-    assert made.tenant == "a__X-Evil: 1"
+    assert [request.tenant for request in made] == ["usual", "other"]
+    assert caplog.text.count("such records go to tenant_id") == 1
+
+
+def test_records_that_name_no_tenant_go_to_the_usual_one_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "shipper"):
+        [made] = requests(output("tenant_id_key $t\ntenant_id usual"), batch({"t": ""}, {"n": 1}))
+
+    assert (made.tenant, made.records, caplog.text) == ("usual", 2, "")
+
+
+async def test_tenants_stay_apart_whatever_letters_they_have() -> None:
+    server = LokiStandIn()
+    await server.start()
+    made = output(f"tenant_id_key $t\nhost 127.0.0.1\nport {server.port}")
+    await made.open()
+    try:
+        await made.send(Delivery("", [batch({"t": "ünï"}, {"t": "énô"})]))
+    finally:
+        await made.close()
+        await server.stop()
+
+    names = {s.tenant.encode("latin-1").decode() for s in server.store.entries}
+    assert names == {"ünï", "énô"}
 
 
 def test_texts_of_any_kind_are_lines() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cramjam
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from .making import batch, bodies, logs, output, requests
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 _LABELS = st.dictionaries(st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True), _TEXT.filter(bool), min_size=1)
-_ENTRY = st.tuples(st.integers(1_000_000_000 * 10**9, 2**61), _TEXT, st.dictionaries(_TEXT, _TEXT, max_size=3))
+_ENTRY = st.tuples(st.integers(-(2**61), 2**66), _TEXT, st.dictionaries(_TEXT, _TEXT, max_size=3))
 
 
 @given(_LABELS, st.lists(_ENTRY, min_size=1, max_size=5))
@@ -29,6 +30,20 @@ def test_what_is_encoded_is_what_a_decoder_reads(
     ((found, stored),) = decoded({"content-type": "application/x-protobuf"}, body)
     assert dict(found) == labels
     assert stored == [Entry(t, line, tuple(m.items())) for t, line, m in entries]
+
+
+@pytest.mark.parametrize(
+    "time_ns", [-1, -(10**9), -(10**18), 0, 2**35 * 10**9 - 1, 2**35 * 10**9, 253_402_300_799 * 10**9]
+)
+def test_both_forms_carry_the_same_time(time_ns: int) -> None:
+    records = batch({"log": "x"}, first_ns=time_ns)
+    made = output("labels job=x\nformat protobuf")
+    [(_, from_protobuf)] = decoded(
+        {"content-type": made._push.headers["Content-Type"]}, made._push.body(requests(made, records)[0])
+    )
+    [(_, from_json)] = decoded({"content-type": "application/json"}, bodies("labels job=x", records)[0])
+
+    assert [entry.time_ns for entry in from_protobuf] == [entry.time_ns for entry in from_json] == [time_ns]
 
 
 def test_both_forms_carry_the_same() -> None:

@@ -133,3 +133,30 @@ async def test_k4_labels_that_explode_stay_below_the_guard_and_no_line_is_refuse
     assert {s.entry.line for s in store.entries} == {f'{{"log":"line {n}"}}' for n in range(2000)}
     assert len(store.streams) <= 500
     assert all(len(labels) <= 15 for _, labels in store.streams)
+
+
+async def test_k4_a_label_that_is_too_long_costs_only_its_end_and_its_whole_stays_in_metadata() -> None:
+    limits = Limits(label_value_size=512)
+    sending, store = judged(limits, "labels app=$app, pod=$pod")
+    too_long = "limit 3 ', limit: '3' request too large " + "a" * 700
+    delivery = await sending.send(batch({"app": "web", "pod": too_long, "n": 1}, {"app": "web", "pod": "p2", "n": 2}))
+    await sending.send(batch({"app": "web-server", "pod": too_long, "n": 3}, {"app": "web", "pod": "pod-2", "n": 4}))
+    stored = {s.entry.line: (dict(s.labels), dict(s.entry.metadata)) for s in store.entries}
+    cut = too_long[: len(too_long) // 2]
+
+    assert (delivery.accepted, delivery.refused_records) == (2, 0)
+    assert stored == {
+        '{"n":1}': ({"app": "web", "pod": cut}, {"pod": too_long}),
+        '{"n":2}': ({"app": "web", "pod": "p2"}, {}),
+        '{"n":3}': ({"app": "web-server", "pod": cut}, {"pod": too_long}),
+        '{"n":4}': ({"app": "web", "pod": "pod-2"}, {}),
+    }
+
+
+async def test_k4_values_up_to_the_usual_limit_are_cut_to_it() -> None:
+    sending, store = judged(Limits(), "labels app=$app")
+    delivery = await sending.send(batch({"app": "é" * 2000, "n": 1}))
+    [stored] = store.entries
+
+    assert (delivery.accepted, delivery.refused_records) == (1, 0)
+    assert (dict(stored.labels), dict(stored.entry.metadata)) == ({"app": "é" * 1024}, {"app": "é" * 2000})

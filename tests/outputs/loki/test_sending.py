@@ -159,6 +159,41 @@ async def test_a_rest_that_is_too_long_gives_the_delivery_back() -> None:
     assert (failure.value.after, failure.value.counts) == (600, Counts.NEVER)
 
 
+@pytest.mark.parametrize("wish", ["0", "0.0", "Thu, 01 Jan 1970 00:00:00 GMT", "Tue, 14 Nov 2023 22:13:20 GMT"])
+@pytest.mark.parametrize("text", ["slow down", RATE, "Per stream rate limit exceeded (limit: 3MB/sec) for stream '{}'"])
+async def test_k3_a_wish_for_no_rest_at_all_makes_no_loop_without_a_pause(text: str, wish: str) -> None:
+    clock = ManualClock(T0 + 3600 * 10**9)
+    sending = Sending(ScriptedHttp(*[says(429, text, retry_after=wish)] * 500), clock=clock)
+    task = asyncio.create_task(sending.send(logs("a")))
+    await clock.advance(0)
+    sent_at_once = len(sending.http.sent)
+    await clock.advance(10.0)
+    sent = len(sending.http.sent)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert sent_at_once == 1
+    assert sent <= 1 + 10 / 0.05
+
+
+async def test_a_wish_for_a_rest_counts_up_to_the_longest_wait_and_also_when_the_rate_has_been_forgotten() -> None:
+    clock = ManualClock()
+    sending = Sending(ScriptedHttp(says(429, "slow down", retry_after="86400")), clock=clock)
+    cap = float(sending.context.service.scheduler_cap)
+    waits = []
+    for _ in range(4):
+        with pytest.raises(RetryLater) as failure:
+            await sending.send(logs("a"))
+        waits.append(failure.value.after)
+        await clock.advance(100)
+    sent_before = len(sending.http.sent)
+    await clock.advance(cap - 400)
+    await sending.send(logs("b"))
+
+    assert waits == pytest.approx([cap, cap - 100, cap - 200, cap - 300], abs=1)
+    assert (sent_before, len(sending.http.sent)) == (1, 2)
+
+
 async def test_of_streams_only_the_one_over_its_rate_is_sent_again() -> None:
     clock = ManualClock()
     text = "Per stream rate limit exceeded (limit: 3MB/sec) while attempting to ingest for stream '{s=\"b\"}' totaling"
