@@ -13,6 +13,10 @@ from ..errors import ConfigError
 from ..log import Log, configure
 from ..pipeline import Pipeline, try_instances
 from .findings import Finding
+from .manifests import KINDS, Manifests, read_manifests
+from .needs import needs_of
+from .pods import check_pods
+from .variables import variables_of
 
 FINE, WARNED, MISUSED, NOT_LOADED = 0, 1, 2, 255
 """The exit statuses: nothing to say, warnings, wrong arguments, a configuration that cannot be loaded."""
@@ -40,13 +44,18 @@ def run_doctor(arguments: Sequence[str], process: Mapping[str, str]) -> int:
         print(f"shipper doctor: {error}\n\n{_USAGE}", file=sys.stderr)
         return MISUSED
     configure("info")
-    warnings: list[str] = []
-    pipeline = _load(command_line, process, warnings)
-    if pipeline is None:
+    if not _enter(command_line.workdir):
         return NOT_LOADED
-    findings = _check_aws(pipeline) if is_aws else _check_manifests(pipeline, manifests)
+    warnings: list[str] = []
+    findings: list[Finding] = []
+    found = _read(manifests, findings)
+    pipeline = _load(command_line, variables_of(found, process, findings), warnings)
+    if pipeline is not None:
+        findings += _check_aws(pipeline) if is_aws else check_pods(found.pods, needs_of(pipeline))
     for finding in findings:
         print(f"warning: {finding}")
+    if pipeline is None:
+        return NOT_LOADED
     count = len(findings) + len(warnings)
     print("nothing to complain about" if not count else f"{count} warning{'s' if count > 1 else ''}")
     return WARNED if count else FINE
@@ -65,18 +74,25 @@ def _what_to_check(command_line: CommandLine) -> tuple[list[str], bool]:
     return ([] if is_aws else words), is_aws
 
 
+def _enter(workdir: str | None) -> bool:
+    """Whether the folder of -w, if there is one, is the current one now."""
+    try:
+        if workdir is not None:
+            os.chdir(workdir)
+    except OSError as error:
+        Log("[config] ").error(f"could not change to the folder '{workdir}': {error.strerror}")
+        return False
+    return True
+
+
 def _load(command_line: CommandLine, process: Mapping[str, str], warnings: list[str]) -> Pipeline | None:
     """The configuration, checked as --dry-run does; None after telling why it cannot be loaded."""
     log = Log("[config] ")
     problems: list[str] = []
     pipeline = None
     try:
-        if command_line.workdir is not None:
-            os.chdir(command_line.workdir)
         pipeline = load_pipeline(command_line, process, warnings)
         try_instances(pipeline)
-    except OSError as error:
-        problems = [f"could not change to the folder '{command_line.workdir}': {error.strerror}"]
     except ConfigError as error:
         problems = [str(problem) for problem in error.problems]
     for warning in warnings:
@@ -86,18 +102,11 @@ def _load(command_line: CommandLine, process: Mapping[str, str], warnings: list[
     return None if problems else pipeline
 
 
-def _check_manifests(pipeline: Pipeline, paths: Sequence[str]) -> list[Finding]:
-    from .manifests import KINDS, Pod, read_manifests
-    from .needs import needs_of
-    from .pods import check_pods
-
-    findings: list[Finding] = []
-    pods: list[Pod] = []
-    for path in paths:
-        pods += read_manifests(path, findings)
-    if paths and not pods and not findings:
+def _read(paths: Sequence[str], findings: list[Finding]) -> Manifests:
+    found = read_manifests(paths, findings)
+    if paths and not found.pods and not findings:
         findings.append(Finding(", ".join(paths), "no pods are described here", f"name a {', '.join(KINDS)}"))
-    return findings + check_pods(pods, needs_of(pipeline))
+    return found
 
 
 def _check_aws(pipeline: Pipeline) -> list[Finding]:

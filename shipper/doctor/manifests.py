@@ -1,4 +1,4 @@
-"""Pods as Kubernetes manifests describe them.
+"""Pods, and the ConfigMaps that their variables come from, as Kubernetes manifests describe them.
 
 A file may hold many documents, and lists of objects as `kubectl get -o yaml` prints them. Objects of other kinds are
 passed over. Nothing here knows what a pod should look like: what is missing or has another type is read as empty.
@@ -6,7 +6,7 @@ passed over. Nothing here knows what a pod should look like: what is missing or 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -41,25 +41,39 @@ class Pod(msgspec.Struct, frozen=True):
     claims: frozenset[str] = frozenset()
 
 
-def read_manifests(path: str, findings: list[Finding]) -> list[Pod]:
-    """The pods of one file, in order; what cannot be read is added to `findings`."""
+class Manifests(msgspec.Struct, frozen=True):
+    """The pods of all files in order, and the texts of ConfigMaps by their names."""
+
+    pods: list[Pod]
+    config_maps: dict[str, dict[str, str]]
+
+
+def read_manifests(paths: Sequence[str], findings: list[Finding]) -> Manifests:
+    """What the files describe; what cannot be read is added to `findings`."""
+    found = Manifests([], {})
+    for path in paths:
+        _read(path, found, findings)
+    return found
+
+
+def _read(path: str, found: Manifests, findings: list[Finding]) -> None:
     try:
         with open(path, "rb") as file:
             data = file.read(SIZE_LIMIT + 1)
     except OSError as error:
         findings.append(Finding(path, f"cannot be read: {error.strerror}"))
-        return []
+        return
     if len(data) > SIZE_LIMIT:
         findings.append(Finding(path, f"is not read: it is larger than {SIZE_LIMIT} bytes", "split it"))
-        return []
-    pods: list[Pod] = []
+        return
     try:
         for number, document in enumerate(yaml.load_all(data, _Loader), 1):
-            pods += _pods_in(f"{path}, document {number}", document)
+            for place, one in _objects_in(f"{path}, document {number}", document):
+                found.pods.extend(_pods_in(place, one))
+                found.config_maps.update(_texts_in(one))
     except (yaml.YAMLError, *_TRIPS) as error:
         remedy = "a template has to be rendered first, for example with: helm template"
         findings.append(Finding(path, f"is not YAML from here on: {_in_one_line(error)}", remedy))
-    return pods
 
 
 def mapping(value: Any) -> dict[str, Any]:
@@ -83,12 +97,24 @@ class _Loader(yaml.SafeLoader):
             )
 
 
-def _pods_in(place: str, document: Any) -> Iterator[Pod]:
+def _objects_in(place: str, document: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The object of a document, or those of a list, each with its place."""
     found = mapping(document)
-    if found.get("kind") == "List":
-        for number, item in enumerate(mappings(found.get("items")), 1):
-            yield from _pods_in(f"{place}, item {number}", {**item, "items": None})
+    if found.get("kind") != "List":
+        yield place, found
         return
+    for number, item in enumerate(mappings(found.get("items")), 1):
+        yield f"{place}, item {number}", item
+
+
+def _texts_in(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Name and texts of the object if it is a ConfigMap."""
+    if found.get("kind") == "ConfigMap":
+        texts = mapping(found.get("data")).items()
+        yield str(mapping(found.get("metadata")).get("name")), {str(key): str(text) for key, text in texts}
+
+
+def _pods_in(place: str, found: dict[str, Any]) -> Iterator[Pod]:
     kind = found.get("kind")
     steps = _POD_OF.get(kind) if isinstance(kind, str) else None
     if steps is None:

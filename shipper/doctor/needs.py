@@ -34,11 +34,15 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """A file or folder that has to outlive the container; `sources` are those that it is of no use without."""
+    """A file or folder that is written; `sources` are those that it is of no use without.
+
+    It has to outlive the container if it `is_kept`. The records in others are read again by their inputs.
+    """
 
     told: str
     path: str
     sources: tuple[Source, ...] = ()
+    is_kept: bool = True
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +70,11 @@ def needs_of(pipeline: Pipeline) -> Needs:
     ]
     if service.storage_path:
         states.append(State("storage.path", service.storage_path))
+    states += [
+        State(f"store_dir of {instance.alias}", instance.options.store_dir, is_kept=False)
+        for instance in pipeline.outputs
+        if instance.plugin == "s3"
+    ]
     return Needs(
         grace=float(service.grace),
         sources=tuple(dict.fromkeys(source for found in sources.values() for source in found)),

@@ -3,77 +3,34 @@
 from __future__ import annotations
 
 import math
-import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
-import msgspec
-
+from .containers import Container, Mount, running
 from .findings import Finding
-from .manifests import Pod, mapping, mappings
+from .manifests import Pod, mapping
 from .needs import AFTER_GRACE_S, PROCESS_MEMORY, Needs, Source, State
 from .quantities import parse_quantity
 
 DEFAULT_PERIOD_S = 30
 """The terminationGracePeriodSeconds of a pod that names none."""
 
-_OURS = re.compile("shipper|fluent-?bit", re.IGNORECASE)
 _SLEEP = re.compile(r"\bsleep\s+([0-9]+)")
-_READ_ONLY_VOLUMES = ("configMap", "secret", "projected", "downwardAPI")
-
-
-class _Mount(msgspec.Struct, frozen=True):
-    """A volume as a container sees it; `kind` is its type in the manifest, such as `hostPath`."""
-
-    volume: str
-    kind: str
-    path: str
-    is_read_only: bool
-
-
-class _Container(msgspec.Struct, frozen=True):
-    """A container that may run us, with its mounts; `shared` are volumes that other containers mount too."""
-
-    name: str
-    spec: dict[str, Any]
-    mounts: tuple[_Mount, ...]
-    shared: frozenset[str]
-
-    @property
-    def is_ours(self) -> bool:
-        return any(_OURS.search(word) for word in (str(self.spec.get("image", "")), *_words(self.spec)))
-
-    def mount_at(self, path: str) -> _Mount | None:
-        """The mount that a path lies in; None if that is the container's own file system."""
-        place = self.absolute(path)
-        holding = [mount for mount in self.mounts if _is_within(place, mount.path)]
-        return max(holding, key=lambda mount: len(mount.path), default=None)
-
-    def has_mount_below(self, path: str) -> bool:
-        return any(_is_within(mount.path, self.absolute(path)) for mount in self.mounts)
-
-    def absolute(self, path: str) -> str:
-        return posixpath.normpath(posixpath.join("/", str(self.spec.get("workingDir") or "/"), path))
 
 
 def check_pods(pods: Sequence[Pod], needs: Needs) -> list[Finding]:
     """Everything that is wrong with the pods that run us; if none can be told to do so, all are taken to."""
-    containers = [_containers(pod) for pod in pods]
-    ours = [[c for c in found if c.is_ours] for found in containers]
-    if not any(ours):
-        ours = containers
     findings: list[Finding] = []
-    for pod, running in zip(pods, ours, strict=True):
-        if running:
-            findings += _check_stop(pod, running, needs.grace)
-        for container in running:
+    for pod, ours in zip(pods, running(pods), strict=True):
+        if ours:
+            findings += _check_stop(pod, ours, needs.grace)
+        for container in ours:
             findings += _check_container(f"{pod.place}, container {container.name}", container, needs)
     return findings
 
 
-def _check_container(place: str, container: _Container, needs: Needs) -> Iterator[Finding]:
+def _check_container(place: str, container: Container, needs: Needs) -> Iterator[Finding]:
     told = partial(Finding, place)
     for source in needs.sources:
         if (wrong := _wrong_with_source(container, source)) is not None:
@@ -81,18 +38,19 @@ def _check_container(place: str, container: _Container, needs: Needs) -> Iterato
     for state in needs.states:
         if (wrong := _wrong_with_state(container, state)) is not None:
             yield told(*wrong)
-    if (wrong := _wrong_with_memory(container, needs)) is not None:
-        yield told(*wrong)
+    for wrong in (_unread(container, needs), *_unwritten(container, needs), _wrong_with_memory(container, needs)):
+        if wrong is not None:
+            yield told(*wrong)
 
 
-def _check_stop(pod: Pod, running: Sequence[_Container], grace: float) -> Iterator[Finding]:
+def _check_stop(pod: Pod, ours: Sequence[Container], grace: float) -> Iterator[Finding]:
     """Whether the kubelet waits long enough before it kills what does not end by itself."""
     given = pod.spec.get("terminationGracePeriodSeconds")
     period = DEFAULT_PERIOD_S if given is None else given
     if not isinstance(period, int) or isinstance(period, bool):
         yield Finding(pod.place, f"terminationGracePeriodSeconds {given!r} is no whole number", "write seconds")
         return
-    before = max((_pre_stop_s(container) for container in running), default=0)
+    before = max((_pre_stop_s(container) for container in ours), default=0)
     period_told = f"terminationGracePeriodSeconds is {period}{' (the default)' if given is None else ''}"
     left = math.floor(period - before - AFTER_GRACE_S)
     if grace < 0:
@@ -106,7 +64,7 @@ def _check_stop(pod: Pod, running: Sequence[_Container], grace: float) -> Iterat
         yield Finding(pod.place, message, f"set terminationGracePeriodSeconds: {least}{other}")
 
 
-def _wrong_with_source(container: _Container, source: Source) -> tuple[str, str] | None:
+def _wrong_with_source(container: Container, source: Source) -> tuple[str, str] | None:
     mount = container.mount_at(source.path)
     if mount is None and source.is_pattern and container.has_mount_below(source.path):
         return None
@@ -119,27 +77,62 @@ def _wrong_with_source(container: _Container, source: Source) -> tuple[str, str]
     return None
 
 
-def _wrong_with_state(container: _Container, state: State) -> tuple[str, str] | None:
+def _wrong_with_state(container: Container, state: State) -> tuple[str, str] | None:
     mount = container.mount_at(state.path)
     where = container.absolute(state.path)
-    remedy = f"mount a hostPath or persistent volume that holds {where}"
-    if mount is None:
+    remedy = f"mount a {'hostPath or persistent ' if state.is_kept else ''}volume that holds {where}"
+    if mount is None and container.rights.has_read_only_root:
+        return f"{state.told} {where} is in the container's own file system, which is read-only", remedy
+    if mount is None and state.is_kept:
         message = f"{state.told} {where} is in the container's own file system, which is lost when it restarts"
         return message, remedy
-    if mount.kind == "emptyDir" and not _lives_as_long(container, state):
+    if mount is None:
+        return None
+    if state.is_kept and mount.kind == "emptyDir" and not _lives_as_long(container, state):
         return f"{state.told} {where} is on the emptyDir '{mount.volume}', which is lost with its pod", remedy
     if mount.is_read_only:
         return f"{state.told} {where} is on '{mount.volume}', which is mounted read-only", "mount it writable"
     return None
 
 
-def _lives_as_long(container: _Container, state: State) -> bool:
+def _lives_as_long(container: Container, state: State) -> bool:
     """Whether what the state is about is lost together with it: positions in files that are on an emptyDir too."""
     mounts = [container.mount_at(source.path) for source in state.sources]
     return bool(mounts) and all(mount is not None and mount.kind == "emptyDir" for mount in mounts)
 
 
-def _wrong_with_memory(container: _Container, needs: Needs) -> tuple[str, str] | None:
+def _unread(container: Container, needs: Needs) -> tuple[str, str] | None:
+    """Log files of the host, which are root's."""
+    rights = container.rights
+    paths = [source.path for source in needs.sources if _is_on_host(container.mount_at(source.path))]
+    if rights.reads_all or not paths:
+        return None
+    shown = ", ".join(dict.fromkeys(map(container.absolute, paths)))
+    message = f"user {rights.user} without DAC_READ_SEARCH cannot read log files of the host that are root's: {shown}"
+    return message, "take over securityContext and command of config/kubernetes/node, or set runAsUser: 0"
+
+
+def _unwritten(container: Container, needs: Needs) -> Iterator[tuple[str, str]]:
+    """Folders of the host that are root's as far as the manifest says, each with what is to be kept there."""
+    rights = container.rights
+    kept: dict[str, list[str]] = {}
+    for state in needs.states:
+        mount = container.mount_at(state.path)
+        if mount is not None and _is_on_host(mount) and not mount.is_read_only and mount.volume not in container.given:
+            kept.setdefault(mount.volume, []).append(state.told)
+    for volume, told in kept.items() if not rights.writes_all else ():
+        message = (
+            f"the hostPath '{volume}' is root's unless somebody gives it away, and user {rights.user} without "
+            f"DAC_OVERRIDE cannot write to it: {', '.join(told)}"
+        )
+        yield message, f"let an init container do chown -R {rights.user} there, as config/kubernetes/node does"
+
+
+def _is_on_host(mount: Mount | None) -> bool:
+    return mount is not None and mount.kind == "hostPath"
+
+
+def _wrong_with_memory(container: Container, needs: Needs) -> tuple[str, str] | None:
     given = mapping(mapping(container.spec.get("resources")).get("limits")).get("memory")
     if given is None:
         return None
@@ -156,47 +149,7 @@ def _wrong_with_memory(container: _Container, needs: Needs) -> tuple[str, str] |
     return message, f"set resources.limits.memory: {math.ceil(needs.memory / 1e6)}M or more, or lower Mem_Buf_Limit"
 
 
-# -- reading a pod -----------------------------------------------------------------------------------------------------
-
-
-def _containers(pod: Pod) -> list[_Container]:
-    """The containers that live as long as the pod; those of initContainers do if they are always restarted."""
-    first = mappings(pod.spec.get("initContainers"))
-    every = mappings(pod.spec.get("containers"))
-    lasting = [*every, *(spec for spec in first if spec.get("restartPolicy") == "Always")]
-    kinds = {str(volume.get("name")): _kind_of(volume) for volume in mappings(pod.spec.get("volumes"))}
-    kinds |= dict.fromkeys(pod.claims, "persistentVolumeClaim")
-    used = {id(spec): {mount.volume for mount in _mounts(spec, kinds)} for spec in (*every, *first)}
-    return [
-        _Container(
-            str(spec.get("name", "")),
-            spec,
-            tuple(_mounts(spec, kinds)),
-            frozenset().union(*(volumes for other, volumes in used.items() if other != id(spec))),
-        )
-        for spec in lasting
-    ]
-
-
-def _mounts(spec: dict[str, Any], kinds: dict[str, str]) -> Iterator[_Mount]:
-    for mount in mappings(spec.get("volumeMounts")):
-        volume = str(mount.get("name"))
-        kind = kinds.get(volume, "")
-        path = posixpath.normpath(posixpath.join("/", str(mount.get("mountPath", ""))))
-        yield _Mount(volume, kind, path, mount.get("readOnly") is True or kind in _READ_ONLY_VOLUMES)
-
-
-def _kind_of(volume: dict[str, Any]) -> str:
-    """The type of a volume; one without a type is an emptyDir."""
-    return next((key for key in volume if key != "name"), "emptyDir")
-
-
-def _words(spec: dict[str, Any]) -> list[str]:
-    """Command and arguments of a container."""
-    return [str(word) for key in ("command", "args") if isinstance(spec.get(key), list) for word in spec[key]]
-
-
-def _pre_stop_s(container: _Container) -> int:
+def _pre_stop_s(container: Container) -> int:
     """How long the container's preStop hook sleeps, as far as its text says."""
     hook = mapping(mapping(container.spec.get("lifecycle")).get("preStop"))
     seconds = mapping(hook.get("sleep")).get("seconds")
@@ -205,10 +158,6 @@ def _pre_stop_s(container: _Container) -> int:
     command = mapping(hook.get("exec")).get("command")
     found = _SLEEP.search(" ".join(map(str, command))) if isinstance(command, list) else None
     return int(found[1]) if found else 0
-
-
-def _is_within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def _megabytes(size: int) -> str:

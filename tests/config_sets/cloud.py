@@ -31,14 +31,19 @@ def client(service: str, url: str) -> Any:
 
 def messages(url: str, group_prefix: str) -> dict[tuple[str, str], list[str]]:
     """All messages by group and stream, in the order of their times."""
+    return {place: [text for _, text in found] for place, found in events(url, group_prefix).items()}
+
+
+def events(url: str, group_prefix: str) -> dict[tuple[str, str], list[tuple[int, str]]]:
+    """As `messages`, each with its time in milliseconds."""
     logs = client("logs", url)
-    found: dict[tuple[str, str], list[str]] = {}
+    found: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for group in logs.describe_log_groups(logGroupNamePrefix=group_prefix)["logGroups"]:
         name = group["logGroupName"]
         for stream in logs.describe_log_streams(logGroupName=name)["logStreams"]:
             place = {"logGroupName": name, "logStreamName": stream["logStreamName"]}
-            events = logs.get_log_events(**place, startFromHead=True)["events"]
-            found[name, stream["logStreamName"]] = [event["message"] for event in events]
+            read = logs.get_log_events(**place, startFromHead=True)["events"]
+            found[name, stream["logStreamName"]] = [(event["timestamp"], event["message"]) for event in read]
     return found
 
 

@@ -16,7 +16,7 @@ from .mounted import CONFIG
 
 Document = dict[str, Any]
 
-SETS = ("kubernetes/node", "kubernetes/events", "kubernetes/sidecar")
+SETS = ("kubernetes/node", "kubernetes/events", "kubernetes/events-daemonset", "kubernetes/sidecar")
 """The folders with a workload each."""
 
 WORKLOADS = ("DaemonSet", "Deployment")

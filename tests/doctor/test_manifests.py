@@ -8,15 +8,14 @@ import pytest
 
 from shipper.doctor import manifests
 from shipper.doctor.findings import Finding
-from shipper.doctor.manifests import Pod, read_manifests
+from shipper.doctor.manifests import Manifests, Pod, read_manifests
 
 
 def read(folder: Path, text: str) -> tuple[list[Pod], list[Finding]]:
     path = folder / "m.yaml"
     path.write_text(text)
     findings: list[Finding] = []
-    pods = read_manifests(str(path), findings)
-    return pods, findings
+    return read_manifests([str(path)], findings).pods, findings
 
 
 @pytest.mark.parametrize("kind", ["DaemonSet", "Deployment", "StatefulSet", "ReplicaSet", "Job"])
@@ -93,7 +92,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytes
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     findings: list[Finding] = []
 
-    assert read_manifests(str(tmp_path / "no.yaml"), findings) == []
+    assert read_manifests([str(tmp_path / "no.yaml")], findings) == Manifests([], {})
     assert findings[0].message == "cannot be read: No such file or directory"
 
 

@@ -37,6 +37,12 @@ def test_links_of_containers_need_the_folder_that_they_lead_to(tmp_path: Path) -
     assert [source.path for source in found.sources].count("/var/log/pods") == 1
 
 
+def test_the_folder_of_an_output_to_s3_has_to_be_writable(tmp_path: Path) -> None:
+    found = needs(tmp_path, "[INPUT]\n name dummy\n[OUTPUT]\n name s3\n match *\n bucket b\n store_dir /home\n")
+
+    assert found.states == (State("store_dir of s3.0", "/home", is_kept=False),)
+
+
 def test_databases_and_storage_have_to_last(tmp_path: Path) -> None:
     tail = "[INPUT]\n name tail\n alias logs\n path /a/*.log\n db /s/tail.db\n"
     found = needs(tmp_path, f"{tail}[INPUT]\n name dummy\n", " storage.path /s/storage\n")

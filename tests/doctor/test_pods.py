@@ -14,6 +14,7 @@ from shipper.doctor.pods import check_pods
 LOGS = Source("path /var/log/app/*.log of t", "/var/log/app", is_pattern=True)
 DB = State("DB of t", "/var/lib/shipper/tail.db", (LOGS,))
 STORAGE = State("storage.path", "/var/lib/shipper/storage")
+STORE = State("store_dir of s", "/var/lib/shipper/s3", is_kept=False)
 
 
 def pod(text: str, place: str = "f.yaml, document 1 (Pod p)", claims: frozenset[str] = frozenset()) -> Pod:
@@ -220,6 +221,111 @@ def test_a_relative_path_begins_at_the_working_folder() -> None:
     assert "DB of t /tail.db is in the" in told(container(mounts(v="/state"), volumes=volumes), states=(state,))[0]
 
 
+def test_state_in_the_file_system_of_a_container_that_is_read_only_is_told() -> None:
+    text = container("securityContext: {readOnlyRootFilesystem: true}")
+
+    for state in (DB, STORE):
+        [line] = told(text, states=(state,))
+        assert f"{state.told} {state.path} is in the container's own file system, which is read-only" in line
+
+
+@pytest.mark.parametrize("volume", ["", "emptyDir: {}"])
+def test_what_is_read_again_anyway_may_be_lost(volume: str) -> None:
+    text = container(mounts(v="/var/lib"), volumes=f"[{{name: v, {volume}}}]") if volume else container()
+
+    assert told(text, states=(STORE,)) == []
+
+
+# -- rights ------------------------------------------------------------------------------------------------------------
+
+HOST_LOGS = "[{name: v, hostPath: {path: /var/log}}]"
+HOST_STATE = "[{name: v, hostPath: {path: /var/lib/shipper, type: DirectoryOrCreate}}]"
+DROP = "capabilities: {drop: [ALL]}"
+MARKED = "command: [/opt/shipper/bin/python3-reads-all, -P, -m, shipper]"
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        f"{{{DROP}}}",
+        f"{{runAsUser: 1000, {DROP}}}",
+        "{capabilities: {drop: [CAP_DAC_OVERRIDE]}}",
+        "{capabilities: {drop: [all], add: [CHOWN]}}",
+        "{allowPrivilegeEscalation: false}",
+        "{allowPrivilegeEscalation: false, capabilities: {drop: [ALL], add: [DAC_READ_SEARCH]}}",
+    ],
+)
+def test_log_files_of_the_host_that_may_not_be_read_are_told(context: str) -> None:
+    text = container(f"securityContext: {context}", mounts(v="/var/log"), volumes=HOST_LOGS)
+    [line] = told(text, sources=(LOGS,))
+
+    user = 1000 if "1000" in context else 10001
+    assert (
+        f"user {user} without DAC_READ_SEARCH cannot read log files of the host that are root's: /var/log/app" in line
+    )
+
+
+@pytest.mark.parametrize(
+    ("context", "more"),
+    [
+        ("{}", ""),
+        ("{runAsUser: 1000}", ""),
+        (f"{{runAsUser: 0, {DROP}}}", ""),
+        ("{capabilities: {drop: [ALL], add: [DAC_READ_SEARCH]}}", ""),
+        ("{capabilities: {drop: [ALL], add: [CAP_DAC_OVERRIDE]}}", ""),
+        ("{capabilities: {drop: [NET_RAW]}}", ""),
+        ("{privileged: true}", ""),
+        ("{allowPrivilegeEscalation: false, capabilities: {drop: [ALL], add: [DAC_READ_SEARCH]}}", MARKED),
+        (f"{{runAsGroup: 0, {DROP}}}", ""),
+    ],
+)
+def test_log_files_of_the_host_that_may_be_read_are_fine(context: str, more: str) -> None:
+    lines = [f"securityContext: {context}", mounts(v="/var/log"), *([more] if more else [])]
+
+    assert told(container(*lines, volumes=HOST_LOGS), sources=(LOGS,)) == []
+
+
+@pytest.mark.parametrize("of_pod", ["{runAsUser: 0}", "{supplementalGroups: [4]}"])
+def test_what_a_pod_says_of_users_goes_for_its_containers(of_pod: str) -> None:
+    text = container(f"securityContext: {{{DROP}}}", mounts(v="/var/log"), volumes=HOST_LOGS)
+
+    assert told(f"{text}securityContext: {of_pod}\n", sources=(LOGS,)) == []
+
+
+def test_files_of_an_application_beside_it_need_no_capability() -> None:
+    application = "- name: app\n  image: app\n  volumeMounts: [{name: v, mountPath: /logs}]\n"
+    lines = (f"securityContext: {{{DROP}}}", mounts(v="/var/log/app"))
+
+    assert told(container(*lines, volumes="[{name: v, emptyDir: {}}]", more=application), sources=(LOGS,)) == []
+
+
+@pytest.mark.parametrize("added", ["", ", add: [DAC_READ_SEARCH]"])
+def test_a_folder_of_the_host_that_nobody_gives_away_is_told(added: str) -> None:
+    context = f"securityContext: {{capabilities: {{drop: [ALL]{added}}}}}"
+    text = container(context, mounts(v="/var/lib/shipper"), volumes=HOST_STATE)
+
+    assert told(text, states=(DB, STORAGE)) == [
+        ", container shipper: the hostPath 'v' is root's unless somebody gives it away, and user 10001 without "
+        "DAC_OVERRIDE cannot write to it: DB of t, storage.path - let an init container do chown -R 10001 there, as "
+        "config/kubernetes/node does"
+    ]
+
+
+@pytest.mark.parametrize("command", ["[chown, -R, '10001:10001', /state]", "[sh, -c, 'mkdir -p /x && chmod 777 /x']"])
+def test_a_folder_of_the_host_that_an_init_container_gives_away_is_fine(command: str) -> None:
+    first = f"initContainers: [{{name: i, command: {command}, volumeMounts: [{{name: v, mountPath: /state}}]}}]\n"
+    text = container(f"securityContext: {{{DROP}}}", mounts(v="/var/lib/shipper"), volumes=HOST_STATE)
+
+    assert told(first + text, states=(DB, STORAGE)) == []
+
+
+@pytest.mark.parametrize("context", ["{}", "{privileged: true}", f"{{runAsUser: 0, {DROP}}}"])
+def test_who_may_write_everything_needs_no_init_container(context: str) -> None:
+    text = container(f"securityContext: {context}", mounts(v="/var/lib/shipper"), volumes=HOST_STATE)
+
+    assert told(text, states=(DB, STORAGE)) == []
+
+
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
@@ -289,7 +395,9 @@ def test_a_sidecar_among_init_containers_is_looked_at() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["{}", "{containers: 3}", "{containers: [1]}", "{containers: [{command: 3, args: {a: 1}, volumeMounts: [1, {}]}]}",
+    ["{}", "{containers: 3}",
+     "{securityContext: 3, containers: [{securityContext: {capabilities: 3, runAsUser: x}}]}",
+     "{containers: [1]}", "{containers: [{command: 3, args: {a: 1}, volumeMounts: [1, {}]}]}",
      "{volumes: [{}], containers: [{volumeMounts: 1, resources: [], lifecycle: 1, image: [1]}]}"],
 )  # fmt: skip
 def test_a_pod_of_any_shape_can_be_looked_at(text: str) -> None:

@@ -18,11 +18,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from tests.components.journal import write_journal
 from tests.config_sets.image import Image, below, build
 from tests.config_sets.manifests import SETS, built
 from tests.config_sets.mounted import host_paths, mounted
+from tests.inputs.tail.fluent_bit import FluentBit
 
 from .cloudwatch import CREDENTIALS, CloudWatch
 
@@ -46,6 +49,11 @@ USUAL = (
     ",+net_raw,+sys_chroot,+mknod,+audit_write,+setfcap"
 )
 """What engines give to a container whose manifest asks for nothing."""
+
+PRIVILEGED = "--bounding-set=+all"
+
+_DENIALS = ("Read-only", "ermission denied", "read access", "check permissions", "cannot be read", "cannot be written")
+"""What the log would say about files that may not be read or written."""
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode != 0,
@@ -120,46 +128,86 @@ class Pod:
         self._process.wait()
 
 
-@contextmanager
-def node_pod(image: Image, folder: Path, service: CloudWatch, *, is_ours: bool = True) -> Iterator[Pod]:
-    """The pod of a node with the set for Container Insights, beside log files that belong to root alone.
+class Node:
+    """The files of a node with Docker, all of them root's; a container has written one line."""
 
-    If it is not our DaemonSet, it is the published one: nobody gives the state folder away, and `fluent-bit` is run.
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "host"
+        self.state = self.root / "var" / "fluent-bit" / "state"
+        self.state.mkdir(parents=True, mode=0o700)
+        log, docker = self.root / "var" / "log", self.root / "var" / "lib" / "docker"
+        container_id = "a" * 64
+        self._log = docker / "containers" / container_id / f"{container_id}-json.log"
+        self._log.parent.mkdir(parents=True)
+        self.write("for root's eyes")
+        self._log.chmod(0o640)
+        for place in (self._log.parent, self._log.parent.parent, docker):
+            place.chmod(0o700)
+        pod = log / "pods" / "shop_web-1_u-1" / "app" / "0.log"
+        pod.parent.mkdir(parents=True)
+        pod.symlink_to(self._log)
+        self.containers = log / "containers"
+        self.containers.mkdir()
+        (self.containers / f"web-1_shop_app-{container_id}.log").symlink_to(pod)
+        self.containers.chmod(0o750)
+        self.journal = log / "journal" / ("0f" * 16) / "system.journal"
+        self.journal.parent.mkdir(parents=True)
+        write_journal(self.journal, {"MESSAGE": "kubelet began", "_SYSTEMD_UNIT": "kubelet.service"})
+        self.journal.chmod(0o640)
+
+    def write(self, text: str) -> None:
+        """The container says this."""
+        line = {"log": f"{text}\n", "stream": "stdout", "time": "2026-11-21T10:00:00.5Z"}
+        with self._log.open("ab") as file:
+            file.write(msgspec.json.encode(line) + b"\n")
+
+    def give_state_away(self) -> None:
+        """Do what the first container of our DaemonSet does, with its rights."""
+        (first,) = built("kubernetes/node").pod["initContainers"]
+        (mount,) = first["volumeMounts"]
+        context = first["securityContext"]
+        added = ",".join(f"+{name.lower()}" for name in context["capabilities"]["add"])
+        assert (context["runAsUser"], context["capabilities"]["drop"]) == (0, ["ALL"])
+        words = [str(self.state) if word == mount["mountPath"] else word for word in first["command"]]
+        rights = ["--no-new-privs", f"--bounding-set=-all,{added}"]
+        subprocess.run(["setpriv", *rights, *words], check=True, timeout=_PATIENCE_S)
+
+
+@contextmanager
+def node_pod(image: Image, folder: Path, service: CloudWatch, node: Node, rights: str = OURS) -> Iterator[Pod]:
+    """The pod of a node with the set for Container Insights.
+
+    With the rights of our DaemonSet it is that one. With others it is the published one: nobody gives the state folder
+    away, and `fluent-bit` is run.
     """
-    host = folder / "host"
-    containers, state = host / "var" / "log" / "containers", host / "var" / "fluent-bit" / "state"
-    containers.mkdir(parents=True)
-    state.mkdir(parents=True)
+    is_ours = rights == OURS
     if is_ours:
-        os.chown(state, USER, USER)  # what the first container of the DaemonSet does
-    log = containers / f"web-1_shop_app-{'a' * 64}.log"
-    log.write_text("2026-11-21T10:00:00.5Z stdout F for root's eyes\n")
-    log.chmod(0o640)
-    containers.chmod(0o750)
+        node.give_state_away()
     etc = mounted(
         "container-insights",
         folder / "etc",
         [
-            *host_paths(host),
-            ("@INCLUDE dataplane-log.conf\n", ""),
-            ("HTTP_Listen               0.0.0.0", "HTTP_Listen 127.0.0.1\n    HC_Period 2"),
-            ("Flush                     5", "Flush 0.1\n    Scheduler.Base 1\n    Scheduler.Cap 1"),
+            *host_paths(node.root),
+            ("Flush                     5", "Flush 0.1\n    HC_Period 2\n    Scheduler.Base 1\n    Scheduler.Cap 1"),
             ("Use_Kubelet         On", "Use_Tag_For_Meta On"),
             ("auto_create_group   true", f"auto_create_group true\n    endpoint http://127.0.0.1:{service.port}"),
         ],
     )
-    node = built("kubernetes/node")
-    (etc / "shipper.conf").write_text(node.config_maps["fluent-bit-config"]["shipper.conf"].read_text())
+    set_ = built("kubernetes/node")
+    (etc / "shipper.conf").write_text(set_.config_maps["fluent-bit-config"]["shipper.conf"].read_text())
     imds = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:9"}
-    variables = {**node.environment(), **imds, "HTTP_PORT": "0", "READ_FROM_HEAD": "On", "READ_FROM_TAIL": "Off"}
-    command = [below(image.root, word) for word in node.shipper["command"]] if is_ours else [str(image.program)]
-    pod = Pod(
-        [*command, "-c", str(etc / "shipper.conf")], OURS if is_ours else USUAL, state, {**variables, **CREDENTIALS}
-    )
+    variables = {**set_.environment(), **imds, "HTTP_PORT": "0", "READ_FROM_HEAD": "On", "READ_FROM_TAIL": "Off"}
+    command = [below(image.root, word) for word in set_.shipper["command"]] if is_ours else [str(image.program)]
+    pod = Pod([*command, "-c", str(etc / "shipper.conf")], rights, node.state, {**variables, **CREDENTIALS})
     try:
         yield pod
     finally:
         pod.close()
+
+
+def denials(pod: Pod) -> list[str]:
+    """The lines of the log that say that something may not be read or written."""
+    return [line for line in pod.told().splitlines() if any(words in line for words in _DENIALS)]
 
 
 @needs_root
@@ -168,33 +216,68 @@ def test_sec8_without_root_and_with_one_capability_it_reads_what_is_root_s_and_w
 ) -> None:
     folder = place / "sec8"
     folder.mkdir()
-    with CloudWatch() as service, node_pod(image, folder, service) as pod:
-        pod.until(lambda: len(service.all_messages()) == 1)
+    node = Node(folder)
+    with CloudWatch() as service, node_pod(image, folder, service, node) as pod:
+        pod.until(lambda: len(service.all_messages()) == 2)
         held = {name: pod.status(name) for name in ("Uid", "CapEff", "CapPrm", "CapBnd", "CapAmb", "NoNewPrivs")}
         code = pod.stop()
 
-        assert "for root's eyes" in service.all_messages()[0]
+        arrived = "".join(service.all_messages())
     mask = f"{_READS_ALL:016x}"
     assert held == {
         **{"Uid": str(USER), "CapEff": mask, "CapPrm": mask, "CapBnd": mask},
         **{"CapAmb": f"{0:016x}", "NoNewPrivs": "1"},
     }
-    assert (code, "Read-only" in pod.told(), "ermission denied" in pod.told()) == (0, False, False), pod.told()
-    assert {path.name for path in (folder / "host" / "var" / "fluent-bit" / "state").iterdir()} > {"flb_container.db"}
+    assert "for root's eyes" in arrived and "kubelet began" in arrived
+    assert (code, denials(pod)) == (0, [])
+    assert {path.name for path in node.state.iterdir()} > {"flb_container.db", "systemd.db"}
 
 
 @needs_root
-def test_sec8_a_manifest_that_says_nothing_about_users_goes_on_working_without_root(image: Image, place: Path) -> None:
-    folder = place / "unchanged"
+def test_sec8_what_fluent_bit_has_left_as_root_is_handed_over_and_continued(image: Image, place: Path) -> None:
+    folder = place / "handed-over"
     folder.mkdir()
-    with CloudWatch() as service, node_pod(image, folder, service, is_ours=False) as pod:
-        pod.until(lambda: len(service.all_messages()) == 1)
+    node = Node(folder)
+    database = node.state / "flb_container.db"
+    read = FluentBit(database, node.containers / "*.log").run()
+    (node.state / "flb-storage").mkdir(mode=0o700)
+    for path in node.state.iterdir():
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    node.write("for us")
+    with CloudWatch() as service, node_pod(image, folder, service, node) as pod:
+        pod.until(lambda: len(service.all_messages()) == 2)
+        code = pod.stop()
+
+        arrived = "".join(service.all_messages())
+    assert len(read) == 1 and "for root's eyes" in read[0]
+    assert "for us" in arrived and "for root's eyes" not in arrived
+    assert (code, denials(pod)) == (0, [])
+    owners = {path.stat().st_uid for path in (node.state, *node.state.rglob("*"))}
+    assert owners == {USER}
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "rights",
+    [USUAL, f"{USUAL},+dac_read_search", PRIVILEGED],
+    ids=["nothing asked for", "reading added", "privileged"],
+)
+def test_sec8_a_manifest_that_says_nothing_about_users_goes_on_working_without_root(
+    image: Image, place: Path, rights: str, request: pytest.FixtureRequest
+) -> None:
+    """Its state folder belongs to root, and so does what is in it."""
+    folder = place / f"unchanged {request.node.callspec.id}"
+    folder.mkdir()
+    node = Node(folder)
+    FluentBit(node.state / "flb_container.db", node.containers / "none").run()
+    with CloudWatch() as service, node_pod(image, folder, service, node, rights) as pod:
+        pod.until(lambda: len(service.all_messages()) == 2)
         held = (pod.status("Uid"), pod.status("CapEff"))
         code = pod.stop()
 
     assert held == (str(USER), f"{_OWNS_ALL:016x}")
-    assert (code, "ermission denied" in pod.told()) == (0, False), pod.told()
-    assert (folder / "host" / "var" / "fluent-bit" / "state" / "flb_container.db").exists()
+    assert (code, denials(pod)) == (0, [])
+    assert (node.state / "systemd.db").exists()
 
 
 @needs_root
@@ -207,7 +290,7 @@ def test_z3_a_dead_destination_fails_the_probe_for_readiness_and_not_the_one_for
     probes = {name: container[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
     with CloudWatch() as service:
         service.gate.clear()
-        with node_pod(image, folder, service) as pod:
+        with node_pod(image, folder, service, Node(folder)) as pod:
             pod.until(lambda: "tcp_port=" in pod.told())
             pod.until(lambda: pod.get(probes["readinessProbe"]) == 500)
             dead = {name: pod.get(path) for name, path in probes.items()}

@@ -74,6 +74,45 @@ def test_s6_a_grace_within_the_life_of_the_pod_is_not(tmp_path: Path) -> None:
     assert lint(tmp_path, "flush 1", "") == (0, "nothing to complain about\n")
 
 
+def test_sec8_what_breaks_when_the_image_of_fluent_bit_is_changed_for_ours_is_told(tmp_path: Path) -> None:
+    """The configuration takes its variables from the manifest; none is set where the doctor is asked."""
+    configuration, manifest = tmp_path / "fluent-bit.conf", tmp_path / "daemonset.yaml"
+    configuration.write_text(
+        TAIL.replace("name null", "name cloudwatch_logs\n    region ${AWS_REGION}\n    log_group_name ${GROUP}")
+        .replace("/var/lib", "${STATE_FOLDER}")
+        .replace("match *", "match *\n    log_stream_name ${HOST_NAME}")
+    )
+    known = "{name: AWS_REGION, valueFrom: {configMapKeyRef: {name: info, key: region}}}"
+    of_node = "{name: HOST_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}"
+    env = f"env: [{known}, {of_node}, {{name: STATE_FOLDER, value: /var/lib}}, {{name: GROUP, value: g}}]"
+    manifest.write_text(
+        "kind: ConfigMap\nmetadata: {name: info}\ndata: {region: eu-west-1}\n---"
+        + DAEMON_SET.replace("PERIOD", "").replace("shipper:1.0", f"fluent-bit:3.0\n          {env}")
+    )
+    before = doctor("-c", configuration, manifest)
+    drops = "securityContext: {capabilities: {drop: [ALL]}}"
+    manifest.write_text(manifest.read_text().replace("env:", f"{drops}\n          env:"))
+    status, told = doctor("-c", configuration, manifest)
+
+    assert before == (0, "nothing to complain about\n")
+    assert status == 1
+    assert "user 10001 without DAC_READ_SEARCH cannot read log files of the host that are root's" in told
+    assert "DAC_OVERRIDE cannot write to it: DB of tail.0" in told
+    assert told.endswith("\n2 warnings\n")
+
+
+def test_a_variable_of_a_config_map_that_the_doctor_was_not_given_is_told(tmp_path: Path) -> None:
+    configuration, manifest = tmp_path / "fluent-bit.conf", tmp_path / "daemonset.yaml"
+    configuration.write_text(f"[SERVICE]\n    http_port ${{HTTP_PORT}}\n{TAIL}")
+    env = "env: [{name: HTTP_PORT, valueFrom: {configMapKeyRef: {name: info, key: port}}}]"
+    manifest.write_text(DAEMON_SET.replace("PERIOD", "").replace(":1.0", f":1.0\n          {env}"))
+
+    status, told = doctor("-c", configuration, manifest)
+
+    assert status == 1
+    assert "unknown: HTTP_PORT of the ConfigMap 'info', which none of the files has - name its file too" in told
+
+
 def test_a2_doctor_tells_provider_principal_expiry_and_what_is_allowed(tmp_path: Path, moto_url: str) -> None:
     """With a role for the pod, as EKS gives it; the token is never printed."""
     token, configuration = tmp_path / "token", tmp_path / "shipper.conf"

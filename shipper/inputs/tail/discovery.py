@@ -82,23 +82,39 @@ class Discovery:
 
     def _check_access(self, pattern: str) -> None:
         """Tell of the first folder on the way to a pattern's files that may not be read."""
-        for folder, rights in _folders_on_the_way(pattern):
-            if os.path.isdir(folder) and not os.access(folder, rights):
+        for folder, is_listed in _folders_on_the_way(pattern):
+            if _is_denied(folder, is_listed):
                 self._log.error(f"NO read access for path: {pattern}; {READ_REMEDY}", folder=folder, every=60)
                 return
 
 
-def _folders_on_the_way(pattern: str) -> Iterator[tuple[str, int]]:
-    """The folders that lead to the files of a pattern, the outer ones first, and what must be allowed in each."""
-    steps: list[tuple[str, int]] = []
+def _folders_on_the_way(pattern: str) -> Iterator[tuple[str, bool]]:
+    """The folders that lead to the files of a pattern, the outer ones first, and whether their names are looked at."""
+    steps: list[tuple[str, bool]] = []
     path = pattern
     while (folder := os.path.dirname(path)) != path:
         is_listed = _WILD.search(os.path.basename(path)) is not None
-        steps.append((folder or ".", os.X_OK | os.R_OK if is_listed else os.X_OK))
+        steps.append((folder or ".", is_listed))
         path = folder
-    for folder, rights in reversed(steps):
+    for folder, is_listed in reversed(steps):
         for found in glob.glob(folder) if _WILD.search(folder) else [folder]:
-            yield found, rights
+            yield found, is_listed
+
+
+def _is_denied(folder: str, is_listed: bool) -> bool:
+    """Whether a folder may not be entered, or not be listed if that is needed.
+
+    It is tried, because access(2) leaves out the capabilities of a process that is not root.
+    """
+    try:
+        os.stat(os.path.join(folder, os.curdir))
+        if is_listed:
+            os.scandir(folder).close()
+    except PermissionError:
+        return True
+    except OSError:
+        return False  # it is not there
+    return False
 
 
 class TagMaker:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import sqlite3
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 from ...context import Context, Emit
-from ...errors import OptionError
 from ...record import RecordBatch
 from ..base import Input
+from ..unopened import unopened_database
 from .assembly import Tally
 from .catalogue import Catalogue
 from .conversion import Conversion
@@ -103,14 +105,23 @@ class TailInput(Input):
         """Those that were read to their end while a record was open; silence will finish it."""
         self._is_stopping = False
 
+    def handed_over(self) -> tuple[Hashable, Any] | None:
+        return None if self._store.is_persistent else (self._source, self._store.files())
+
+    def go_on_from(self, handed_over: Mapping[Hashable, Any]) -> None:
+        if not self._store.is_persistent:
+            self._store.go_on_from(handed_over.get(self._source, ()))
+
+    @property
+    def _source(self) -> Hashable:
+        return "tail", self._options.path, self._options.tag
+
     async def open(self) -> None:
         """Open the database and listen for file events."""
         try:
             self._store.open()
         except (OSError, sqlite3.Error) as error:
-            raise OptionError(
-                "db", f"could not open/create database {self._options.db}: {error}", "the folder must exist"
-            ) from error
+            raise unopened_database(str(self._options.db), error) from error
         self._begin_without_positions()
         self._looking.open()
         if self._line_modes.definitions:

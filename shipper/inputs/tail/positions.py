@@ -142,6 +142,8 @@ class PositionStore:
         self._next_try = 0.0
         self.is_ready = path is None
         """Whether the saved files are known; false while another program locks the database from the start."""
+        self._is_locked_out = False
+        """Another program has locked the database since `open`; `flush` is to read it as soon as that is over."""
         self.was_lost = False
         self.is_new = False
         """Whether there was no database, or one without positions' table, when it was opened."""
@@ -162,9 +164,16 @@ class PositionStore:
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):
                 raise
+            self._is_locked_out = True
             self._note_failure(error)
         except sqlite3.DatabaseError as error:
             self._begin_anew(error)
+
+    def go_on_from(self, files: Iterable[SavedFile]) -> None:
+        """Begin with the saved files of a store that was in memory, as a database would have them, the newest first."""
+        self._files = list(files)[::-1]
+        for saved in self._files:
+            saved.is_taken = False
 
     def files(self) -> list[SavedFile]:
         """All saved files, the newest row first."""
@@ -201,7 +210,7 @@ class PositionStore:
             self._dirty.clear()
             self._gone.clear()
             return True
-        if not (self._dirty or self._gone) and self.is_ready:
+        if not (self._dirty or self._gone or self._is_locked_out):
             return True
         if time.monotonic() < self._next_try:
             return False
@@ -290,7 +299,7 @@ class PositionStore:
             db.close()
             raise
         self._db = db
-        self.is_ready = True
+        self.is_ready, self._is_locked_out = True, False
         known = {saved.id for saved in self._files}
         self._files = [saved for saved in rows if saved.id not in known] + self._files
 

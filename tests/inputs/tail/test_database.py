@@ -13,7 +13,9 @@ import pytest
 from shipper.errors import OptionError
 from shipper.inputs.tail.positions import Position, PositionStore, SavedFile, fingerprint
 from shipper.log import Log
+from tests.components.rights import another_user, open_folder
 
+from .fluent_bit import FluentBit
 from .running import Tail, append, inode, numbered, rows, write
 
 OLD_SCHEMA = """CREATE TABLE in_tail_files (id INTEGER PRIMARY KEY, name TEXT NOT NULL, offset INTEGER,
@@ -154,8 +156,37 @@ async def test_the_row_of_a_rotated_file_has_its_new_name(path: Path, db: Path, 
 async def test_a_database_in_a_missing_folder_stops_the_start(tmp_path: Path) -> None:
     tail = Tail(f"path {tmp_path}/a.log\ndb {tmp_path}/missing/p.db")
 
-    with pytest.raises(OptionError, match="could not open/create database"):
+    with pytest.raises(OptionError, match="could not open/create database") as caught:
         await tail.input.open()
+    assert caught.value.remedy == "the folder must exist"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root to own what others may not write")
+@pytest.mark.parametrize(
+    ("denied", "mode"), [("state/p.db", 0o600), ("state/p.db", 0o644), ("state", 0o755), ("state", 0o700), ("", 0o700)]
+)
+async def test_a_database_that_may_not_be_written_stops_the_start_with_its_owner_and_what_helps(
+    caplog: pytest.LogCaptureFixture, denied: str, mode: int
+) -> None:
+    with open_folder() as root:
+        (root / "state").mkdir()
+        db = root / "state" / "p.db"
+        FluentBit(db, root / "*.log").run()
+        if not denied.endswith(".db"):
+            db.unlink()
+        (root / denied).chmod(mode)
+        tail = Tail(f"path {root}/*.log\ndb {db}")
+        with another_user():
+            with pytest.raises(OptionError) as caught:
+                await tail.input.open()
+            await tail.input.close()
+
+    place = str(root / denied)
+    assert f"could not open/create database {db}: " in caught.value.message
+    assert f"{place} belongs to user 0 (mode {mode:04o}), and this is user 65534" in caught.value.message
+    folder = place.removesuffix("/p.db")
+    assert caught.value.remedy.startswith(f"chown -R 65534:{os.getegid()} {folder}; in Kubernetes an init container")
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("schema", [SCHEMA, OLD_SCHEMA])

@@ -13,6 +13,7 @@ from shipper.inputs.tail import siblings
 from shipper.inputs.tail.discovery import Discovery, TagMaker, expand_tag
 from shipper.log import Log
 from shipper.parsers.onigmo import Regex
+from tests.components.rights import DAC_READ_SEARCH, another_user, open_folder
 
 from .running import Tail, append, read_all, write
 
@@ -210,31 +211,46 @@ def test_a_file_in_a_folder_that_may_not_be_searched_is_named(tmp_path: Path, ca
 @pytest.mark.parametrize(
     ("denied", "pattern"), [("", "*.log"), ("", "*/*.log"), ("pods", "pods/*/*.log"), ("pods/b", "pods/*/*.log")]
 )
-def test_a_folder_that_may_not_be_read_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, denied: str, pattern: str
-) -> None:
-    (tmp_path / "pods" / "a").mkdir(parents=True)
-    (tmp_path / "pods" / "b").mkdir()
-    folder = str(tmp_path / denied)
-    monkeypatch.setattr("shipper.inputs.tail.discovery.os.access", lambda path, mode: path != folder)
-    found = Discovery([f"{tmp_path}/{pattern}"], [], SystemDisk(), Log("")).scan()
+def test_a_folder_that_may_not_be_read_is_named(caplog: pytest.LogCaptureFixture, denied: str, pattern: str) -> None:
+    with open_folder() as root:
+        (root / "pods" / "a").mkdir(parents=True)
+        (root / "pods" / "b").mkdir()
+        folder = root / denied
+        folder.chmod(0)
+        with another_user():
+            found = Discovery([f"{root}/{pattern}"], [], SystemDisk(), Log("")).scan()
+        folder.chmod(0o755)
 
     assert found == []
     [record] = caplog.records
-    assert f"NO read access for path: {tmp_path}/{pattern}; give the process" in record.getMessage()
+    assert f"NO read access for path: {root}/{pattern}; give the process" in record.getMessage()
     assert f"folder={folder}" in record.getMessage()
 
 
-def test_a_folder_that_is_only_gone_through_need_not_be_readable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root to give a capability")
+@pytest.mark.parametrize("pattern", ["*.log", "pods/*/*.log", "pods/a/0.log"])
+def test_a_folder_that_a_capability_opens_is_not_complained_about(
+    caplog: pytest.LogCaptureFixture, pattern: str
 ) -> None:
-    (tmp_path / "logs").mkdir()
-    is_allowed = {str(tmp_path): os.X_OK}
-    monkeypatch.setattr(
-        "shipper.inputs.tail.discovery.os.access",
-        lambda path, mode: not mode & ~is_allowed.get(path, os.R_OK | os.X_OK),
-    )
-    Discovery([f"{tmp_path}/logs/*.log", "*.nothing"], [], SystemDisk(), Log("")).scan()
+    with open_folder() as root:
+        (root / "pods" / "a").mkdir(parents=True)
+        for folder in (root, root / "pods", root / "pods" / "a"):
+            folder.chmod(0o700)
+        with another_user(DAC_READ_SEARCH):
+            Discovery([f"{root}/{pattern}"], [], SystemDisk(), Log("")).scan()
+
+    assert caplog.text == ""
+
+
+def test_a_folder_that_is_only_gone_through_need_not_be_readable(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_folder() as root:
+        (root / "logs").mkdir()
+        monkeypatch.chdir(root / "logs")
+        root.chmod(0o711)
+        with another_user():
+            Discovery([f"{root}/logs/*.log", "*.nothing"], [], SystemDisk(), Log("")).scan()
 
     assert caplog.text == ""
 
