@@ -11,7 +11,7 @@ import msgspec
 _ESCAPES = (("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&apos;"), ('"', "&#34;"), ("'", "&#39;"))
 
 
-_READ = 1 << 18
+_READ = 1 << 16
 
 
 class FilePart(msgspec.Struct, frozen=True):

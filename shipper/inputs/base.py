@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import field
@@ -57,6 +58,11 @@ class InputOptions(PluginOptions):
         ),
     ] = ()
 
+    @property
+    def may_be_stored(self) -> bool:
+        """Whether records may wait on the disk of this machine, which settles their receipts before delivery."""
+        return True
+
 
 class Input(ABC):
     """A source of records. Constructors store; `open` and `run` do."""
@@ -89,3 +95,13 @@ class Input(ABC):
 
     async def close(self) -> None:
         """Save what must survive and release everything; called when no more receipts will be settled."""
+
+    def handed_over(self) -> tuple[Hashable, Any] | None:
+        """After `close`, what the next input of this source goes on from at a hot reload; with a name for the source.
+
+        None if there is nothing, or it is on disk.
+        """
+        return None
+
+    def go_on_from(self, handed_over: Mapping[Hashable, Any]) -> None:
+        """Before `open`, take what the inputs of the configuration before have handed over, by source."""

@@ -29,6 +29,7 @@ Document = dict[str, Any]
 Move = Literal["create", "take", "renew", "wait"]
 
 _REMARK_EVERY_S = 60.0
+_WAIT_TOLD_EVERY_S = 3600.0
 _SOONEST_NEWS_S = 1.0
 """Annotations that change are written at most once in this time."""
 
@@ -217,6 +218,7 @@ class Election:
         move = next_move(self._lease, self._seen, self._settings, now)
         if move == "wait":
             self._lose()
+            self._tell_wait()
             return
         document = written(self._lease, move, self._settings, _now(self._clock), self._notes_for(move))
         if move == "create":
@@ -281,6 +283,15 @@ class Election:
             self._log.warning("leader lease lost", lease=self._shown())
             self._leads_until = float("-inf")
             self._lost.set()
+
+    def _tell_wait(self) -> None:
+        self._log.info(
+            "waits for the leader lease, which another process holds; other pipelines need leases of other names",
+            every=_WAIT_TOLD_EVERY_S,
+            lease=self._shown(),
+            holder=self._holder,
+            since=_map((self._lease or {}).get("spec")).get("acquireTime"),
+        )
 
     def _failed(self, reason: str) -> None:
         self._log.warning("leader lease cannot be reached", every=_REMARK_EVERY_S, reason=reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..clock import Clock
 from .answers import AnswerReader
@@ -32,6 +32,10 @@ class AnswerStream:
     @property
     def status(self) -> int:
         return self._reader.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._reader.headers
 
     async def begin(self) -> None:
         """Send the request and wait for the head of the answer; raises `NoAnswer`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from .settings import HttpAnswer
 
@@ -33,7 +34,8 @@ class AnswerReader:
         self._headers: dict[str, str] = {}
         # Bytes of the body, or of the chunk, that are to come; None while it ends with the connection.
         self._left: int | None = 0
-        self._state = self._read_head
+        # A function and no bound method, which would keep the answer in memory until the garbage collector comes.
+        self._state = AnswerReader._read_head
         self.answer: HttpAnswer | None = None
         self.may_be_kept = True
         self.has_begun = False
@@ -42,7 +44,7 @@ class AnswerReader:
         """Take more bytes; raises `BadAnswer`. Bytes behind a complete answer forbid keeping the connection."""
         self.has_begun = self.has_begun or bool(data)
         self._buffer += data
-        while self.answer is None and self._state():
+        while self.answer is None and self._state(self):
             pass
         if self.answer is not None and self._buffer:
             self.may_be_kept = False
@@ -50,7 +52,12 @@ class AnswerReader:
     @property
     def status(self) -> int:
         """The status of the answer; 0 until its head has come."""
-        return 0 if self._state == self._read_head else self._status
+        return 0 if self._state is AnswerReader._read_head and self.answer is None else self._status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Those of the answer, by name in lower case; none until its head has come."""
+        return self._headers
 
     @property
     def body_size(self) -> int:
@@ -66,7 +73,7 @@ class AnswerReader:
     def end(self) -> None:
         """The connection has ended; completes an answer that ends with it."""
         self.may_be_kept = False
-        if self.answer is None and self._state == self._read_body and self._left is None:
+        if self.answer is None and self._state is AnswerReader._read_body and self._left is None:
             self._finish()
 
     def _read_head(self) -> bool:
@@ -94,15 +101,15 @@ class AnswerReader:
         if self._has_no_body or self._status in _NO_BODY or (self._is_connect and 200 <= self._status < 300):
             self._finish()
         elif "chunked" in self._headers.get("transfer-encoding", "").lower():
-            self._state = self._read_chunk_size
+            self._state = AnswerReader._read_chunk_size
         elif (length := self._headers.get("content-length")) is not None:
             if not length.isdecimal() or len(length) > 15:
                 raise BadAnswer(f"the answer has the length {length[:40]!r}")
-            self._left, self._state = int(length), self._read_body
+            self._left, self._state = int(length), AnswerReader._read_body
             if self._left == 0:
                 self._finish()
         else:
-            self._left, self._state, self.may_be_kept = None, self._read_body, False
+            self._left, self._state, self.may_be_kept = None, AnswerReader._read_body, False
 
     def _read_body(self) -> bool:
         self._take()
@@ -117,7 +124,7 @@ class AnswerReader:
         if (found := _CHUNK_SIZE.fullmatch(line)) is None:
             raise BadAnswer("the size of a chunk cannot be read")
         self._left = int(found[1], 16)
-        self._state = self._read_chunk if self._left else self._read_trailer
+        self._state = AnswerReader._read_chunk if self._left else AnswerReader._read_trailer
         return True
 
     def _read_chunk(self) -> bool:
@@ -127,7 +134,7 @@ class AnswerReader:
         if self._buffer[:2] != b"\r\n":
             raise BadAnswer("a chunk does not end where it should")
         del self._buffer[:2]
-        self._state = self._read_chunk_size
+        self._state = AnswerReader._read_chunk_size
         return True
 
     def _read_trailer(self) -> bool:

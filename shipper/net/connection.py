@@ -15,6 +15,9 @@ from .settings import BodyInPieces, HttpAnswer, NoAnswer, TcpKeepalive
 HEAD_START_S = 0.25
 """An address has this much time before the next one is tried beside it."""
 
+_MOST_UNSENT = 64 * 1024
+"""Bytes of a body that wait for the network beside the piece that is being written; with TLS they are here twice."""
+
 _WATCHED = TcpKeepalive(idle_s=30, interval_s=10, probes=3)
 
 
@@ -148,6 +151,7 @@ class Connection(asyncio.Protocol):
         """
         if self._transport is None:
             raise NoAnswer("answer", "the connection is closed")
+        self._transport.set_write_buffer_limits(_MOST_UNSENT)
         try:
             with closing(body.pieces()) as pieces:
                 for piece in pieces:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+
+from shipper.testing import ManualClock, settle
 
 
 class Got(msgspec.Struct, frozen=True):
@@ -46,10 +48,14 @@ Judge = Callable[[Got], Says]
 
 
 class HttpServer:
-    """Answers with the next of `script`, afterwards with what `judge` says."""
+    """Answers with the next of `script`, afterwards with what `judge` says.
+
+    With `permits` each answer takes one of them, and waits until there is one.
+    """
 
     def __init__(self, judge: Judge) -> None:
         self.got: list[Got] = []
+        self.permits: asyncio.Semaphore | None = None
         self.script: list[Says] = []
         self.judge = judge
         self.port = 0
@@ -70,6 +76,8 @@ class HttpServer:
         method, target, _ = first.split(" ")
         got = Got(method, target, headers, await reader.readexactly(int(headers.get("content-length", "0"))))
         self.got.append(got)
+        if self.permits is not None:
+            await self.permits.acquire()
         says = self.script.pop(0) if self.script else self.judge(got)
         if says.cut:
             return False
@@ -77,6 +85,24 @@ class HttpServer:
         writer.write(f"HTTP/1.1 {says.status} said\r\n{told}\r\n".encode() + says.body)
         await writer.drain()
         return True
+
+
+async def seconds_with_slow_answers(
+    server: HttpServer, clock: ManualClock, work: Coroutine[Any, Any, Any], each_s: float = 0.9
+) -> float:
+    """The time of the clock that the work takes while every answer of the server takes `each_s`; then all go on."""
+    server.permits = permits = asyncio.Semaphore(0)
+    began, task = clock.monotonic(), asyncio.ensure_future(work)
+    while not task.done():
+        before = len(server.got)
+        await clock.advance(each_s)
+        permits.release()
+        while not task.done() and len(server.got) == before:
+            await settle()
+    await task
+    for _ in range(1000):
+        permits.release()
+    return clock.monotonic() - began
 
 
 @asynccontextmanager

@@ -58,6 +58,12 @@ def dry_run(configuration: Path, variables: Mapping[str, str], program: Path | N
     return done.returncode, done.stdout + done.stderr
 
 
+def remarks(told: str, *expected: str) -> list[str]:
+    """The warnings and errors among what was told, but for those that are expected and the one of every stop."""
+    lines = (line for line in told.splitlines() if "[ warn]" in line or "[error]" in line)
+    return [line for line in lines if not any(words in line for words in ("service will shutdown", *expected))]
+
+
 class Pods:
     """Container logs of a node as the kubelet lays them out: links in /var/log/containers to files of pods."""
 

@@ -160,6 +160,20 @@ async def test_a_lease_that_is_released_goes_to_another_one_at_once() -> None:
     await ended(two)
 
 
+async def test_one_that_waits_tells_for_what_and_for_whom(caplog: pytest.LogCaptureFixture) -> None:
+    clock = ManualClock()
+    leases = Leases(clock)
+    tasks = [asyncio.create_task(election(leases, clock, name).run()) for name in ("first", "second")]
+    with caplog.at_level("INFO", "shipper"):
+        await clock.advance(60)
+    await ended(*tasks)
+
+    told = [line for line in caplog.messages if "waits for the leader lease" in line]
+    assert len(told) == 1
+    since = leases.store.leases["events"]["spec"]["acquireTime"]
+    assert told[0].endswith(f"lease=logging/events, holder=first, since={since}")
+
+
 async def test_one_that_does_not_lead_releases_nothing() -> None:
     clock = ManualClock()
     leases = Leases(clock)

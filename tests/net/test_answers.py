@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,3 +90,24 @@ def test_whether_a_connection_is_kept(data: bytes, kept: bool) -> None:
     reader.feed(data)
 
     assert reader.may_be_kept is kept
+
+
+def test_the_status_of_an_answer_without_a_body_is_known() -> None:
+    reader = AnswerReader(100)
+    reader.feed(EMPTY)
+
+    assert reader.status == 204
+
+
+def test_an_answer_leaves_memory_with_its_last_user() -> None:
+    """A list of megabytes must not stay until the garbage collector comes, which it does rarely."""
+    gc.disable()
+    try:
+        reader = AnswerReader(100)
+        reader.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        gone = weakref.ref(reader)
+        del reader
+
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from ..components.http_server import Says, http_server
 from ..components.kubernetes import USUAL_TOKEN
 from ..components.kubernetes_events import EventsStandIn, events_stand_in
 from ..components.moto_server import aws_keys, moto_url
@@ -28,7 +30,9 @@ LEADING = f"kube_leader_election on\nkube_leader_lease_duration {LEASE_S:g}"
 class Collector:
     """A shipper that writes events into a file; several may write their own beside each other."""
 
-    def __init__(self, api: EventsStandIn, folder: Path, more: str = "", output: str = "") -> None:
+    def __init__(
+        self, api: EventsStandIn, folder: Path, more: str = "", output: str = "", service: str = "grace 5"
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._out = folder / "out"
         self._out.mkdir()
@@ -46,7 +50,8 @@ class Collector:
         written = output or f"    name file\n    match *\n    path {self._out}\n    format plain\n"
         configuration = folder / "shipper.conf"
         configuration.write_text(
-            "[SERVICE]\n    flush 0.1\n    grace 5\n    scheduler.base 1\n    scheduler.cap 1\n"
+            f"[SERVICE]\n    {service.format(folder=folder)}\n"
+            "    flush 0.1\n    scheduler.base 1\n    scheduler.cap 1\n"
             "[INPUT]\n    name kubernetes_events\n    tag events\n"
             + "".join(f"    {line}\n" for line in options)
             + f"[OUTPUT]\n{written}"
@@ -234,6 +239,36 @@ async def test_d14_a_leader_that_was_frozen_sends_nothing_when_it_wakes(api: Eve
             collector.shipper.close()
 
     assert_once(one.names() + two.names(), wanted)
+
+
+async def test_d14_what_only_the_disk_of_a_leader_could_have_is_sent_by_the_next_one(
+    api: EventsStandIn, tmp_path: Path
+) -> None:
+    is_away = True
+    async with http_server(lambda got: Says(503 if is_away else 200)) as server:
+        output = f"    name http\n    match *\n    host 127.0.0.1\n    port {server.port}\n    format json\n"
+        service = "grace 1\n    storage.path {folder}/storage"
+        both = [Collector(api, tmp_path / name, LEADING, output, service) for name in ("one", "two")]
+        one, two = both
+        try:
+            one.shipper.start()
+            await until(lambda: api.watches == 1, *both)
+            wanted = await add_steadily(api, "event", 30, 0)
+            await until(lambda: len(server.got) > 1, *both)
+            await one.stop()
+            shutil.rmtree(tmp_path / "one" / "storage")
+            is_away = False
+            got = len(server.got)
+            two.shipper.start()
+
+            def sent() -> set[str]:
+                return {record["metadata"]["name"] for call in server.got[got:] for record in call.json}
+
+            await until(lambda: set(wanted) <= sent(), *both)
+            await two.stop()
+        finally:
+            for collector in both:
+                collector.shipper.close()
 
 
 async def test_d17_events_to_s3_stay_within_60_mib(

@@ -9,47 +9,42 @@ import msgspec
 
 from ...context import Context, Emit
 from ...kubernetes.api import ApiServer, NoApi
-from ...net.retry_after import retry_after_s
-from ...net.settings import HttpAnswer, NoAnswer
+from ...net.settings import NoAnswer
 from ...record import Receipt, Record, RecordBatch
-from .events import Event, EventList, LineSplitter, event_time_ns, read_change, read_event, read_list, version_number
+from .events import Event, LineSplitter, event_time_ns, read_change, read_event, version_number
+from .interruptions import Interrupted, ListAgain, error_in_watch, refusal
+from .listing import Listing
 from .options import KubernetesEventsOptions
 from .progress import Progress
 from .seen import RecentlySeen
 from .sent import DatabaseAway, SentEvent, SentEvents
 
-LONGEST_PAGE = 8 << 20
-"""Bytes of one answer to a list; one that is longer is asked for in smaller pages."""
-
 LONGEST_LINE = 4 << 20
 _MOST_AT_ONCE = 200
-_LARGEST_PAGE = 1000
 _LONGEST_PAUSE_S = 10.0
 _LONGEST_WISH_S = 60.0
 _LONGEST_WATCH_S = 3900.0
 """An API server ends a watch without a timeout after an hour at most."""
 _WATCH_DELAY_S = 10.0
+_GATHER_S = 0.2
+"""What comes in this time is handed on as one batch: for each of them something is held until it is delivered."""
+
+_MUCH = 64 << 10
+"""Bytes of a watch that are not worth waiting for more."""
+
 _FORGET_EVERY_S = 60.0
 _REMARK_EVERY_S = 60.0
-
-
-class Interrupted(Exception):
-    """Listing or watching has ended before its time; `after` is the wish of the server in seconds."""
-
-    def __init__(self, reason: str, after: float | None = None) -> None:
-        super().__init__(reason)
-        self.after = after
-
-
-class ListAgain(Exception):
-    """The watch cannot go on from where it was, which is nothing unusual."""
 
 
 class Collecting:
     """Emits the events of one API server until cancelled.
 
     `_floor` is the largest version behind which everything was emitted. `_watch_from` is where the next watch begins,
-    None if a list has to come first; `_is_resuming` says that it goes on where the last one ended.
+    None if a list has to come first; `_is_resuming` says that it goes on where the last one ended. `_failures` counts
+    what has failed since something went well.
+
+    `_began_ns` is when collecting began. Whether an event is too old is judged by that: it must not grow old while it
+    waits for room in our buffer.
     """
 
     def __init__(
@@ -75,40 +70,48 @@ class Collecting:
         self._retention_ns = int(options.kube_retention_time * 1e9)
         namespace = f"/namespaces/{options.kube_namespace}" if options.kube_namespace else ""
         self._path = f"/api/v1{namespace}/events"
-        self._page_size = max(0, options.kube_request_limit)
+        self._listing = Listing(api, self._path, options.kube_request_limit, lambda: self._clock.time_ns() / 1e9)
         self._floor = 0
         self._watch_from: str | None = None
         self._is_resuming = False
+        self._failures = 0
+        self._began_ns = 0
         self._forget_at = float("-inf")
 
     async def run(self, emit: Emit, progress: Progress) -> None:
         """List and watch for ever; what is known to be delivered by `progress` is not emitted again."""
         self._floor = version_number(progress.reached)
-        interval_s = self._options.interval_s
-        failures = 0
+        self._began_ns = self._clock.time_ns()
         while True:
-            pause_s = interval_s
+            pause_s = self._options.interval_s
             try:
                 self._forget_old()
                 if self._watch_from is None:
                     await self._list(emit, progress)
                 await self._watch(emit, progress)
-                failures = 0
+                self._failures = 0
             except ListAgain as reason:
-                self._watch_from, failures = None, 0
+                self._watch_from, self._failures = None, 0
                 self._log.info("events are listed again", reason=reason)
             except (Interrupted, NoApi, NoAnswer) as error:
                 self._log.error("kubernetes events cannot be read", every=_REMARK_EVERY_S, reason=error)
-                pause_s = min(interval_s * 2**failures, max(interval_s, _LONGEST_PAUSE_S))
-                if isinstance(error, Interrupted) and error.after is not None:
-                    pause_s = max(pause_s, min(error.after, _LONGEST_WISH_S))
-                failures = min(failures + 1, 10)
+                pause_s = self._pause_s(error)
+                if isinstance(error, Interrupted) and not error.keeps_place:
+                    self._watch_from = None
             await self._clock.sleep(pause_s)
+
+    def _pause_s(self, error: Exception) -> float:
+        """Seconds until the next attempt; longer each time, and as long as the server wishes within bounds."""
+        interval_s = self._options.interval_s
+        pause_s = min(interval_s * (1 << self._failures), max(interval_s, _LONGEST_PAUSE_S))
+        self._failures = min(self._failures + 1, 10)
+        wish_s = error.after if isinstance(error, Interrupted) else None
+        return pause_s if wish_s is None else max(pause_s, min(wish_s, _LONGEST_WISH_S))
 
     # -- list --------------------------------------------------------------------------------------------------------
 
     async def _list(self, emit: Emit, progress: Progress) -> None:
-        page = await self._page("")
+        page = await self._listing.page("")
         self._compare_history(page.metadata.version)
         while True:
             items, page.items = page.items or [], None
@@ -118,28 +121,13 @@ class Collecting:
             more = page.metadata.more
             if not more:
                 break
-            page = await self._page(more)
+            page = await self._listing.page(more)
             if page.metadata.more == more:
                 raise Interrupted("the list of events does not go on")
         version = page.metadata.version
         progress.settle(progress.owe(version))
         self._floor = max(self._floor, version_number(version))
         self._watch_from, self._is_resuming = version, False
-
-    async def _page(self, more: str) -> EventList:
-        size = self._page_size
-        parts = [f"continue={quote(more, safe='')}"] if more else []
-        parts += [f"limit={size}"] if size else []
-        answer = await self._api.request("GET", f"{self._path}?{'&'.join(parts)}" if parts else self._path)
-        if answer.status != 200:
-            raise self._refused(answer)
-        if len(answer.body) > LONGEST_PAGE:
-            self._page_size = max(1, (size or _LARGEST_PAGE) // 2)
-            raise Interrupted(f"the list of events is too long for one answer; it is asked for by {self._page_size}")
-        try:
-            return read_list(answer.body)
-        except (ValueError, RecursionError) as error:
-            raise Interrupted(f"the list of events cannot be read: {error}") from error
 
     def _compare_history(self, version: str) -> None:
         if 0 < version_number(version) < self._floor:
@@ -163,14 +151,15 @@ class Collecting:
         stream = await self._api.follow(target)
         try:
             if stream.status != 200:
-                self._watch_from = None
                 body = await stream.read(_WATCH_DELAY_S)
-                raise self._refused(HttpAnswer(stream.status, {}, body))
+                raise refusal(stream.status, stream.headers, body, self._clock.time_ns() / 1e9)
             lines = LineSplitter(LONGEST_LINE)
             patience_s = timeout_s + _WATCH_DELAY_S if timeout_s > 0 else _LONGEST_WATCH_S
             while data := await stream.read(patience_s):
                 await self._take(lines.feed(data), emit, progress)
                 self._note_long_lines(lines)
+                if len(data) < _MUCH:
+                    await self._clock.sleep(_GATHER_S)
             if rest := lines.rest():
                 await self._take([rest], emit, progress)
         finally:
@@ -180,15 +169,16 @@ class Collecting:
     async def _take(self, lines: Sequence[bytes], emit: Emit, progress: Progress) -> None:
         """Hand on what the lines tell, as one batch."""
         events: list[Event] = []
-        version, trouble = self._watch_from or "", ""
+        version = self._watch_from or ""
+        trouble: Interrupted | ListAgain | None = None
         for line in lines:
             try:
                 change = read_change(line)
             except (ValueError, RecursionError) as error:
-                trouble = f"a line of the watch cannot be read: {error}"
+                trouble = Interrupted(f"a line of the watch cannot be read: {error}")
                 break
             if change.type == "ERROR":
-                trouble = f"the watch has ended with an error: {bytes(change.object)[:200].decode('utf-8', 'replace')}"
+                trouble = error_in_watch(bytes(change.object))
                 break
             event = self._event(change.object)
             if event is None:
@@ -199,8 +189,9 @@ class Collecting:
         await self._hand_on(events, version, emit, progress)
         self._floor = max(self._floor, version_number(version))
         self._watch_from, self._is_resuming = version, True
-        if trouble:
-            raise ListAgain(trouble)
+        if trouble is not None:
+            raise trouble
+        self._failures = 0
 
     def _note_long_lines(self, lines: LineSplitter) -> None:
         if lines.too_long:
@@ -238,20 +229,33 @@ class Collecting:
         rows: list[SentEvent] = []
         records: list[Record] = []
         size = 0
-        oldest = self._clock.time_ns() - self._retention_ns
+        # A clock that was ahead when we began, and was set right since, must not make everything old.
+        oldest = min(self._began_ns, self._clock.time_ns()) - self._retention_ns
         for event in events:
             time_ns = event_time_ns(event.body)
             if time_ns is None:
                 self._drop(event.size, "an event without a time is left out", "no_time")
                 continue
             key = self._key(event)
-            if time_ns < oldest or key in keys or not self._is_new(event, key):
+            if time_ns < oldest:
+                self._leave_out_old(event, key)
+                continue
+            if key in keys or not self._is_new(event, key):
                 continue
             keys.add(key)
-            rows.append(SentEvent(event.uid, event.number, time_ns))
+            if self._sent is not None:
+                rows.append(SentEvent(event.uid, event.number, time_ns))
             records.append(Record(time_ns, event.body))
             size += event.size
         return keys, rows, records, size
+
+    def _leave_out_old(self, event: Event, key: Hashable) -> None:
+        """Count an event that is too old, unless it was there before we began: then nobody expects it."""
+        if self._floor and self._is_new(event, key):
+            self._log.warning(
+                "events that happened longer ago than kube_retention_time are left out", every=_REMARK_EVERY_S
+            )
+            self._context.dropped(1, event.size, "too_old", wanted=True)
 
     def _key(self, event: Event) -> Hashable:
         if self._options.emits_updates or not event.uid:
@@ -266,7 +270,7 @@ class Collecting:
         try:
             known = self._sent.version(event.uid)
         except DatabaseAway as error:
-            raise Interrupted(f"the database cannot be read: {error}") from error
+            raise Interrupted(f"the database cannot be read: {error}", keeps_place=True) from error
         return known is None or (self._options.emits_updates and event.number > known)
 
     def _event(self, raw: msgspec.Raw) -> Event | None:
@@ -285,12 +289,3 @@ class Collecting:
         if self._sent is not None and now >= self._forget_at:
             self._forget_at = now + _FORGET_EVERY_S
             self._sent.forget(self._clock.time_ns() - self._retention_ns)
-
-    def _refused(self, answer: HttpAnswer) -> Interrupted | ListAgain:
-        if answer.status == 410:
-            return ListAgain("the API server has forgotten where we were")
-        remedy = "; get, list and watch of events must be allowed" if answer.status in (401, 403) else ""
-        return Interrupted(
-            f"the API server answers with status {answer.status}{remedy}: {answer.text[:300]}",
-            retry_after_s(answer.headers.get("retry-after"), self._clock.time_ns() / 1e9),
-        )

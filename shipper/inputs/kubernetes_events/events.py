@@ -81,8 +81,17 @@ def event_time_ns(body: Body) -> int | None:
     """When the event happened last; None if nothing tells.
 
     Events of newer components have an `eventTime` alone. Within the same second the time of creation stands for it,
-    as in Fluent Bit, because consumers know it without a fraction.
+    as in Fluent Bit, because consumers know it without a fraction. One that recurs has a `series` that tells of the
+    last time.
     """
+    told, series = _told_ns(body), body.get("series")
+    recurred = _time_ns(series.get("lastObservedTime")) if isinstance(series, dict) else None
+    if recurred is None or (told is not None and recurred // _SECOND <= told // _SECOND):
+        return told
+    return recurred
+
+
+def _told_ns(body: Body) -> int | None:
     for key in ("lastTimestamp", "firstTimestamp"):
         if (told := _time_ns(body.get(key))) is not None:
             return told

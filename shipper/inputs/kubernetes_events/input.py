@@ -16,7 +16,9 @@ from ...kubernetes.lease import Election, LeaseSettings
 from ...kubernetes.token import Token
 from ...net.settings import TlsSettings
 from ..base import Input
-from .collecting import LONGEST_PAGE, Collecting
+from ..unopened import unopened_database
+from .collecting import Collecting
+from .listing import LONGEST_PAGE
 from .options import KubernetesEventsOptions, is_object_name
 from .progress import Progress
 from .seen import RecentlySeen
@@ -39,7 +41,8 @@ class KubernetesEventsInput(Input):
         self._options = options
         self._context = context
         self._log = context.log
-        token = Token(options.kube_token_file, None, options.kube_token_ttl, context.clock, context.log)
+        file, ttl = options.kube_token_file.strip(), options.kube_token_ttl
+        token = Token(file, None, ttl, context.clock, context.log) if file else None
         self._api = ApiServer(
             options.kube_url,
             _tls(options),
@@ -68,13 +71,13 @@ class KubernetesEventsInput(Input):
             self._log.warning(
                 f"{url} means HTTP without TLS on port 443, which no API server speaks; write https://{url.host}"
             )
+        if not self._options.kube_token_file.strip():
+            self._log.info("kube_token_file is empty, so requests carry no token")
         if self._sent is not None:
             try:
                 self._sent.open()
             except (OSError, DatabaseAway) as error:
-                raise OptionError(
-                    "db", f"could not open/create database {self._options.db}: {error}", "the folder must exist"
-                ) from error
+                raise unopened_database(str(self._options.db), error) from error
         if self._options.kube_leader_election:
             self._election = Election(
                 self._api, self._lease_settings(), self._context.clock, self._log, self._annotations
@@ -141,7 +144,9 @@ class KubernetesEventsInput(Input):
 
     def _lease_settings(self) -> LeaseSettings:
         options = self._options
-        name = re.sub(r"[^a-z0-9]+", "-", f"shipper-{self._context.name}".lower()).strip("-")
+        # The same for all pods of a pipeline, and after a restart.
+        parts = ["shipper", self._context.name, *([options.kube_namespace] if options.kube_namespace else [])]
+        name = re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
         return LeaseSettings(
             namespace=options.kube_leader_lease_namespace or _own_namespace(options.kube_namespace_file),
             name=options.kube_leader_lease_name or name,

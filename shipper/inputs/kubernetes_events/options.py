@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import field
 
 from ...config.options import opt
-from ...config.units import Seconds
+from ...config.units import ByteSize, Seconds
 from ...errors import OptionError
 from ...kubernetes.url import KubeUrl
 from ..base import InputOptions
@@ -20,30 +20,50 @@ JournalMode = Literal["DELETE", "TRUNCATE", "PERSIST", "MEMORY", "WAL", "OFF"]
 class KubernetesEventsOptions(InputOptions):
     """Options of the kubernetes_events input."""
 
+    # The API server keeps events for an hour, so little is gained by holding many.
+    mem_buf_limit: Annotated[
+        ByteSize, opt("Memory that records of this input may take; 0 for the built-in bound.", example="50M", core=True)
+    ] = ByteSize(1_000_000)
     kube_url: Annotated[KubeUrl, opt("API server.", example="https://kubernetes.default.svc:443")] = KubeUrl.parse(
         "https://kubernetes.default.svc"
     )
     kube_ca_file: Annotated[str, opt("CA certificates for the API server.")] = f"{_ACCOUNT}/ca.crt"
     kube_ca_path: Annotated[str | None, opt("Folder with CA certificates.")] = None
-    kube_token_file: Annotated[str, opt("File with the bearer token.")] = f"{_ACCOUNT}/token"
+    kube_token_file: Annotated[
+        str, opt('File with the bearer token; empty (`""` in YAML) for requests without one.', reads_empty=True)
+    ] = f"{_ACCOUNT}/token"
     kube_token_ttl: Annotated[Seconds, opt("Age at which the token is read again.")] = Seconds(600)
     kube_request_limit: Annotated[
-        int, opt("Events in one answer to a list; 0 for all, unless they are too many for one answer.", example="500")
+        int, opt("Events in one answer to a list; 0 for all if they are few, else for small pages.", example="500")
     ] = 0
-    kube_retention_time: Annotated[Seconds, opt("Events that are older are not emitted.")] = Seconds(3600)
+    kube_retention_time: Annotated[
+        Seconds, opt("Events that happened longer before collecting began are not emitted.")
+    ] = Seconds(3600)
     kube_namespace: Annotated[str | None, opt("Only the events of this namespace.", example="default")] = None
     kube_watch_timeout: Annotated[
         Seconds, opt("Time after which a watch is begun anew; 0 leaves it to the server.")
     ] = Seconds(600)
     kube_updates: Annotated[
         bool | None,
-        opt("Emit an event again when it recurs and its count grows; by default on without `db` and off with one."),
+        opt(
+            "Emit an event again when it recurs and its count grows; by default on without `db` and off with one. With"
+            " off an event that recurs after a change of leader is emitted again: the next leader does not know it."
+        ),
     ] = None
     kube_leader_election: Annotated[
-        bool, opt("Collect only while holding a Lease, so that of many shippers one sends the events.")
+        bool,
+        opt(
+            "Collect only while holding a Lease, so that of many shippers one sends the events. They then wait in"
+            " memory only, also with a `storage.path`: the next leader does not see the disk of this one."
+        ),
     ] = False
     kube_leader_lease_name: Annotated[
-        str | None, opt("Name of that Lease; default is made of the instance name.", example="shipper-events")
+        str | None,
+        opt(
+            "Name of that Lease. All pods of one pipeline use the same, and no other pipeline in its namespace may: it"
+            " would wait and send nothing. Default is made of the instance name and `kube_namespace`.",
+            example="shipper-events",
+        ),
     ] = None
     kube_leader_lease_namespace: Annotated[
         str | None, opt("Namespace of that Lease; default is the own one.", example="logging")
@@ -83,8 +103,18 @@ class KubernetesEventsOptions(InputOptions):
             value = getattr(self, name)
             if value is not None and not is_object_name(value):
                 raise OptionError(name, f"{value!r} cannot be the name of an object in Kubernetes")
+        if self.kube_leader_election and self.storage_type == "filesystem":
+            raise OptionError(
+                "storage.type",
+                "filesystem would count events as delivered that only the disk of this leader has",
+                "write storage.type memory, or leave kube_leader_election off",
+            )
         if self.kube_leader_lease_duration < _SHORTEST_LEASE_S:
             raise OptionError("kube_leader_lease_duration", f"it is at least {_SHORTEST_LEASE_S}s")
+
+    @property
+    def may_be_stored(self) -> bool:
+        return not self.kube_leader_election
 
     @property
     def interval_s(self) -> float:

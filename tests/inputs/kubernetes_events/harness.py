@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from shipper.clock import SystemClock
+from shipper.clock import Clock, SystemClock
 from shipper.inputs.kubernetes_events import KubernetesEventsInput, KubernetesEventsOptions
+from shipper.metrics import Metrics
 from shipper.record import Record, RecordBatch
 from shipper.testing import context_of
 
@@ -19,12 +20,29 @@ from ...components.kubernetes_events import EventsStandIn
 from ...written_options import options_from
 
 _PATIENCE_S = 10.0
+_NAME = "kubernetes_events.0"
+
+
+class NotedClock(SystemClock):
+    """The clock of the machine, `ahead_s` of it if a test says so; notes how long is slept, and sleeps a moment."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0
+        self.slept: list[float] = []
+
+    def time_ns(self) -> int:
+        return time.time_ns() + self.ahead_s * 1_000_000_000
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0.002)
 
 
 class Collected:
     """What was emitted; receipts are settled at once, or kept in `owed` while `settles` is off."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self.batches: list[RecordBatch] = []
         self.settles = True
         self.owed: list[RecordBatch] = []
@@ -42,6 +60,11 @@ class Collected:
     @property
     def records(self) -> list[Record]:
         return [record for batch in self.batches for record in batch]
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Events that were left out and counted, by the reason."""
+        return self._metrics.by_label("input_dropped_records_total", "reason", name=_NAME)
 
     @property
     def names(self) -> list[str]:
@@ -74,12 +97,13 @@ def options_for(api: EventsStandIn, folder: Path, more: str = "") -> KubernetesE
 
 
 @asynccontextmanager
-async def running(api: EventsStandIn, folder: Path, more: str = "") -> AsyncIterator[Collected]:
+async def running(
+    api: EventsStandIn, folder: Path, more: str = "", clock: Clock | None = None
+) -> AsyncIterator[Collected]:
     """An input that runs as long as the block; it is stopped as the engine does it."""
-    one = KubernetesEventsInput(
-        options_for(api, folder, more), context_of("input", "kubernetes_events.0", SystemClock())
-    )
-    collected = Collected()
+    context = context_of("input", _NAME, clock or SystemClock())
+    one = KubernetesEventsInput(options_for(api, folder, more), context)
+    collected = Collected(context.metrics)
     await one.open()
     task = asyncio.create_task(one.run(collected.emit))
     try:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from shipper.inputs.kubernetes_events import collecting
+from shipper.inputs.kubernetes_events import collecting, listing
 
 from ...components.http_server import Says
-from ...components.kubernetes_events import EventsStandIn, events_stand_in
-from .harness import Collected, running, until
+from ...components.kubernetes_events import EventsStandIn, event_of, events_stand_in
+from .harness import Collected, NotedClock, running, until
 
 
 @pytest.fixture
@@ -132,18 +132,38 @@ async def test_a_line_that_is_too_long_is_left_out_alone(
         await watched(api, collected, ["b"])
 
 
-async def test_a_list_that_is_too_long_is_asked_for_in_pages(
+async def test_a_list_that_is_long_is_asked_for_in_small_pages_from_then_on(
     api: EventsStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collecting, "LONGEST_PAGE", 1000)
-    monkeypatch.setattr(collecting, "_LARGEST_PAGE", 8)
-    names = [f"e{number}" for number in range(6)]
+    monkeypatch.setattr(listing, "LONGEST_WHOLE", 2000)
+    names = [f"e{number:02}" for number in range(40)]
     for name in names:
         api.add(name)
     async with running(api, tmp_path) as collected:
         await watched(api, collected, names)
+        asked = len(api.targets)
+        api.version += 1
+        api.forget()
+        api.end_watches()
+        await until(lambda: len(api.targets) > asked + 2 and api.watches == 1)
 
-    assert api.targets[:3] == ["/api/v1/events", "/api/v1/events?limit=4", "/api/v1/events?limit=2"]
+    assert api.targets[:2] == ["/api/v1/events", "/api/v1/events?limit=200"]
+    lists = [target for target in api.targets[asked:] if "watch" not in target]
+    assert "/api/v1/events" not in lists
+    assert len(lists) > 5
+
+
+async def test_pages_whose_size_is_chosen_are_halved_if_they_are_too_long(
+    api: EventsStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "LONGEST_PAGE", 1200)
+    names = [f"e{number}" for number in range(6)]
+    for name in names:
+        api.add(name)
+    async with running(api, tmp_path, "Kube_Request_Limit 4") as collected:
+        await watched(api, collected, names)
+
+    assert api.targets[:2] == ["/api/v1/events?limit=4", "/api/v1/events?limit=2"]
 
 
 async def test_only_the_events_of_a_namespace_are_asked_for(api: EventsStandIn, tmp_path: Path) -> None:
@@ -246,6 +266,86 @@ async def test_a_watch_that_tells_nonsense_is_followed_by_a_list(
         await until(lambda: api.targets.count("/api/v1/events") == 2)
 
         await watched(api, collected, ["a", "b"])
+
+
+async def test_a_watch_that_is_refused_for_now_waits_as_long_as_the_server_wishes(
+    api: EventsStandIn, tmp_path: Path
+) -> None:
+    clock = NotedClock()
+    async with running(api, tmp_path, clock=clock) as collected:
+        await watched(api, collected, [])
+        api.script = [Says(429, b"", {"Retry-After": "7"})]
+        api.end_watches()
+        await until(lambda: 7.0 in clock.slept and api.watches == 1)
+        api.add("a")
+        await watched(api, collected, ["a"])
+
+    assert api.targets.count("/api/v1/events") == 1
+
+
+async def test_a_watch_that_ends_with_too_many_requests_goes_on_from_its_place(
+    api: EventsStandIn, tmp_path: Path
+) -> None:
+    clock = NotedClock()
+    async with running(api, tmp_path, clock=clock) as collected:
+        await watched(api, collected, [])
+        api.tell("ERROR", {"kind": "Status", "code": 429, "details": {"retryAfterSeconds": 7}})
+        api.changes.pop()
+        await until(lambda: 7.0 in clock.slept and api.watches == 1)
+        api.add("a")
+        await watched(api, collected, ["a"])
+
+    assert api.targets.count("/api/v1/events") == 1
+
+
+async def test_errors_of_a_watch_that_do_not_end_are_waited_for_longer_and_longer(
+    api: EventsStandIn, tmp_path: Path
+) -> None:
+    clock = NotedClock()
+    error = b'{"type":"ERROR","object":{"kind":"Status","code":500}}\n'
+    api.changes = [(api.version + 1, error), (api.version + 1, b"")]
+    async with running(api, tmp_path, "Interval_Sec 1\nInterval_NSec 0", clock):
+        await until(lambda: len(clock.slept) >= 6)
+
+    assert clock.slept[:6] == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+
+
+async def test_events_do_not_grow_too_old_while_the_output_is_away(api: EventsStandIn, tmp_path: Path) -> None:
+    clock = NotedClock()
+    names = [f"e{number}" for number in range(5)]
+    async with running(api, tmp_path, "Kube_Retention_Time 5s", clock) as collected:
+        await watched(api, collected, [])
+        collected.has_room.clear()
+        for name in names:
+            api.add(name)
+        clock.ahead_s = 60
+        collected.has_room.set()
+        await watched(api, collected, names)
+        api.add("late")
+        await watched(api, collected, [*names, "late"])
+
+    assert collected.dropped == {}
+
+
+async def test_events_that_were_too_old_when_they_came_are_counted_unless_they_were_there_before(
+    api: EventsStandIn, tmp_path: Path
+) -> None:
+    api.events["before"] = event_of("before", 7200, resourceVersion="90")
+    async with running(api, tmp_path) as collected:
+        await watched(api, collected, [])
+        before = collected.dropped
+        api.add("old", **{key: event_of("old", 7200)[key] for key in ("firstTimestamp", "lastTimestamp")})
+        api.add("new")
+        await watched(api, collected, ["new"])
+
+    assert (before, collected.dropped) == ({}, {"too_old": 1})
+
+
+async def test_without_a_token_requests_carry_none(api: EventsStandIn, tmp_path: Path) -> None:
+    api.token = ""
+    api.add("a")
+    async with running(api, tmp_path, "Kube_Token_File ") as collected:
+        await watched(api, collected, ["a"])
 
 
 async def test_what_a_server_without_time_for_it_told_is_not_lost(api: EventsStandIn, tmp_path: Path) -> None:

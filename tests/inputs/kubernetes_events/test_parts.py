@@ -38,6 +38,10 @@ AT = "2024-08-01T02:03:04"
         ({"eventTime": f"{AT}.123456Z"}, T + 123_456_000),
         ({"lastTimestamp": "1969-12-31T23:59:59.5Z"}, -500_000_000),
         ({"lastTimestamp": f"{AT}+00:00"}, None),
+        ({"eventTime": "2024-07-01T00:00:00.5Z", "series": {"lastObservedTime": f"{AT}.123456Z"}}, T + 123_456_000),
+        ({"lastTimestamp": f"{AT}Z", "series": {"lastObservedTime": f"{AT}.123456Z"}}, T),
+        ({"lastTimestamp": f"{AT}Z", "series": {"lastObservedTime": "2024-07-01T00:00:00.5Z"}}, T),
+        ({"eventTime": f"{AT}.5Z", "series": []}, T + 500_000_000),
         ({"lastTimestamp": "2024-02-30T02:03:04Z"}, None),
         ({"lastTimestamp": 5, "metadata": []}, None),
         ({}, None),
@@ -108,9 +112,9 @@ def test_what_is_owed_from_an_earlier_lead_holds_up_a_later_one() -> None:
     assert progress.reached == "20"
 
 
-def test_what_was_seen_is_forgotten_after_two_generations() -> None:
+def test_what_was_seen_is_forgotten_when_it_is_old_or_too_much() -> None:
     now = 0.0
-    seen = RecentlySeen(60, lambda: now, most=3)
+    seen = RecentlySeen(60, lambda: now, most=6, run=3)
     seen.add("a")
     now = 61
     seen.add("b")
@@ -121,7 +125,17 @@ def test_what_was_seen_is_forgotten_after_two_generations() -> None:
     assert "a" not in seen and "b" in seen
     for number in range(100):
         seen.add(number)
-    assert len(seen) <= 6 and 99 in seen
+    assert len(seen) <= 9 and 99 in seen and 94 in seen and 80 not in seen
+
+
+@given(st.lists(st.integers(), max_size=50), st.lists(st.integers(), max_size=50))
+def test_what_was_seen_is_found_wherever_it_is_kept(added: list[int], others: list[int]) -> None:
+    seen = RecentlySeen(60, lambda: 0.0, run=4)
+    for key in added:
+        seen.add(key)
+
+    assert all(key in seen for key in added)
+    assert [key in seen for key in others] == [hash(key) in set(map(hash, added)) for key in others]
 
 
 def store(path: Path) -> EventDatabase:
@@ -197,6 +211,7 @@ def test_a_damaged_database_is_moved_aside(tmp_path: Path) -> None:
         "DB.Sync never",
         "DB.Journal_Mode WALL",
         "Kube_Tag x",
+        "Kube_Leader_Election on\nstorage.type filesystem",
     ],
 )
 def test_options_that_cannot_be_used_end_the_start(line: str) -> None:

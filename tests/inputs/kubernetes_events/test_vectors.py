@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from ...components.http_server import Got, HttpServer, Says
-from ...components.kubernetes_events import EventsStandIn, event_of
+from ...components.http_server import Says
+from ...components.kubernetes_events import EventsStandIn, event_of, events_stand_in
 from .harness import running, until
 
 
@@ -40,32 +40,27 @@ CYCLE = [
 ]
 
 
-def judge(got: Got) -> Says:
-    if "watch" in got.target:
-        return Says(body=b"\n".join(map(msgspec.json.encode, WATCH)) + b"\n")
-    return Says(body=msgspec.json.encode(SECOND if "continue" in got.target else FIRST))
-
-
 class Vectors(EventsStandIn):
-    """The same answers again and again."""
+    """The same answers again and again: two pages, and the lines of a watch in pieces, behind which it ends."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.server = HttpServer(judge)
+        self.pieces = 100
+        lines = [msgspec.json.encode(change) + b"\n" for change in WATCH]
+        self.changes = [(version, line) for version, line in enumerate([*lines, b""], 30)]
+
+    def list_events(self, namespace: str, query: dict[str, str]) -> Says:
+        return Says(body=msgspec.json.encode(SECOND if query.get("continue") == "ABC" else FIRST))
 
     async def until_asked(self, times: int) -> list[str]:
-        await until(lambda: len(self.server.got) >= times)
-        return [got.target for got in self.server.got]
+        await until(lambda: len(self.got) >= times)
+        return self.targets
 
 
-@pytest.fixture
-async def api() -> Any:
-    vectors = Vectors()
-    running_server = await asyncio.start_server(vectors.server.serve, "127.0.0.1", 0)
-    vectors.port = running_server.sockets[0].getsockname()[1]
-    yield vectors
-    running_server.close()
-    await running_server.wait_closed()
+@pytest.fixture(params=[True, False], ids=["https", "http"])
+async def api(request: pytest.FixtureRequest) -> AsyncIterator[EventsStandIn]:
+    async with events_stand_in(tls=request.param, stand_in=Vectors()) as vectors:
+        yield vectors
 
 
 @pytest.mark.parametrize(
@@ -93,7 +88,7 @@ async def test_nothing_is_emitted_after_a_restart_with_a_database(api: Vectors, 
     more = f"DB {tmp_path}/events.db"
     async with running(api, tmp_path, more):
         await api.until_asked(6)
-    asked = len(api.server.got)
+    asked = len(api.got)
     async with running(api, tmp_path, more) as collected:
         await api.until_asked(asked + 6)
 
