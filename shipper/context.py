@@ -37,7 +37,7 @@ class Context(msgspec.Struct, kw_only=True):
     make batches of another tag; inputs are given theirs when they run. `memory_limit` is the room of its buffer in
     bytes of records as read, so that an input can read in pieces that fit. `stop_service` ends the whole service
     gracefully; the first status that it is given counts. `folder` is that of the main configuration file, where files
-    that the options name are looked for if they are not in the working folder.
+    that the options name are looked for if they are not in the working folder. `own_log_tags` are those of our own log.
     """
 
     kind: str
@@ -53,6 +53,7 @@ class Context(msgspec.Struct, kw_only=True):
     stop_service: StopService = _stop_nothing
     memory_limit: int = 0
     folder: str = ""
+    own_log_tags: frozenset[str] = frozenset()
     connection_counts: list[Callable[[], ConnectionCount]] = []
 
     def counter(self, name: str, **labels: str) -> Counter:

@@ -57,21 +57,15 @@ class ChecklistFilter(Filter):
     Options = ChecklistOptions
 
     def __init__(self, options: ChecklistOptions, context: Context) -> None:
-        self._options = options
         self._fields = {field.key: field.value for field in options.record}
         try:
             self._path = KeyPath.parse(options.lookup_key)
         except ValueError as error:
             raise OptionError("lookup_key", str(error)) from error
-        self._is_listed: IsListed = lambda value: False
-
-    async def open(self) -> None:
-        """Read the list; raises `OptionError` if that is not possible."""
-        lines = _lines(self._options.file)
-        if self._options.mode == "exact":
-            self._is_listed = _exact(lines, self._options.ignore_case)
-        else:
-            self._is_listed = _partial(lines, self._options.ignore_case)
+        # The list is read here and not by `open`, so that a dry run finds that it cannot be.
+        lines = _lines(options.file)
+        match = _exact if options.mode == "exact" else _partial
+        self._is_listed = match(lines, options.ignore_case)
 
     def apply(self, batch: RecordBatch) -> RecordBatch | None:
         get, is_listed, fields = self._path.get, self._is_listed, self._fields
@@ -92,7 +86,9 @@ def _lines(file: str) -> list[str]:
     try:
         data = Path(file).read_bytes()
     except OSError as error:
-        raise OptionError("file", f"{file} cannot be read: {error.strerror}") from error
+        raise OptionError(
+            "file", f"{file} cannot be read: {error.strerror}", "check the path and its rights"
+        ) from error
     lines = [line.rstrip(b"\r") for line in data.split(b"\n")]
     if any(len(line) > _LONGEST_LINE for line in lines):
         raise OptionError("file", f"{file} has a line of more than {_LONGEST_LINE} bytes")

@@ -31,6 +31,7 @@ class ParserOptions(FilterOptions, kw_only=True):
 class ParserFilter(Filter):
     """Puts the parsed fields in the place of the record's; a record that no parser fits stays as it is.
 
+    Both those and times that cannot be read, in place of which a record keeps its own, are counted.
     Of a parsed field and one that is kept of the record, both of one name, that of the record wins.
     """
 
@@ -46,25 +47,38 @@ class ParserFilter(Filter):
         is_path = options.key_name.startswith("$")
         self._removed = None if is_path or options.preserve_key else options.key_name
         self._preserved = options.key_name if options.preserve_key and not is_path else None
-        self._parsers = [parser.parse for parser in _parsers(options, context)]
+        self._parsers = _parsers(options, context)
+        self._parses = [parser.parse for parser in self._parsers]
+        self._failures = context.counter("parse_failures_total")
+        self._invalid_times = context.counter("invalid_times_total")
 
     def apply(self, batch: RecordBatch) -> RecordBatch | None:
         get, parse, merge = self._path.get, self._parse, self._merge
+        invalid_before, failures = self._invalid(), 0
         for record in batch.records:
             text = get(record.body)
             if isinstance(text, bytes):
                 text = text.decode("utf-8", "replace")
-            if not isinstance(text, str) or (parsed := parse(text)) is None:
+            if not isinstance(text, str):
+                continue
+            if (parsed := parse(text)) is None:
+                failures += 1
                 continue
             time_ns, fields = parsed
             if time_ns is not None:
                 record.time_ns = time_ns
             merge(fields, record.body)
             record.body = fields
+        self._failures.add(failures)
+        self._invalid_times.add(self._invalid() - invalid_before)
         return batch
 
+    def _invalid(self) -> int:
+        """The times that the parsers could not read so far, for this filter and for others."""
+        return sum(parser.invalid_times for parser in set(self._parsers))
+
     def _parse(self, text: str) -> Parsed | None:
-        for parse in self._parsers:
+        for parse in self._parses:
             parsed = parse(text)
             if parsed is not None:
                 return parsed

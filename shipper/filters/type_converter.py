@@ -24,6 +24,7 @@ _WRAP = 1 << 64
 _DECIMAL = re.compile(r"\s*([+-]?[0-9]+)")
 _HEX = re.compile(r"\s*([+-]?)(?:0[xX](?=[0-9a-fA-F]))?([0-9a-fA-F]+)")
 _FLOAT = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)")
+_NO_DIGITS = re.compile(r"\s*([+-]?(?:infinity|inf|nan))", re.IGNORECASE)
 _HEX_FLOAT = re.compile(r"\s*[+-]?0[xX][0-9a-fA-F]+(?:\.[0-9a-fA-F]*)?(?:[pP][+-]?[0-9]+)?")
 
 Convert = Callable[[Any], Any]
@@ -159,13 +160,14 @@ def _not_zero(number: int) -> int:
 
 
 def _leading_float(text: str) -> float:
+    """As `atof` of C reads it: no number is 0, one that is too large is infinite, and `inf` and `nan` are numbers."""
     if found := _HEX_FLOAT.match(text):
-        return float.fromhex(found[0].strip())
-    found = _FLOAT.match(text)
-    number = float(found[1]) if found else 0.0
-    if math.isinf(number):
-        raise ValueError("the number is too large")
-    return number
+        try:
+            return float.fromhex(found[0].strip())
+        except OverflowError:
+            return -math.inf if "-" in found[0].partition("0")[0] else math.inf
+    found = _FLOAT.match(text) or _NO_DIGITS.match(text)
+    return float(found[1]) if found else 0.0
 
 
 def _boolean(text: str) -> bool:

@@ -15,9 +15,11 @@ Parsed = tuple[int | None, Body]
 
 
 class Parser(ABC):
-    """Turns one text into fields; made from a [PARSER] section, holds no state between calls."""
+    """Turns one text into fields; made from a [PARSER] section, holds no state between calls but what it counts."""
 
     name: str
+    invalid_times: int = 0
+    """Texts with a time that could not be read, so far; who uses a parser counts what it grows by meanwhile."""
 
     @abstractmethod
     def parse(self, text: str) -> Parsed | None:

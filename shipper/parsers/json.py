@@ -8,7 +8,7 @@ from ..record import Body
 from .base import Parsed, Parser
 from .decoders import Decoders
 from .json_object import read_object, read_pairs
-from .record_time import RecordTime
+from .record_time import REFUSED, RecordTime
 
 
 class JsonParser(Parser):
@@ -26,12 +26,15 @@ class JsonParser(Parser):
             return None
         time_ns = None
         if self._time is not None:
+            taken = self._time.take(body)
             # REFUSED is false, like no time at all: now is used.
-            time_ns = self._time.take(body) or None
+            time_ns = taken or None
             # Looking for a second entry in every text would cost a tenth of the parsing. It is worth it only where the
             # last one, which is the one that `read_object` keeps, is no time.
             if time_ns is None and self._time.key in body and text.count(self._time_member) > 1:
                 time_ns, body = _with_first_time(text, body, self._time)
+            if time_ns is None and taken == REFUSED:
+                self.invalid_times += 1
         if self._decoders is not None:
             self._decoders.apply(body)
         return time_ns, body

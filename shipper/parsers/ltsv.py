@@ -46,6 +46,7 @@ class LtsvParser(Parser):
             return None
         time_ns = None
         if self._time is not None and (time_ns := self._time.take(body)) == REFUSED:
+            self.invalid_times += 1
             return None
         if self._types is not None:
             self._types.apply(body, self._remark)

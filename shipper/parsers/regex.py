@@ -56,6 +56,7 @@ class RegexParser(Parser):
         if self._time is not None and (time_ns := self._time.take(body)) == REFUSED:
             del body[self._time.key]
             time_ns = None
+            self.invalid_times += 1
         if self._types is not None:
             self._types.apply(body, self._remark)
         if self._decoders is not None:

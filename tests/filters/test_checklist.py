@@ -88,7 +88,6 @@ async def test_mistakes_are_told(tmp_path: Path, listed: bytes, lines: str) -> N
         await checked(tmp_path, listed, lines, {})
 
 
-async def test_a_missing_file_is_told() -> None:
-    one = ChecklistFilter(options_from(ChecklistOptions, "file /nowhere/list"), context_of("filter"))
+def test_a_missing_file_is_told() -> None:
     with pytest.raises(OptionError, match="cannot be read"):
-        await one.open()
+        ChecklistFilter(options_from(ChecklistOptions, "file /nowhere/list"), context_of("filter"))

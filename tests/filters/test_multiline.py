@@ -18,7 +18,7 @@ from shipper.parsers.multiline import MultilineDefinition, built_in_definitions
 from shipper.record import Body, Receipt, Record, RecordBatch
 from shipper.testing import ManualClock, context_of
 
-from ..parsers.joining import DATED, PairsParser, endswith, equal
+from ..parsers.joining import DATED, PairsParser, endswith, equal, rules
 from ..written_options import options_from
 
 TIME_NS = 1_600_000_000_000_000_000
@@ -101,6 +101,27 @@ class TestWithinABatch:
             [("a", 0), ("msg", "a")],
             [("k", "first"), ("msg", "x FooException: b\n\tat c"), ("z", 1)],
         ]
+
+    @pytest.mark.parametrize(
+        ("start", "first"),
+        [
+            (r"(?:a.b|cde) failed", "axb failed"),
+            (r"\x1b\[31mERROR", "\x1b[31mERROR x"),
+            (r"\u0023 fatal", "# fatal"),
+            (r"\101larm", "Alarm"),
+            (r"(?<w>\w)\k<w>\k<w>!", "zzz!"),
+            (r"trace+*:", "trac:"),
+            (r"(?:panic|fatal)(?#or none)*: ", "x: y"),
+        ],
+    )
+    @pytest.mark.parametrize("buffer", ["on", "off"])
+    def test_every_start_rule_begins_messages(self, start: str, first: str, buffer: str) -> None:
+        my = rules(f'"start_state" "/{start}/" "cont"', r'"cont" "/^\s+/" "cont"')
+        one = filter_of(f"multiline.parser my\nmultiline.key_content log\nbuffer {buffer}", None, my=my)
+        batches = [left] if (left := one.apply(logs(first, "  at c", "  at d"))) is not None else []
+        one.release("", None)
+
+        assert [body["log"] for body in bodies_of([*batches, *one.handed_out("")])] == [f"{first}\n  at c\n  at d"]
 
     def test_time_is_that_of_the_first_record_and_metadata_that_of_all(self) -> None:
         metadata: list[Body] = [{"a": 1}, {"a": 1}, {"b": 2}]

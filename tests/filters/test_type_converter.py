@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Any
 
 import pytest
 
+from shipper.codecs.json_lines import JsonEncoder
 from shipper.errors import ConfigError
 from shipper.filters.type_converter import TypeConverterFilter, TypeConverterOptions
-from shipper.record import Body, Record, RecordBatch
+from shipper.record import Body, Record, RecordBatch, RecordList
 from shipper.testing import context_of
 
 from ..written_options import options_from
@@ -48,7 +51,14 @@ FAILED = object()
         ("str_key v n float", "TRUE", 0.0),
         ("str_key v n float", "0x1f", 31.0),
         ("str_key v n float", "1e3", 1000.0),
-        ("str_key v n float", "1e999", FAILED),
+        ("str_key v n float", "1e999", math.inf),
+        ("str_key v n float", "-1e999", -math.inf),
+        ("str_key v n float", "0x1p99999", math.inf),
+        ("str_key v n float", " -0x1p99999", -math.inf),
+        ("str_key v n float", "inf", math.inf),
+        ("str_key v n float", " -Infinity!", -math.inf),
+        ("str_key v n float", "+INFINITE", math.inf),
+        ("str_key v n float", "in", 0.0),
         ("str_key v n bool", "TRUEish", True),
         ("str_key v n bool", "False", False),
         ("str_key v n bool", "yes", FAILED),
@@ -78,6 +88,21 @@ def test_conversions(rule: str, value: Any, expected: Any) -> None:
     # Where nothing could be converted, nothing is added.
     assert found == ([("v", value)] if expected is FAILED else [("v", value), ("n", expected)])
     assert expected is FAILED or type(found[-1][1]) is type(expected)
+
+
+@pytest.mark.parametrize("text", ["nan", " -NaN(1)", "NAN"])
+def test_no_number_is_a_number_of_c(text: str) -> None:
+    ((_, (_, number)),) = converted("str_key v n float", {"v": text})
+
+    assert math.isnan(number)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1e999"])
+def test_numbers_that_json_has_no_form_for_are_null_in_json(text: str) -> None:
+    (fields,) = converted("str_key v n float", {"v": text})
+
+    lines = JsonEncoder().encode_lines(RecordList([Record(0, dict(fields))]))
+    assert json.loads(lines, parse_constant=pytest.fail) == {"v": text, "n": None}
 
 
 def test_a_failed_conversion_copies_the_value_if_another_one_succeeds() -> None:

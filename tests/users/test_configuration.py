@@ -155,6 +155,44 @@ def test_w1_parsers_that_nobody_has_defined_are_found(tmp_path: Path) -> None:
         assert re.search(rf"wrong\.conf:{line}: .*{name}.* - .*{hint}", told), told
 
 
+@pytest.mark.parametrize(
+    ("options", "wrong", "told"),
+    [
+        (("name lua", "call f"), "script missing.lua", r"names no file 'missing\.lua' - it was looked for in "),
+        (
+            ("name lua", "call f"),
+            "script {folder}/broken.lua",
+            r"broken\.lua cannot be loaded: line 2: .* - .*Lua 5\.1",
+        ),
+        (
+            ("name lua", "script {folder}/latin.lua"),
+            "call fliter",
+            r"no function of the script - did you mean 'filter'\?",
+        ),
+        (("name checklist",), "file {folder}/missing.txt", r"missing\.txt cannot be read: .* - check the path"),
+    ],
+)
+def test_w1_files_that_filters_need_are_read_by_a_dry_run(
+    tmp_path: Path, options: Sequence[str], wrong: str, told: str
+) -> None:
+    pytest.importorskip("lupa")
+    (tmp_path / "broken.lua").write_text("function f()\n  return )\nend\n")
+    (tmp_path / "latin.lua").write_bytes(b"-- Pr\xfcfung\nfunction filter() end\n")
+    lines = "\n".join(f"    {line}".replace("{folder}", str(tmp_path)) for line in (*options, wrong))
+    configuration = tmp_path / "wrong.conf"
+    configuration.write_text(
+        f"[FILTER]\n    match *\n{lines}\n[INPUT]\n    name dummy\n[OUTPUT]\n    name null\n    match *\n"
+    )
+
+    _, dry = shipper(configuration, "--dry-run", status=1)
+    _, wet = shipper(configuration, status=255)
+
+    line = rf"wrong\.conf:{3 + len(options)}: \w+: .*{told}"
+    assert re.search(line, dry) and re.search(line, wet), (dry, wet)
+    assert "Traceback" not in dry + wet
+    assert "successful" not in dry
+
+
 def test_w1_a_start_refuses_what_a_dry_run_refuses_in_the_same_words(tmp_path: Path) -> None:
     configuration = tmp_path / "wrong.conf"
     configuration.write_text("[INPUT]\n    name tail\n    path /x\n    tga y\n[OUTPUT]\n    name stdout\n    match *\n")
@@ -178,19 +216,20 @@ def test_w1_a_match_that_fits_no_tag_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "variables", "shown", "is_told"),
+    ("written", "variables", "shown", "told_of"),
     [
-        pytest.param("${X}", {"X": "value"}, "value", False, id="set"),
-        pytest.param("${X:-other}", {}, "other", False, id="unset with a default"),
-        pytest.param("${X:-other}", {"X": ""}, "other", False, id="empty with a default"),
-        pytest.param("${X:-other}", {"X": "value"}, "value", False, id="set with a default"),
-        pytest.param("a.${X}.b", {}, "a..b", True, id="unset"),
-        pytest.param("${X}", {"X": "${Y}", "Y": "y"}, "${Y}", False, id="not expanded twice"),
-        pytest.param("${FILE}", {}, "from the file", False, id="from a file"),
+        pytest.param("${X}", {"X": "value"}, "value", None, id="set"),
+        pytest.param("${X:-other}", {}, "other", None, id="unset with a default"),
+        pytest.param("${X:-other}", {"X": ""}, "other", None, id="empty with a default"),
+        pytest.param("${X:-other}", {"X": "value"}, "value", None, id="set with a default"),
+        pytest.param("a.${X}.b", {}, "a..b", "used but not set", id="unset"),
+        pytest.param("a.${X}.b", {"X": ""}, "a..b", "empty", id="empty"),
+        pytest.param("${X}", {"X": "${Y}", "Y": "y"}, "${Y}", None, id="not expanded twice"),
+        pytest.param("${FILE}", {}, "from the file", None, id="from a file"),
     ],
 )
 def test_w2_variables_have_defaults_and_an_unset_one_is_told(
-    tmp_path: Path, written: str, variables: dict[str, str], shown: str, is_told: bool
+    tmp_path: Path, written: str, variables: dict[str, str], shown: str, told_of: str | None
 ) -> None:
     (tmp_path / "secret").write_text("from the file\n")
     configuration = tmp_path / "shipper.conf"
@@ -199,10 +238,11 @@ def test_w2_variables_have_defaults_and_an_unset_one_is_told(
         "[OUTPUT]\n    name stdout\n    match *\n"
     )
 
-    printed, told = shipper(configuration, "--dry-run", "-v", variables={"X": "", "Y": "", **variables})
+    printed, told = shipper(configuration, "--dry-run", "-v", variables=variables)
 
     assert re.search(rf"^    tag +{re.escape(shown)} +\S+:4, \$\{{", printed, re.MULTILINE)
-    assert (f"{configuration}:4: [env] variable ${{X}} is used but not set" in told) == is_told
+    remarks = re.findall(rf"{re.escape(str(configuration))}:4: \[env\] variable \$\{{X\}} is (.*)", told)
+    assert remarks == ([] if told_of is None else [told_of])
 
 
 def test_w2_a_required_option_that_is_empty_because_of_a_variable_is_refused(tmp_path: Path) -> None:
@@ -213,7 +253,7 @@ def test_w2_a_required_option_that_is_empty_because_of_a_variable_is_refused(tmp
 
     _, told = shipper(configuration, "--dry-run", status=1)
 
-    assert f"{configuration}:3: tail: option 'path' is empty because ${{NO_SUCH_FOLDER}} is not set" in told
+    assert f"{configuration}:3: tail: option 'path' is empty because ${{NO_SUCH_FOLDER}} is empty or not set" in told
 
 
 def test_w2_a_file_to_include_may_be_named_by_a_variable(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 """The records of a batch as bytes, and back, without a step of Python per record where that can be done.
 
-Times are an array of 64-bit integers. Bodies are JSON lines if the content has a short way to them, because outputs
-want just that and take the bytes as they were stored, and if they have encoded JSON in them, which is spliced in as it
-is. Otherwise they are MessagePack, which keeps every type. What MessagePack
-has no form for stands in extension types of our own: text that is no Unicode, large integers, maps with such keys, and
-foreign extensions that have one of our codes. Metadata, where there is any, is one more MessagePack list.
+Times are an array of 64-bit integers; one that does not fit becomes the nearest that does. Bodies are JSON lines if the
+content has a short way to them, because outputs want just that and take the bytes as they were stored, and if they have
+encoded JSON in them, which is spliced in as it is. Otherwise they are MessagePack, which keeps every type. What
+MessagePack has no form for stands in extension types of our own: text that is no Unicode, large integers, maps with
+such keys, and foreign extensions that have one of our codes. Metadata, where there is any, is one more list.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ _NO_TEXT, _LARGE_INTEGER, _FOREIGN, _PAIRS = 96, 97, 98, 99
 _OWN_CODES = (_NO_TEXT, _LARGE_INTEGER, _FOREIGN, _PAIRS)
 _DEEPEST = 200
 _TIMES = "q"
+_EARLIEST, _LATEST = -(2**63), 2**63 - 1
 _LENGTH = Struct("<I")
 
 _PLAIN = frozenset({str, int, float, bool, type(None), bytes})
@@ -275,7 +276,12 @@ _decode = msgspec.msgpack.Decoder(ext_hook=_restore).decode
 
 
 def _pack_times(times: Sequence[int]) -> bytes:
-    packed = array(_TIMES, times)
+    try:
+        packed = array(_TIMES, times)
+    except OverflowError:
+        # No clock tells such a time: somebody took other units for seconds. Whoever makes records should not let it
+        # come this far, but if it does, one record that cannot be stored would stop all that come behind it.
+        packed = array(_TIMES, [min(max(time_ns, _EARLIEST), _LATEST) for time_ns in times])
     if sys.byteorder == "big":
         packed.byteswap()
     return packed.tobytes()

@@ -61,15 +61,16 @@ class Facts:
         self._asked_at = float("-inf")
         self.known: dict[str, Fields] = {}
 
-    async def learn(self) -> bool:
-        """Ask for what is missing if it is time to; gives whether something was learned. Waits a few seconds at most.
+    def is_due(self) -> bool:
+        """Whether something is missing and it is time to ask for it."""
+        return bool(self._missing) and self._clock.monotonic() - self._asked_at >= self._retry_s
+
+    async def learn(self) -> None:
+        """Ask for what is missing, one piece after the other; may wait for a second or two for each, and each tag.
 
         When nobody is there to ask, the other pieces are not asked for either.
         """
-        now = self._clock.monotonic()
-        if not self._missing or now - self._asked_at < self._retry_s:
-            return False
-        self._asked_at = now
+        self._asked_at = self._clock.monotonic()
         missing, self._missing = self._missing, []
         failed: list[str] = []
         is_away = False
@@ -80,7 +81,6 @@ class Facts:
             elif found.fields:
                 self.known[piece] = found.fields
         self._missing = failed
-        return len(failed) < len(missing)
 
     async def _ask(self, piece: str) -> _Found:
         try:

@@ -11,6 +11,7 @@ from ...context import Context
 from ...errors import OptionError
 from ...record import RecordBatch
 from ..base import Filter, FilterOptions
+from ..patience import Errands
 from .facts import ORDER, Facts
 from .imds import Imds
 
@@ -61,8 +62,15 @@ class AwsOptions(FilterOptions):
         return self.tags_exclude is None or name not in self.tags_exclude.split(",")
 
 
+LONGEST_WAIT_S = 5.0
+"""How long the start, or a record, waits for facts; what comes later is added to the records that come after it."""
+
+
 class AwsFilter(Filter):
-    """Appends what is known of the instance; what is not known now is asked for again from time to time."""
+    """Appends what is known of the instance; what is not known now is asked for again from time to time.
+
+    `_fields` was made of the first `_shown_facts` facts.
+    """
 
     Options = AwsOptions
 
@@ -75,15 +83,17 @@ class AwsFilter(Filter):
         wanted = list(dict.fromkeys([*self._shown, *of_entity]))
         retry_s = max(1, options.retry_interval_s)
         self._facts = Facts(wanted, options.wants_tag, retry_s, self._imds, context.clock, context.log)
+        self._errands = Errands(LONGEST_WAIT_S, context.clock)
         self._fields: dict[str, str] = {}
+        self._shown_facts = 0
 
     async def open(self) -> None:
-        """Ask for everything; waits a few seconds at most, one if there is no metadata service."""
+        """Ask for everything; waits for five seconds at most, for one if there is no metadata service."""
         await self._imds.open()
         await self._learn()
 
     async def prepare(self, batch: RecordBatch) -> None:
-        """Ask again for what is missing, if it is time to."""
+        """Ask again for what is missing, if it is time to; waits for five seconds a minute at most."""
         await self._learn()
 
     def apply(self, batch: RecordBatch) -> RecordBatch | None:
@@ -97,19 +107,22 @@ class AwsFilter(Filter):
         return batch
 
     async def close(self) -> None:
+        await self._errands.close()
         await self._imds.close()
 
     async def _learn(self) -> None:
-        if not await self._facts.learn():
-            return
+        if self._facts.is_due():
+            await self._errands.run("facts", self._facts.learn)
         known, fields = self._facts.known, dict[str, str]()
+        if len(known) == self._shown_facts:
+            return
         for piece in self._shown:
             fields |= known.get(piece, {})
         if self._has_entity:
             for piece in ("ec2_instance_id", "account_id"):
                 if piece in known:
                     fields[f"aws_entity_{piece}"] = known[piece][piece]
-        self._fields = fields
+        self._fields, self._shown_facts = fields, len(known)
 
 
 __all__ = ["AwsFilter", "AwsOptions"]

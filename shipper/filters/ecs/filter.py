@@ -80,7 +80,7 @@ class EcsFilter(Filter):
         await self._knowledge.learn_cluster()
 
     async def prepare(self, batch: RecordBatch) -> None:
-        """Ask for what is not known yet, if it is time to; waits a few seconds at most."""
+        """Ask for what is not known yet, if it is time to; waits for five seconds a minute at most."""
         await self._knowledge.learn_cluster()
         container = self._container(batch.tag)
         if container is not None and self._knowledge.cluster is not None:
@@ -101,6 +101,7 @@ class EcsFilter(Filter):
         return batch
 
     async def close(self) -> None:
+        await self._knowledge.close()
         await self._agent.close()
 
     def _container(self, tag: str) -> str | None:

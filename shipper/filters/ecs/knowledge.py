@@ -8,7 +8,11 @@ from collections import OrderedDict
 
 from ...clock import Clock
 from ...log import Log
+from ..patience import Errands
 from .agent import Agent, Failed, Variables
+
+LONGEST_WAIT_S = 5.0
+"""How long the start, or a record, waits for what the agent tells; records do so for so long a minute, all together."""
 
 _FIRST_PAUSE_S = 1.0
 _LAST_PAUSE_S = 60.0
@@ -45,6 +49,8 @@ class _Container:
 class Knowledge:
     """Asks the agent, one question at a time; when nobody answers, nothing is asked for a while.
 
+    Questions go on in the background when nobody can wait for them any longer; see `Errands`.
+
     `cluster` is None until the agent has told it. A container is forgotten when its records have not come for `ttl_s`,
     and a task that was given up is asked for again after that time. Only answers count as failures of a task: an agent
     that is away for a moment must not cost its fields for so long.
@@ -61,6 +67,7 @@ class Knowledge:
         self._away = _Retry()
         self._containers: OrderedDict[str, _Container] = OrderedDict()
         self._asking = asyncio.Lock()
+        self._errands = Errands(LONGEST_WAIT_S, clock)
 
     def of(self, container: str | None) -> Variables | None:
         """Everything that is known of a container, or None if its task is not known."""
@@ -68,21 +75,19 @@ class Knowledge:
         return entry.variables if entry is not None else None
 
     async def learn_cluster(self) -> None:
-        """Ask for the cluster if that is due; waits a few seconds at most."""
-        if not self._is_cluster_due():
-            return
-        async with self._asking:
-            if self._is_cluster_due():
-                await self._ask_cluster()
+        """Ask for the cluster if that is due; waits for it while there is patience."""
+        if self._is_cluster_due():
+            await self._errands.run("cluster", self._ask_cluster)
 
     async def learn_task(self, container: str) -> None:
-        """Ask for the task of a container if that is due; waits a few seconds at most."""
+        """Ask for the task of a container if that is due; waits for it while there is patience."""
         entry = self._entry(container)
-        if not self._is_due(entry):
-            return
-        async with self._asking:
-            if self._is_due(entry):
-                await self._ask_task(container, entry)
+        if self._is_due(entry):
+            await self._errands.run(container, lambda: self._ask_task(container, entry))
+
+    async def close(self) -> None:
+        """End the questions that are on their way."""
+        await self._errands.close()
 
     def _is_cluster_due(self) -> bool:
         return self.cluster is None and self._clock.monotonic() >= max(self._cluster_retry.due, self._away.due)
@@ -96,25 +101,31 @@ class Knowledge:
         return entry.given_up_at is None and now >= entry.retry.due
 
     async def _ask_cluster(self) -> None:
-        try:
-            self.cluster = await self._agent.cluster()
-            self._away = _Retry()
-        except Failed as error:
-            retry = self._away if error.is_away else self._cluster_retry
-            retry.failed(self._clock.monotonic())
-            self._log.warning(
-                "the ECS agent does not tell the cluster; records pass as they are",
-                every=_REMARK_EVERY_S,
-                reason=error,
-            )
+        async with self._asking:
+            if not self._is_cluster_due():
+                return
+            try:
+                self.cluster = await self._agent.cluster()
+            except Failed as error:
+                retry = self._away if error.is_away else self._cluster_retry
+                retry.failed(self._clock.monotonic())
+                self._log.warning(
+                    "the ECS agent does not tell the cluster; records pass as they are",
+                    every=_REMARK_EVERY_S,
+                    reason=error,
+                )
+            else:
+                self._away = _Retry()
 
     async def _ask_task(self, container: str, entry: _Container) -> None:
-        assert self.cluster is not None
-        try:
-            told = await self._agent.task(container)
-        except Failed as error:
-            self._failed(container, entry, error)
-            return
+        async with self._asking:
+            if self.cluster is None or not self._is_due(entry):
+                return  # the answer to an earlier question has told of it as well
+            try:
+                told = await self._agent.task(container)
+            except Failed as error:
+                self._failed(container, entry, error)
+                return
         self._away = _Retry()
         for name, variables in told.items():
             self._entry(name).variables = self.cluster | variables

@@ -10,7 +10,8 @@ import msgspec
 from ...context import Context
 from ...kubernetes.token import Token
 from ...net.settings import HttpSettings, TlsSettings
-from .listing import PodListing
+from .belonging import Belonging, belonging
+from .listing import PodListing, best_of
 from .names import Names, is_kubernetes_name
 from .objects import Namespace, Pod, PodList
 from .options import KubernetesOptions
@@ -41,16 +42,21 @@ class KubernetesApi:
         self._kubelet = Server("kubelet", kubelet, limit, token, place, context)
         self._listing = PodListing(self._list, context.clock)
 
-    async def pod(self, names: Names) -> Pod:
-        """The pod; raises `NoMetadata`."""
+    async def pod(self, names: Names) -> tuple[Pod, Belonging]:
+        """The pod, and what it has to do with the names; raises `NoMetadata`.
+
+        A prepared answer is what somebody wants for this name, so it is not doubted.
+        """
         if not names.is_pod:
             raise NoMetadata("the names are not those of a pod")
         if prepared := self._prepared(f"{names.namespace_name}_{names.pod_name}.meta"):
-            listed = _decoded(prepared, PodList)
-            return listed.find(names.namespace_name, names.pod_name, names.pod_uid) or _decoded(prepared, Pod)
+            found = best_of(_decoded(prepared, PodList), names) or _decoded(prepared, Pod)
+            return found, Belonging.CONTAINER
         if self._options.use_kubelet:
-            return await self._listing.pod(names)
-        return await self._api.get(f"/api/v1/namespaces/{names.namespace_name}/pods/{names.pod_name}", Pod)
+            found = await self._listing.pod(names)
+        else:
+            found = await self._api.get(f"/api/v1/namespaces/{names.namespace_name}/pods/{names.pod_name}", Pod)
+        return found, belonging(names, found)
 
     async def pods(self) -> PodList:
         """All pods of the kubelet; raises `NoMetadata`."""

@@ -55,10 +55,10 @@ class KubernetesFilter(Filter):
 
     async def prepare(self, batch: RecordBatch) -> None:
         """Wait a few seconds at most for metadata that is needed for the first time."""
-        if self._options.use_journal:
+        if self._is_of_journal(batch):
             wanted = {names_in_journal(body.get("CONTAINER_NAME")) for body in (r.body for r in batch.records)}
             await self._sources.ready(names for names in wanted if names is not None)
-        elif not self._is_idle and (names := self._tags.read(batch.tag)) is not None:
+        elif not self._is_idle and (names := self._names_of(batch)) is not None:
             await self._sources.ready((names,))
 
     def apply(self, batch: RecordBatch) -> RecordBatch | None:
@@ -68,9 +68,9 @@ class KubernetesFilter(Filter):
             return self._enriched(
                 batch, self._sources.dummy(time.ctime(self._context.clock.time_ns() / 1e9)), _NO_WISHES
             )
-        if self._options.use_journal:
+        if self._is_of_journal(batch):
             return self._of_journal(batch)
-        names = self._tags.read(batch.tag)
+        names = self._names_of(batch)
         if names is None:
             return batch
         added, wishes, is_known = self._sources.known(names)
@@ -80,6 +80,13 @@ class KubernetesFilter(Filter):
 
     async def close(self) -> None:
         await self._sources.close()
+
+    def _is_of_journal(self, batch: RecordBatch) -> bool:
+        return self._options.use_journal and batch.tag not in self._context.own_log_tags
+
+    def _names_of(self, batch: RecordBatch) -> Names | None:
+        """The names in the tag; our own log is that of our own pod, whatever its tag is."""
+        return self._sources.own if batch.tag in self._context.own_log_tags else self._tags.read(batch.tag)
 
     def _of_journal(self, batch: RecordBatch) -> RecordBatch | None:
         """Each record by its own names; one without names is left out, as in Fluent Bit."""

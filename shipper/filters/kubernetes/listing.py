@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from ...clock import Clock
-from .maps import is_container_of
+from ..patience import Pace
+from .belonging import Belonging, belonging
 from .names import Names
 from .objects import Pod, PodList
-from .patience import Pace
 from .server import NoMetadata
 
 LISTS_AT_ONCE = 3
@@ -42,10 +42,10 @@ class PodListing:
         """The pod; raises `NoMetadata`. May wait until it is time for another list."""
         asked_at = self._clock.monotonic()
         if isinstance(self._listed, PodList) and asked_at - self._begun_at <= _SERVES_S:
-            found = _found(self._listed, names)
-            if found is not None and is_container_of(names, found):
+            found = best_of(self._listed, names)
+            if found is not None and belonging(names, found) == Belonging.CONTAINER:
                 return found
-        found = _found(await self._begun_since(asked_at), names)
+        found = best_of(await self._begun_since(asked_at), names)
         if found is None:
             raise NoMetadata("the kubelet's list does not have the pod", is_passing=True)
         return found
@@ -73,5 +73,7 @@ class PodListing:
             return error.again()
 
 
-def _found(listed: PodList, names: Names) -> Pod | None:
-    return listed.find(names.namespace_name, names.pod_name, names.pod_uid)
+def best_of(listed: PodList, names: Names) -> Pod | None:
+    """The pod of these names; of several the one that they have the most to do with."""
+    pods = listed.named(names.namespace_name, names.pod_name)
+    return max(pods, key=lambda pod: belonging(names, pod), default=None)

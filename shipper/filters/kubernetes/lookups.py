@@ -16,7 +16,7 @@ import msgspec
 
 from ...clock import Clock
 from ...log import Log
-from .patience import Patience
+from ..patience import Patience
 from .server import NoMetadata
 
 PATIENCE_S = 5.0
@@ -30,6 +30,8 @@ _LONG_WAIT_S = 1.0
 _MOST_VALUES = 10_000
 _MOST_QUESTIONS = 500
 _AWAY_FOR_S = 30.0
+_AGAIN_AFTER_S = (0.5, 1.0, 2.0)
+"""When a question is repeated that nothing but a stand-in has answered; altogether within the patience."""
 _FIRST_REPEAT_S = 0.5
 _LAST_REPEAT_S = 4.0
 _FIRST_DOUBT_S = 5.0
@@ -42,19 +44,25 @@ V = TypeVar("V")
 
 
 class Answer(msgspec.Struct, Generic[V]):
-    """A value, and whether it will stay so; one that may not is asked for again soon."""
+    """A value, and whether it will stay so; one that may not is asked for again soon.
+
+    One that only stands in for the value, because what was found may be of another key, never takes the place of one
+    that was found before. When there is none the question is repeated while somebody may still wait for it.
+    """
 
     value: V
     is_certain: bool = True
+    stands_in: bool = False
 
 
 class _Entry(msgspec.Struct, Generic[V]):
     """What is remembered: the last value, when to ask again, and how often that was without a certain answer.
 
-    `is_passing` says that the last failure should not last.
+    `is_passing` says that the last failure should not last, `stands_in` that the value only stands in for one.
     """
 
     value: V | None = None
+    stands_in: bool = False
     due: float = 0.0
     failures: int = 0
     doubts: int = 0
@@ -62,12 +70,13 @@ class _Entry(msgspec.Struct, Generic[V]):
 
 
 class _Question:
-    """A question on its way."""
+    """A question on its way; `is_repeated` says that it was answered before, but not for good."""
 
-    __slots__ = ("done", "task")
+    __slots__ = ("done", "is_repeated", "task")
 
     def __init__(self) -> None:
         self.done = asyncio.Event()
+        self.is_repeated = False
         self.task: asyncio.Task[None] | None = None
 
 
@@ -120,8 +129,10 @@ class Lookups(Generic[K, V]):
         if question is None or not longest_s or self._clock.monotonic() < self._away_until:
             return
         began = self._clock.monotonic()
+        if await self._patience.wait(question.done, longest_s) or question.is_repeated:
+            return
         # A wait that was cut short because patience is used up tells nothing of the server.
-        if not await self._patience.wait(question.done, longest_s) and self._clock.monotonic() - began >= _LONG_WAIT_S:
+        if self._clock.monotonic() - began >= _LONG_WAIT_S:
             self._away_until = self._clock.monotonic() + _AWAY_FOR_S
             self._log.warning(
                 f"metadata of a {self._what} comes slowly; lines go on without it until it is there",
@@ -146,7 +157,7 @@ class Lookups(Generic[K, V]):
 
     async def _answered(self, key: K, question: _Question) -> None:
         try:
-            answer = await self._ask(key)
+            answer = await self._ask_repeatedly(key, question)
         except NoMetadata as error:
             self._failed(key, error)
         else:
@@ -155,9 +166,22 @@ class Lookups(Generic[K, V]):
             del self._questions[key]
             question.done.set()
 
+    async def _ask_repeatedly(self, key: K, question: _Question) -> Answer[V]:
+        """The first answer that is not a stand-in; if nothing is known it is waited for a little."""
+        answer = await self._ask(key)
+        for pause_s in _AGAIN_AFTER_S if self.get(key) is None else ():
+            if not answer.stands_in:
+                break
+            question.is_repeated = True
+            await self._clock.sleep(pause_s)
+            answer = await self._ask(key)
+        return answer
+
     def _found(self, key: K, answer: Answer[V]) -> None:
         entry, now = self._entry(key), self._clock.monotonic()
-        entry.value, entry.failures = answer.value, 0
+        entry.failures = 0
+        if not answer.stands_in or entry.value is None or entry.stands_in:
+            entry.value, entry.stands_in = answer.value, answer.stands_in
         entry.doubts = 0 if answer.is_certain else entry.doubts + 1
         doubt_s = min(_FIRST_DOUBT_S * 2.0 ** (min(entry.doubts, 20) - 1), _LAST_DOUBT_S) if entry.doubts else _NEVER
         entry.due = now + min(self._ttl, doubt_s)

@@ -66,19 +66,6 @@ class MapMaker:
         return msgspec.Raw(self._encode(members))
 
 
-def is_container_of(names: Names, pod: Pod) -> bool:
-    """Whether the pod itself says that this container is one of its own.
-
-    Right after the start of a container, and while the logs of an earlier one of the same name are read, it does not.
-    """
-    if names.pod_uid:
-        return pod.has_uid(names.pod_uid)
-    if not names.docker_id:
-        return True
-    container = (pod.status or PodStatus()).of(names.container_name)
-    return container is not None and _without_scheme(container.containerID) == names.docker_id
-
-
 def _without_scheme(text: str | None) -> str | None:
     """An id without `scheme://`; text without any colon is none."""
     if not text or ":" not in text:

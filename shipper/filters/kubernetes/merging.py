@@ -22,7 +22,8 @@ OWN_KEYS = (KUBERNETES, NAMESPACE)
 _LOG = "log"
 _MISSING: Any = object()
 _BLANKS = " \t\r\n"
-_scan = json.JSONDecoder(strict=False).raw_decode
+_scan = json.JSONDecoder(strict=False, parse_int=str, parse_float=str).raw_decode
+"""Finds where a value ends; what numbers are worth does not matter."""
 
 
 class Merging(msgspec.Struct, frozen=True):
@@ -82,11 +83,13 @@ class Merging(msgspec.Struct, frozen=True):
 
 
 def _object_in(text: str) -> Body | None:
-    """The object that the text begins with; one behind it may be cut off, but not whole."""
+    """The object that the text begins with; a value behind it may be cut off, but not whole."""
     found = read_object(text)
-    if found is not None or text.count("{") < 2:
+    if found is not None:
         return found
     text = text.lstrip(_BLANKS)
+    if text[:1] != "{":
+        return None
     try:
         _, end = _scan(text)
     except (ValueError, RecursionError):

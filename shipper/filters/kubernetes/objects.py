@@ -13,11 +13,24 @@ class ObjectMeta(msgspec.Struct):
     """The metadata of any object."""
 
     name: str | None = None
+    generateName: str | None = None
     namespace: str | None = None
     uid: str | None = None
     labels: dict[str, Any] | None = None
     annotations: dict[str, Any] | None = None
     ownerReferences: list[Any] | None = None
+
+
+class ContainerEnd(msgspec.Struct):
+    """How a container ended."""
+
+    containerID: str | None = None
+
+
+class ContainerState(msgspec.Struct):
+    """What a container does, or did; only its end has its id."""
+
+    terminated: ContainerEnd | None = None
 
 
 class ContainerStatus(msgspec.Struct):
@@ -27,6 +40,13 @@ class ContainerStatus(msgspec.Struct):
     image: str | None = None
     imageID: str | None = None
     containerID: str | None = None
+    state: ContainerState | None = None
+    lastState: ContainerState | None = None
+
+    def ids(self) -> list[str]:
+        """The ids of the container that runs, and of the one before it, as far as they are known."""
+        ends = [state.terminated for state in (self.state, self.lastState) if state is not None]
+        return [one for one in (self.containerID, *(end.containerID for end in ends if end is not None)) if one]
 
 
 class PodSpec(msgspec.Struct):
@@ -41,11 +61,18 @@ class PodStatus(msgspec.Struct):
     podIP: str | None = None
     containerStatuses: list[ContainerStatus] | None = None
     initContainerStatuses: list[ContainerStatus] | None = None
+    ephemeralContainerStatuses: list[ContainerStatus] | None = None
 
     def of(self, container: str) -> ContainerStatus | None:
         """The status of the container of this name."""
         statuses = (*(self.containerStatuses or ()), *(self.initContainerStatuses or ()))
         return next((status for status in statuses if status.name == container), None)
+
+    def container_ids(self) -> list[str]:
+        """The ids of all its containers that are known, with their schemes."""
+        of_debuggers = self.ephemeralContainerStatuses or ()
+        statuses = (*(self.containerStatuses or ()), *(self.initContainerStatuses or ()), *of_debuggers)
+        return [one for status in statuses for one in status.ids()]
 
 
 class Pod(msgspec.Struct):
@@ -62,7 +89,11 @@ class Pod(msgspec.Struct):
         gives another one to its copy of that pod, and tells the kubelet's in an annotation.
         """
         meta = self.metadata
-        return meta is not None and (meta.uid == uid or (meta.annotations or {}).get(_UID_OF_STATIC_POD) == uid)
+        return (
+            bool(uid)
+            and meta is not None
+            and (meta.uid == uid or (meta.annotations or {}).get(_UID_OF_STATIC_POD) == uid)
+        )
 
 
 class PodList(msgspec.Struct):
@@ -70,16 +101,10 @@ class PodList(msgspec.Struct):
 
     items: list[Pod] | None = None
 
-    def find(self, namespace: str, name: str, uid: str) -> Pod | None:
-        """The pod of exactly this name; of several the one of the UID, if that is known."""
-        found = None
-        for pod in self.items or ():
-            meta = pod.metadata
-            if meta is not None and meta.name == name and meta.namespace == namespace:
-                found = pod
-                if uid and pod.has_uid(uid):
-                    break
-        return found
+    def named(self, namespace: str, name: str) -> list[Pod]:
+        """The pods of exactly this name; for a moment there may be an old and a new one."""
+        found = [(pod, pod.metadata) for pod in self.items or ()]
+        return [pod for pod, meta in found if meta is not None and (meta.namespace, meta.name) == (namespace, name)]
 
 
 class Namespace(msgspec.Struct):

@@ -62,9 +62,10 @@ class _Row(msgspec.Struct, gc=False):
 # Numbers with many digits, or with zeros behind the point: some of those are written otherwise than msgspec does it.
 _UNUSUAL_NUMBER = re.compile(r"\.(?:\d{9}|(?<=\d{8}\.)\d|0000)")
 
-# Perhaps of more than 64 bits.
-_HUGE_INTEGER = re.compile(r"\d{19}")
-_HUGE_INTEGER_IN_BYTES = re.compile(rb"\d{19}")
+# Digits in a row that are perhaps an integer of more than 64 bits. To look for zeros in a text in which every digit is
+# one takes a tenth of the time of a regular expression.
+_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_MANY_ZEROS = b"0" * 19
 
 # Stands between texts that are decoded together. No text can hold it, so none can pretend to be two, or a part of one.
 _MARK = secrets.token_hex(8)
@@ -107,7 +108,8 @@ class EnrichedRows:
         if self._inner is None:
             return [] if self._lines is None else _bodies_in(self._lines.whole())
         rows = self._inner.rows
-        if self._merging is None or not any(map(_HUGE_INTEGER.search, map(itemgetter(_LOG), rows))):
+        texts = "\n".join(map(itemgetter(_LOG), rows)) if self._merging is not None else ""
+        if not _may_hold_huge_integer(texts.encode("utf-8", "replace")):
             bodies = self._bodies_with(rows, self._added)
             if bodies is not None:
                 return bodies
@@ -166,9 +168,13 @@ class EnrichedRows:
         return [{"time": t, "stream": s, "_p": p, "log": log, **added} for t, s, p, log in rows]
 
 
+def _may_hold_huge_integer(text: bytes) -> bool:
+    return _MANY_ZEROS in text.translate(_AS_ZEROS)
+
+
 def _bodies_in(lines: bytes) -> list[Body]:
     """The maps of JSON lines; integers of more than 64 bits are floats, as in `Merging.merge`."""
-    if _HUGE_INTEGER_IN_BYTES.search(lines):
+    if _may_hold_huge_integer(lines):
         return [json.loads(line, parse_int=_integer) for line in split_lines(lines)]
     return _decode_lines(lines)
 

@@ -13,15 +13,16 @@ import msgspec
 
 from ...context import Context
 from ...kubernetes.token import NoToken, Token
+from ..patience import Patience
 from .annotations import AnnotationReader, Wishes
 from .api import KubernetesApi
+from .belonging import Belonging
 from .lookups import PATIENCE_S, Answer, Lookups
-from .maps import MapMaker, is_container_of
+from .maps import MapMaker
 from .merging import KUBERNETES, NAMESPACE
 from .names import Names
 from .objects import Pod
 from .options import KubernetesOptions
-from .patience import Patience
 from .server import NoMetadata
 from .services import Service, ServiceMap, platform_of
 
@@ -32,13 +33,14 @@ _MOST_NAMED = 10_000
 class _Container(msgspec.Struct):
     """What is remembered of a container: its encoded map, made with this service, and what its annotations ask for.
 
-    The pod is kept only where a service may change the map.
+    The pod is kept only where a service may change the map. Where the pod is not known there are only the names.
     """
 
     map: msgspec.Raw
-    wishes: Wishes
-    service: Service | None
-    pod: Pod | None
+    wishes: Wishes = msgspec.field(default_factory=Wishes)
+    service: Service | None = None
+    pod: Pod | None = None
+    is_known: bool = True
 
 
 class Sources:
@@ -73,11 +75,14 @@ class Sources:
         self._namespaces: Lookups[str, msgspec.Raw] = Lookups(
             "namespace", self._namespace, float(options.kube_meta_namespace_cache_ttl), patience, clock, context.log
         )
+        self.own: Names | None = None
+        """The names of the pod that we run in, None outside of one; known from `open` on."""
         self._named: dict[Names, msgspec.Raw] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def open(self) -> None:
         """Begin what goes on in the background until `close`."""
+        self.own = _own_pod(self._options.kube_namespace_file)
         if self._options.dummy_meta:
             self._log.warning("using Dummy Metadata")
         elif self._options.use_tag_for_meta:
@@ -117,6 +122,7 @@ class Sources:
             container = self._containers.get(names)
             if container is not None:
                 added[KUBERNETES], wishes = self._current(names, container).map, container.wishes
+                is_complete = container.is_known
             else:
                 is_complete = False
                 if self._containers.is_expected(names):
@@ -151,7 +157,9 @@ class Sources:
         return container
 
     async def _container(self, names: Names) -> Answer[_Container]:
-        pod = await self._api.pod(names)
+        pod, belonging = await self._api.pod(names)
+        if belonging == Belonging.DOUBTFUL:
+            return Answer(_Container(self._of_names(names), is_known=False), is_certain=False, stands_in=True)
         service = self._services.of(names.pod_name) if self._services is not None else None
         annotations = (pod.metadata.annotations if pod.metadata is not None else None) or {}
         found = _Container(
@@ -160,21 +168,18 @@ class Sources:
             service,
             pod if service is not None else None,
         )
-        return Answer(found, is_container_of(names, pod))
+        return Answer(found, is_certain=belonging == Belonging.CONTAINER)
 
     async def _namespace(self, name: str) -> Answer[msgspec.Raw]:
         return Answer(self._maps.of_namespace(name, await self._api.namespace(name)))
 
     async def _check(self) -> None:
         """Ask for the own pod and namespace, and tell whether that works."""
-        options = self._options
-        try:
-            namespace = Path(options.kube_namespace_file).read_text(encoding="utf-8", errors="replace").strip()
-        except OSError:
+        options, own = self._options, self.own
+        if own is None:
             self._log.warning(f"cannot open {options.kube_namespace_file}")
             self._log.info("not running in a pod")
             return
-        own = Names(pod_name=os.environ.get("HOSTNAME") or socket.gethostname(), namespace_name=namespace)
         for attempt in range(max(1, options.dns_retries)):
             if attempt:
                 await self._context.clock.sleep(float(options.dns_wait_time))
@@ -209,3 +214,12 @@ class Sources:
 
     def _remark_annotation(self, message: str, annotation: str) -> None:
         self._log.warning(message, every=_REMARK_EVERY_S, annotation=annotation)
+
+
+def _own_pod(namespace_file: str) -> Names | None:
+    """The names of the own pod, None where there is no file with its namespace."""
+    try:
+        namespace = Path(namespace_file).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+    return Names(pod_name=os.environ.get("HOSTNAME") or socket.gethostname(), namespace_name=namespace)

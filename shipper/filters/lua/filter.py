@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-from pathlib import Path
 from typing import Annotated, Any
 
-from ...config.classic import find_file, searched_folders
 from ...config.options import opt
 from ...context import Context
 from ...errors import OptionError
 from ...record import Body, Record, RecordBatch
 from ..base import Filter, FilterOptions
-from .values import Null, Unusable, Values
+from .script import load_script
+from .values import Unusable, Values
 
 _REMARK_EVERY_S = 60.0
 _SECOND_NS = 1_000_000_000
-_RUNTIMES = ("lupa.luajit21", "lupa.luajit20", "lupa.lua51")
-"""Those that speak Lua 5.1, best first."""
+_END_OF_RANGE_S = 2**32
+_END_OF_RANGE_NS = _END_OF_RANGE_S * _SECOND_NS
+_SMALLEST, _BEHIND_LARGEST = -(2**63), 2**64
 _DROP, _KEEP, _CHANGED, _CHANGED_WITHOUT_TIME = -1, 0, 1, 2
-_PARAMETERS_WITH_METADATA = 5
 
 
 class LuaOptions(FilterOptions, kw_only=True):
@@ -45,7 +42,8 @@ class LuaOptions(FilterOptions, kw_only=True):
 class LuaFilter(Filter):
     """Calls the function with tag, time and record. An error in it lets the whole batch pass as it was.
 
-    `_function` takes either three values, or five with the metadata of the record among them.
+    The script is loaded here and not by `open`, so that a dry run finds its mistakes. A time that no record can have is
+    not taken: the record keeps its own.
     """
 
     Options = LuaOptions
@@ -53,43 +51,19 @@ class LuaFilter(Filter):
     def __init__(self, options: LuaOptions, context: Context) -> None:
         self._options = options
         self._log = context.log
-        self._folder = context.folder
-        self._lua: Any = None
-        self._values: Values | None = None
-        self._function: Any = None
-        self._has_metadata = False
-        self._error: type[Exception] = Unusable
-
-    async def open(self) -> None:
-        """Load the script; raises `OptionError` if that fails or it has no such function."""
-        runtime = _runtime()
-        self._error = runtime.LuaError
-        lua = self._lua = runtime.LuaRuntime(unpack_returned_tuples=True, register_eval=False, register_builtins=False)
-        null = Null() if self._options.enable_flb_null else None
-        self._values = Values(lua, runtime.lua_type, null)
-        names = lua.globals()
-        names.FLB_ENV = self._values.to_lua({k: v for k, v in os.environ.items() if v.isprintable()})
-        if null is not None:
-            names.flb_null = null
-        option, code = ("code", self._options.code) if self._options.code is not None else ("script", self._script())
-        try:
-            lua.execute(code)
-        except runtime.LuaError as error:
-            raise OptionError(option, f"cannot be loaded: {error}") from error
-        self._function = names[self._options.call]
-        if runtime.lua_type(self._function) != "function":
-            raise OptionError("call", f"names '{self._options.call}', which is no function of the script")
-        parameters = lua.eval('function(f) return debug.getinfo(f, "u").nparams or 0 end')
-        self._has_metadata = parameters(self._function) >= _PARAMETERS_WITH_METADATA
+        script = load_script(options.script, options.code, options.call, context.folder, options.enable_flb_null)
+        self._function = script.function
+        self._has_metadata = script.has_metadata
+        self._values = script.values
+        self._error = script.error
+        self._invalid_times = context.counter("invalid_times_total")
 
     def apply(self, batch: RecordBatch) -> RecordBatch | None:
-        if self._values is None:
-            raise RuntimeError("the filter is not open")
         kept: list[Record] = []
         try:
             for record in batch.content.records():
                 kept += self._called(batch.tag, record, self._values)
-        except (self._error, Unusable, UnicodeError, OverflowError) as error:
+        except (self._error, Unusable, ValueError, OverflowError) as error:
             self._log.error("the function failed; the batch passes as it was", every=_REMARK_EVERY_S, reason=error)
             return batch
         if not kept:
@@ -101,14 +75,15 @@ class LuaFilter(Filter):
 
     def _called(self, tag: str, record: Record, values: Values) -> list[Record]:
         """What becomes of one record; the record itself is not changed."""
-        time, body = self._shown_time(record.time_ns), values.to_lua(record.body)
+        time, body = self._shown_time(record.time_ns, values), values.to_lua(record.body)
+        named = values.to_lua(tag)
         metadata: Any = None
         if self._has_metadata:
             shown = values.to_lua(record.metadata or {})
-            result = self._function(tag, time, values.to_lua({}), shown, body)
+            result = self._function(named, time, values.to_lua({}), shown, body)
             code, new_time, metadata, new = _padded(result, 4)
         else:
-            code, new_time, new = _padded(self._function(tag, time, body), 3)
+            code, new_time, new = _padded(self._function(named, time, body), 3)
         if code == _DROP:
             return []
         if code not in (_CHANGED, _CHANGED_WITHOUT_TIME):
@@ -137,46 +112,39 @@ class LuaFilter(Filter):
 
     def _force_types(self, body: Body) -> None:
         for key in self._options.type_int_key:
-            if type(value := body.get(key)) is float:
+            # What is no number, and what has no place in 64 bits, stays as it is.
+            if type(value := body.get(key)) is float and _SMALLEST <= value < _BEHIND_LARGEST:
                 body[key] = int(value)
         for key in self._options.type_array_key:
             if body.get(key) == {}:
                 body[key] = []
 
-    def _shown_time(self, time_ns: int) -> Any:
+    def _shown_time(self, time_ns: int, values: Values) -> Any:
         if not self._options.time_as_table:
             return time_ns / _SECOND_NS
         seconds, ns = divmod(time_ns, _SECOND_NS)
-        return self._lua.table(sec=seconds, nsec=ns)
+        return values.to_lua({"sec": seconds, "nsec": ns})
 
     def _told_time(self, told: Any, shown: Any, time_ns: int) -> int:
-        """The returned time; one that was returned as it was shown stays exact."""
-        if isinstance(told, int | float):
-            return time_ns if told == shown else int(told * _SECOND_NS)
+        """The returned time, or that of the record if it cannot be one; returned as it was shown it stays exact."""
+        is_number = type(told) in (int, float)
+        if is_number and told == shown:
+            return time_ns
         try:
-            return int(told["sec"]) * _SECOND_NS + int(told["nsec"] or 0)
-        except (TypeError, KeyError, ValueError) as error:
+            seconds, ns = (told, 0) if is_number else (told[b"sec"], told[b"nsec"] or 0)
+            if 0 <= seconds < _END_OF_RANGE_S and 0 < (found := int(seconds * _SECOND_NS) + int(ns)) < _END_OF_RANGE_NS:
+                return found
+        except (TypeError, KeyError) as error:
             raise Unusable("the function did not give back a time") from error
-
-    def _script(self) -> str:
-        name = self._options.script or ""
-        path = find_file(name, self._folder)
-        if path is None:
-            raise OptionError("script", f"names no file '{name}'", searched_folders(name, self._folder))
-        try:
-            return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
-        except OSError as error:
-            raise OptionError("script", f"{path} cannot be read: {error.strerror}") from error
-
-
-def _runtime() -> Any:
-    """The module with the Lua that is there; raises `OptionError` if none is."""
-    for name in _RUNTIMES:
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            continue
-    raise OptionError("call", "needs the package lupa, which is not installed", "install shipper with its extra 'lua'")
+        except (ValueError, OverflowError):
+            pass
+        self._invalid_times.add()
+        self._log.warning(
+            "the function gave back a time outside of 1970 to 2106; the record keeps its own (times are in seconds)",
+            every=_REMARK_EVERY_S,
+            seconds=seconds,
+        )
+        return time_ns
 
 
 def _padded(result: Any, count: int) -> tuple[Any, ...]:

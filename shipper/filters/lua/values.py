@@ -1,4 +1,8 @@
-"""Values of records as values of Lua, and back."""
+"""Values of records as values of Lua, and back.
+
+Lua knows bytes and no characters: it may take half of one. So texts go in as the bytes that were read, and bytes that
+are no UTF-8 come back as the tail input reads them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+
+from ...codecs.msgpack_text import encode as in_bytes
 
 _DEEPEST = 100
 _IS_ARRAY = "shipper_is_array"
@@ -22,7 +28,7 @@ class Null:
 class Values:
     """Converts for one Lua state.
 
-    Arrays carry a mark in Lua, so that an empty one comes back as what it was.
+    Arrays carry a mark in Lua, so that an empty one comes back as what it was. The state takes and gives bytes.
     """
 
     def __init__(self, lua: Any, lua_type: Callable[[Any], str | None], null: Null | None) -> None:
@@ -38,9 +44,9 @@ class Values:
             value = msgspec.json.decode(value)
         if value is None:
             return self._null
-        if isinstance(value, bytes):
-            return value.decode("utf-8", "replace")
-        if isinstance(value, str | bool | float):
+        if isinstance(value, str):
+            return in_bytes(value)
+        if isinstance(value, bytes | bool | float):
             return value
         if isinstance(value, int):
             return value if -(2**63) <= value < 2**63 else float(value)
@@ -49,13 +55,13 @@ class Values:
         table = self._new_table()
         if isinstance(value, dict):
             for key, one in value.items():
-                table[key] = self.to_lua(one, depth + 1)
+                table[in_bytes(key) if isinstance(key, str) else key] = self.to_lua(one, depth + 1)
             return table
         if isinstance(value, list):
             for number, one in enumerate(value, 1):
                 table[number] = self.to_lua(one, depth + 1)
             return self._mark(table)
-        return str(value)
+        return in_bytes(str(value))
 
     def from_lua(self, value: Any, like: Any = None, depth: int = 0) -> Any:
         """The value that Lua gave back; raises `Unusable` for functions and the like.
@@ -64,14 +70,17 @@ class Values:
         """
         if value is None or isinstance(value, Null):
             return None
-        if isinstance(value, str | bool | int | float):
+        if isinstance(value, bytes):
+            return value.decode("utf-8", "surrogateescape")
+        if isinstance(value, bool | int | float):
             return value
         if self._type(value) != "table":
             raise Unusable(f"a record cannot hold a {self._type(value)}")
         if depth > _DEEPEST:
             raise Unusable("the record is nested too deeply")
         known: dict[Any, Any] = like if isinstance(like, dict) else {}
-        pairs = [(key, self.from_lua(one, known.get(key), depth + 1)) for key, one in value.items()]
+        told = [(k.decode("utf-8", "surrogateescape") if type(k) is bytes else k, one) for k, one in value.items()]
+        pairs = [(key, self.from_lua(one, known.get(key), depth + 1)) for key, one in told]
         if not pairs:
             return [] if self._is_marked(value) else {}
         if _are_places([key for key, _ in pairs]):

@@ -56,6 +56,16 @@ def test_any_records_come_back_as_they_were(records: list[Record]) -> None:
     assert content.has_metadata == any(r.metadata for r in records)
 
 
+@pytest.mark.parametrize("metadata", [None, {"m": 1}])
+def test_times_that_no_clock_tells_stop_nothing(metadata: dict[str, Any] | None) -> None:
+    times = [5, 2**63, -(2**70), 7]
+    records = [Record(time_ns, {"n": n}, metadata) for n, time_ns in enumerate(times)]
+
+    assert plain(stored(RecordList(records)).records()) == [
+        (time_ns, {"n": n}, metadata) for n, time_ns in enumerate([5, 2**63 - 1, -(2**63), 7])
+    ]
+
+
 @pytest.mark.parametrize(
     ("value", "comes_back"),
     [

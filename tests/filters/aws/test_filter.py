@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -12,7 +13,7 @@ from shipper.filters.aws import AwsFilter, AwsOptions
 from shipper.record import Body, Record, RecordBatch
 from shipper.testing import ManualClock, context_of
 
-from ...components.http_server import Got, HttpServer, Says, http_server
+from ...components.http_server import Got, HttpServer, Says, http_server, seconds_with_slow_answers
 from ...written_options import options_from
 
 META = "/latest/meta-data"
@@ -63,10 +64,14 @@ async def imds() -> AsyncIterator[Imds]:
         yield found
 
 
+def filter_of(lines: str, port: int, clock: ManualClock | None) -> AwsFilter:
+    variables = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{port}"}
+    return AwsFilter(options_from(AwsOptions, lines), context_of("filter", "aws.0", clock), variables)
+
+
 @contextlib.asynccontextmanager
 async def opened(lines: str, port: int, clock: ManualClock | None = None) -> AsyncIterator[AwsFilter]:
-    variables = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{port}"}
-    one = AwsFilter(options_from(AwsOptions, lines), context_of("filter", "aws.0", clock), variables)
+    one = filter_of(lines, port, clock)
     await one.open()
     try:
         yield one
@@ -171,6 +176,27 @@ async def test_a_token_that_is_refused_is_renewed(imds: Imds) -> None:
         await clock.advance(61)
 
         assert ("ec2_instance_id", "i-1") in await through(one, {})
+
+
+async def test_a_service_that_answers_slowly_delays_the_start_and_the_lines_for_a_few_seconds_only(imds: Imds) -> None:
+    tags = {f"tag-{number}": str(number) for number in range(20)}
+    imds.answers = {f"{META}/tags/instance": "\n".join(tags)}
+    imds.answers |= {f"{META}/tags/instance/{name}": value for name, value in tags.items()}
+    imds.has_tokens = False
+    clock = ManualClock()
+    one = filter_of(f"tags_enabled on\nimds_version v1\n{NONE}", imds.server.port, clock)
+
+    started_s = await seconds_with_slow_answers(imds.server, clock, one.open())
+    first = await through(one, {"log": "first"})
+    later = first
+    while len(later) == 1:
+        await asyncio.sleep(0.001)
+        later = await through(one, {"log": "later"})
+    await one.close()
+
+    assert started_s <= 6
+    assert first == [("log", "first")]
+    assert later == [("log", "later"), *tags.items()]
 
 
 @pytest.mark.parametrize("lines", ["imds_version v3", "tags_enabled on\ntags_include a\ntags_exclude b", "zone on"])

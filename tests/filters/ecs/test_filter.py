@@ -16,7 +16,7 @@ from shipper.filters.ecs.agent import container_in
 from shipper.record import Body, Record, RecordBatch
 from shipper.testing import ManualClock, context_of
 
-from ...components.http_server import Got, HttpServer, Says, http_server
+from ...components.http_server import Got, HttpServer, Says, http_server, seconds_with_slow_answers
 from ...written_options import options_from
 
 PREFIX = "ecs.var.lib.docker.containers."
@@ -227,6 +227,33 @@ async def test_an_answer_that_tells_nothing_costs_only_the_fields_of_the_task(ag
     agent.answers[f"/v1/tasks?dockerid={NGINX[:12]}"] = answer
     async with opened(agent, "add c $ClusterName\nadd t $TaskID") as one:
         assert await through(one, {}) == {"c": "cluster_name"}
+
+
+async def test_an_agent_that_answers_slowly_delays_the_lines_of_all_containers_for_a_few_seconds_only(
+    agent: Agent,
+) -> None:
+    ids = [f"{number:012x}" for number in range(16)]
+    for one_id in ids:
+        told = {**TOLD, "Containers": [{"DockerId": one_id, "DockerName": "d", "Name": f"n-{one_id}"}]}
+        agent.answers[f"/v1/tasks?dockerid={one_id}"] = told
+    tags = [f"{PREFIX}{one_id}.log" for one_id in ids]
+    clock = ManualClock()
+    found: list[Body] = []
+
+    async def one_by_one(one: EcsFilter) -> None:
+        found.extend([await through(one, {}, tag) for tag in tags])
+
+    async with opened(agent, "add n $ECSContainerName", clock) as one:
+        waited_s = await seconds_with_slow_answers(agent.server, clock, one_by_one(one))
+        later: list[Body] = []
+        while {} in (later or found):
+            await asyncio.sleep(0.001)
+            later = [await through(one, {}, tag) for tag in tags]
+
+    assert waited_s <= 6
+    assert found[0] == {"n": f"n-{ids[0]}"} and found[-1] == {}
+    assert (later or found) == [{"n": f"n-{one_id}"} for one_id in ids]
+    assert agent.asked("/v1/tasks") == len(ids)
 
 
 async def test_many_who_wait_for_the_same_ask_once(agent: Agent) -> None:

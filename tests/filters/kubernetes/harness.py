@@ -50,12 +50,12 @@ def parsers() -> ParserLibrary:
     return ParserLibrary(build_parsers([section_of(text, kind) for text in PARSERS], [], lambda message: None))
 
 
-def context(clock: Any = None) -> Context:
-    return context_of("filter", "kubernetes.0", clock or SystemClock(), parsers=parsers())
+def context(clock: Any = None, **more: Any) -> Context:
+    return context_of("filter", "kubernetes.0", clock or SystemClock(), parsers=parsers(), **more)
 
 
-def filter_of(lines: str, clock: Any = None) -> KubernetesFilter:
-    return KubernetesFilter(options_from(KubernetesOptions, lines), context(clock))
+def filter_of(lines: str, clock: Any = None, **more: Any) -> KubernetesFilter:
+    return KubernetesFilter(options_from(KubernetesOptions, lines), context(clock, **more))
 
 
 class Account:
@@ -81,9 +81,9 @@ class Account:
 
 
 @contextlib.asynccontextmanager
-async def opened(lines: str, clock: Any = None) -> AsyncIterator[KubernetesFilter]:
+async def opened(lines: str, clock: Any = None, **more: Any) -> AsyncIterator[KubernetesFilter]:
     """The filter between `open` and `close`."""
-    one = filter_of(lines, clock)
+    one = filter_of(lines, clock, **more)
     await one.open()
     try:
         yield one

@@ -11,6 +11,7 @@ import pytest
 
 from shipper.errors import ConfigError, OptionError
 from shipper.filters.kubernetes import KubernetesOptions
+from shipper.filters.kubernetes.maps import MapMaker
 from shipper.inputs.tail.cri_block import read_cri_block
 from shipper.record import Body, Record, RecordBatch
 from shipper.testing import ManualClock, settle
@@ -126,6 +127,39 @@ async def test_rows_of_a_file_are_enriched_without_becoming_records(api: Kuberne
             "kubernetes": K,
         }
     ]
+
+
+@pytest.mark.parametrize("more", ["", "Merge_Log On", "Use_Tag_For_Meta On", "Use_Kubelet On"])
+async def test_the_map_of_a_container_is_built_and_encoded_once(
+    api: KubernetesStandIn, account: Account, more: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Any] = []
+    encode = MapMaker._raw
+
+    def counted(self: MapMaker, members: Body) -> Any:
+        built.append(members)
+        return encode(self, members)
+
+    monkeypatch.setattr(MapMaker, "_raw", counted)
+    lines = b'2024-05-06T07:08:09.123456789Z stdout F {"m":"hi"}\n' * 3
+    other = TAG.replace(ID, "b" * 64)
+    double = pod()
+    double["status"]["containerStatuses"].append(container_status("side", "b" * 64))
+    api.add_pod(double)
+    maps: dict[str, set[int]] = {TAG: set(), other: set()}
+    async with opened(account.lines(api, f"{BARE}\n{more}".strip())) as one:
+        for tag in (TAG, other) * 3:
+            block = read_cri_block(lines, 0)
+            assert block is not None
+            for records in (batch(HELLO, HELLO, tag=tag), RecordBatch(tag, block, 100)):
+                await one.prepare(records)
+                left = one.apply(records)
+                assert left is not None
+                maps[tag] |= {id(body["kubernetes"]) for body in left.content.bodies()}
+
+    assert [len(found) for found in maps.values()] == [1, 1]
+    assert maps[TAG] != maps[other]
+    assert len(built) == 2
 
 
 ANNOTATED = "K8S-Logging.Parser On\nMerge_Log On\nKeep_Log Off"
@@ -451,6 +485,31 @@ async def test_the_own_pod_is_asked_for_at_the_start(
             await settle()
 
     assert api.targets == ["/api/v1/namespaces/default/pods/agent-0", "/api/v1/namespaces/default"]
+
+
+OWN_LINE = {"level": "info", "message": "x"}
+
+
+@pytest.mark.parametrize("more", ["", "Use_Journal On", "Use_Kubelet On"])
+async def test_our_own_log_is_that_of_the_pod_we_run_in(
+    api: KubernetesStandIn, account: Account, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    monkeypatch.setenv("HOSTNAME", "agent-0")
+    (account.folder / "namespace").write_text("default\r\n")
+    api.add_pod(pod("agent-0", uid="u-own"))
+    own = frozenset({"own"})
+    async with opened(account.lines(api, f"{BARE}\n{more}".strip()), own_log_tags=own) as one:
+        found = await through(one, batch(OWN_LINE, tag="own"))
+
+    names = {"pod_name": "agent-0", "namespace_name": "default"}
+    assert found == [{**OWN_LINE, "kubernetes": {**names, "pod_id": "u-own", "host": "node-1", "pod_ip": "10.0.0.9"}}]
+
+
+async def test_our_own_log_stays_as_it_is_outside_of_a_pod(api: KubernetesStandIn, account: Account) -> None:
+    async with opened(account.lines(api, BARE), own_log_tags=frozenset({"own"})) as one:
+        found = await through(one, batch(OWN_LINE, tag="own"))
+
+    assert (found, api.targets) == ([OWN_LINE], [])
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from shipper.filters.kubernetes.lookups import PATIENCE_S, Answer, Lookups
-from shipper.filters.kubernetes.patience import Pace, Patience
 from shipper.filters.kubernetes.server import NoMetadata
+from shipper.filters.patience import Pace, Patience
 from shipper.log import Log
 from shipper.testing import ManualClock, settle
 
@@ -23,6 +23,8 @@ class SlowServer:
     def __init__(self, clock: ManualClock, delay_s: float) -> None:
         self.clock = clock
         self.delay_s = delay_s
+        self.known_at = 0.0
+        """Before that it has only stand-ins for answers."""
         self.asked: list[str] = []
         self.unknown: set[str] = set()
 
@@ -31,6 +33,8 @@ class SlowServer:
         await self.clock.sleep(self.delay_s)
         if key in self.unknown:
             raise NoMetadata("there is none")
+        if self.clock.monotonic() < self.known_at:
+            return Answer(f"not {key}", is_certain=False, stands_in=True)
         return Answer(key)
 
 
@@ -150,6 +154,69 @@ async def test_what_several_wait_for_at_once_counts_once() -> None:
 
     assert await seconds_of(clock, together()) == 4
     assert [pods.get(pod) for pod in PODS] == PODS
+
+
+@pytest.mark.parametrize(("known_at", "took_s"), [(0.0, 0.25), (0.25, 1.0), (2.0, 2.25), (3.0, 4.5)])
+async def test_a_value_that_is_not_there_yet_is_asked_for_again_while_lines_wait(
+    known_at: float, took_s: float
+) -> None:
+    clock = ManualClock()
+    pods = lookups(server := SlowServer(clock, 0.25))
+    server.known_at = clock.monotonic() + known_at + 0.125
+
+    assert await seconds_of(clock, pods.ready("web-1")) == took_s
+    assert pods.get("web-1") == "web-1"
+
+
+async def test_a_stand_in_is_asked_for_again_ever_more_rarely_and_holds_up_nothing_else() -> None:
+    clock = ManualClock()
+    pods = lookups(server := SlowServer(clock, 0.125))
+    server.known_at = clock.monotonic() + 3000
+
+    took_s = await seconds_of(clock, pods.ready("web-1"))
+    first = pods.get("web-1"), len(server.asked)
+    other_s = await seconds_of(clock, pods.ready("web-1"))
+    while clock.monotonic() < server.known_at - 10:
+        await clock.advance(1)
+        other_s += await seconds_of(clock, pods.ready("web-1"))
+    asked = len(server.asked)
+    await clock.advance(700)
+    await seconds_of(clock, pods.ready("web-1"))
+    await clock.advance(1)
+
+    assert took_s <= PATIENCE_S
+    assert (first, other_s) == (("not web-1", 4), 0)
+    assert 8 < asked < 20
+    assert pods.get("web-1") == "web-1"
+    await pods.close()
+
+
+async def test_questions_that_are_repeated_do_not_make_the_server_a_slow_one() -> None:
+    clock = ManualClock()
+    pods = lookups(server := SlowServer(clock, 0.5))
+    server.known_at = float("inf")
+    await seconds_of(clock, pods.ready("web-1"))
+    await clock.advance(20)
+    await seconds_of(clock, pods.ready("web-2"))
+    server.known_at = 0
+    await clock.advance(12)
+
+    assert await seconds_of(clock, pods.ready("web-3")) == 0.5
+    assert pods.get("web-3") == "web-3"
+    await pods.close()
+
+
+async def test_a_stand_in_does_not_take_the_place_of_a_value() -> None:
+    clock = ManualClock()
+    pods = lookups(server := SlowServer(clock, 0.5), ttl=60)
+    await seconds_of(clock, pods.ready("web-1"))
+    server.known_at = float("inf")
+    for _ in range(3):
+        await clock.advance(700)
+        await seconds_of(clock, pods.ready("web-1"))
+
+    assert (pods.get("web-1"), len(server.asked)) == ("web-1", 4)
+    await pods.close()
 
 
 async def test_a_pace_allows_a_few_in_succession_and_then_one_at_a_time() -> None:

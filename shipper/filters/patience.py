@@ -1,10 +1,15 @@
-"""What may be used up in a burst, and comes back slowly: the time that records wait, and questions to a server."""
+"""What may be used up in a burst, and comes back slowly: the time that records wait, and questions to a server.
+
+A filter that asks others about records asks in the background, and waits for answers only while it has patience.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
-from ...clock import Clock
+from ..clock import Clock
 
 _RECOVERY_S = 60.0
 _SHORTEST_WAIT_S = 0.1
@@ -66,3 +71,42 @@ class Pace:
         while (early_s := self._next_at - self._most_ahead_s - self._clock.monotonic()) > 0:
             await self._clock.sleep(early_s)
         self._next_at = max(self._next_at, self._clock.monotonic()) + self._every_s
+
+
+class Errands:
+    """Questions that are asked in the background, until `close`; one at a time of each name.
+
+    `_done` has those that are on their way.
+    """
+
+    def __init__(self, longest_s: float, clock: Clock) -> None:
+        self._longest_s = longest_s
+        self._patience = Patience(longest_s, clock)
+        self._done: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
+
+    def __repr__(self) -> str:
+        return f"Errands({len(self._done)} on their way, {self._patience})"
+
+    async def run(self, name: str, errand: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Begin it unless it is on its way, and wait for it while patience lasts; raises what it raised meanwhile."""
+        task, done = self._done.get(name) or self._begin(name, errand())
+        if await self._patience.wait(done, self._longest_s):
+            task.result()
+
+    async def close(self) -> None:
+        """End those that are on their way."""
+        tasks = [task for task, _ in self._done.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, name: str, errand: Coroutine[Any, Any, None]) -> tuple[asyncio.Task[None], asyncio.Event]:
+        task, done = asyncio.create_task(errand), asyncio.Event()
+        self._done[name] = task, done
+
+        def finished(_: asyncio.Task[None]) -> None:
+            del self._done[name]
+            done.set()
+
+        task.add_done_callback(finished)
+        return task, done
