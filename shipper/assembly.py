@@ -13,6 +13,7 @@ import msgspec
 
 from .buffers.base import MEMORY_FACTOR, Buffer
 from .clock import Clock
+from .config.destination import destination_of
 from .context import Context, StopService
 from .disk import Disk
 from .dispatcher import Dispatcher
@@ -149,7 +150,8 @@ class _Assembler:
         retries = options.retry_limit.retries if options.retry_limit else None
         concurrency = options.workers or output.concurrency
         dispatcher = Dispatcher(output, context, concurrency, retries, self._backoff, self._storage.rejected)
-        self._storage.add_output(context, options, dispatcher)
+        destination = destination_of(instance.alias, instance.plugin, options, instance.section)
+        self._storage.add_output(context, options, dispatcher, destination)
         return dispatcher
 
     def _router(self, inputs: int, filters: Sequence[ActiveFilter]) -> Router:
@@ -170,7 +172,7 @@ class _Assembler:
 
     def _kept(self, options: Any, one: Input) -> Kept:
         has_positions = bool(getattr(options, "db", None))
-        if options.storage_type == "memrb":
+        if options.storage_type == "memrb" or not options.may_be_stored:
             return "nowhere"
         # With a folder, what waits in memory is stored at the stop unless the source has it.
         is_stored = options.storage_type == "filesystem" or has_positions or not one.keeps_source
@@ -190,6 +192,9 @@ class _Assembler:
             service=self._service,
             parsers=self._pipeline.parsers,
             folder=self._pipeline.folder,
+            own_log_tags=frozenset(
+                i.options.tag or i.name for i in self._pipeline.inputs if i.plugin == "fluentbit_logs"
+            ),
             memory_limit=_room_of(instance) if instance.kind == "input" else 0,
             stop_service=self._stop_service,
         )

@@ -13,6 +13,7 @@ from .config.environment import Environment
 from .config.load import load_file
 from .config.model import Configuration
 from .config.options import did_you_mean
+from .config.service import configure_log
 from .errors import ConfigError, Problem
 from .log import Log, configure, tell
 from .pipeline import Pipeline, PipelineError, build_pipeline, try_instances
@@ -74,8 +75,6 @@ def load_pipeline(command_line: CommandLine, process: Mapping[str, str], warning
     if taken := taken_emitter_names(pipeline):
         raise PipelineError(taken, ["filter"])
     warnings += circles_of_tags(pipeline)
-    for instance in pipeline.instances():
-        instance.log().suppress(instance.options.log_suppress_interval)
     return pipeline
 
 
@@ -99,7 +98,7 @@ def _start(command_line: CommandLine, process: Mapping[str, str]) -> int:
         if command_line.action == "check":
             try_instances(pipeline)
         elif command_line.action == "run":
-            _configure_log(pipeline)
+            configure_log(pipeline.service)
     except ConfigError as error:
         _report(warnings, error, is_check=command_line.action == "check")
         return 1 if command_line.action != "run" else error.exit_code
@@ -125,15 +124,6 @@ def _go_on(command_line: CommandLine, pipeline: Pipeline, process: Mapping[str, 
     from .service import run_service
 
     return run_service(pipeline, partial(load_pipeline, command_line, process))
-
-
-def _configure_log(pipeline: Pipeline) -> None:
-    service = pipeline.service
-    try:
-        configure(service.log_level, service.log_file)
-    except OSError as error:
-        message = f"log_file '{service.log_file}' cannot be opened: {error.strerror}"
-        raise ConfigError([Problem(message, None, "check the folder and its permissions")]) from error
 
 
 def _report(warnings: Sequence[str], error: ConfigError, *, is_check: bool) -> None:

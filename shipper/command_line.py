@@ -203,8 +203,9 @@ def _expanded(section: Section, environment: Environment, warnings: list[str]) -
     properties = []
     for prop in section.properties:
         expanded = environment.expand(prop.value)
-        properties.append(Property(prop.key, expanded.text, prop.origin, expanded.unset, expanded.used))
-        warnings += (f"{prop.origin}: [env] variable ${{{name}}} is used but not set" for name in expanded.unset)
+        raw = prop.value if expanded.used else ""
+        properties.append(Property(prop.key, expanded.text, prop.origin, expanded.unset, expanded.used, raw))
+        warnings += (f"{prop.origin}: {environment.remark(name)}" for name in expanded.unset)
     return Section(section.kind, section.origin, properties)
 
 

@@ -20,8 +20,10 @@ from .buffers.filesystem import (
 from .buffers.filesystem.limits import PIECE
 from .buffers.filesystem.lock import FolderInUse, FolderLock
 from .buffers.filesystem.names import log_folder
+from .buffers.filesystem.output_names import load_known, save_known, stored_names
 from .buffers.memory import MemoryLimit
 from .buffers.spilling import SpillingBuffer
+from .config.destination import Destination
 from .context import Context
 from .dispatcher import Dispatcher
 from .errors import ConfigError, Problem
@@ -61,19 +63,23 @@ class DiskStorage(Storage):
         self._memory = min(int(service.storage_backlog_mem_limit), chunks * PIECE)
         self._budget = ChunkBudget(chunks)
         self._limits: dict[str, StorageLimit] = {}
+        self._destinations: list[Destination] = []
+        self._names: dict[str, str] = {}
+        """What the outputs are called in the files; known when they are opened."""
         if service.storage_keep_rejected:
             folder = f"{self._path}/{service.storage_rejected_path}"
             limit = int(service.storage_rejected_limit)
             self.rejected = RejectedStore(folder, limit, context.clock, context.log, context.disk, context.metrics)
 
-    def add_output(self, context: Context, options: Any, dispatcher: Dispatcher) -> None:
-        super().add_output(context, options, dispatcher)
+    def add_output(self, context: Context, options: Any, dispatcher: Dispatcher, destination: Destination) -> None:
+        super().add_output(context, options, dispatcher, destination)
+        self._destinations.append(destination)
         if options.total_limit_size:
             limit = int(options.total_limit_size)
             self._limits[context.alias] = StorageLimit(context.alias, limit, context.log, options.on_full)
 
     def _new_buffer(self, context: Context, options: Any, limit: MemoryLimit, keeps_source: bool) -> Buffer:
-        if options.storage_type == "memrb":
+        if options.storage_type == "memrb" or not options.may_be_stored:
             return super()._new_buffer(context, options, limit, keeps_source)
         is_stored = options.storage_type == "filesystem"
         budget = self._budget if is_stored and options.pause_on_chunks_overlimit else None
@@ -95,6 +101,7 @@ class DiskStorage(Storage):
         try:
             self._context.disk.mkdirs(self._path)
             self._lock.acquire()
+            self._name_outputs()
             self._add_what_is_left(router)
             for stored in self._stored:
                 stored.buffer.open()
@@ -142,6 +149,7 @@ class DiskStorage(Storage):
             memory=memory,
             floor=int(service.storage_free_space_floor),
             limits=self._limits,
+            names=self._names,
             budget=budget,
             keeps_source=keeps_source,
         )
@@ -149,6 +157,25 @@ class DiskStorage(Storage):
         return FilesystemBuffer(
             name, settings, context.clock, Log(""), context.disk, context.metrics, skipped, shown=shown
         )
+
+    def _name_outputs(self) -> None:
+        """Find out what the outputs are called in the files, and remember for the next time where they send."""
+        context = self._context
+        known = load_known(context.disk, self._path)
+        self._names.update(stored_names(self._destinations, known))
+        for output in self._destinations:
+            before = known.get(output.name)
+            if before and before[0] != output.place and self._names[output.name] == output.name:
+                told = "output sends elsewhere than before, and what is stored for it goes there"
+                context.log.info(told, output=output.name, remedy="an alias of its own would keep it apart")
+        now = known | {self._names[d.name]: (d.place, d.whole) for d in self._destinations}
+        if now == known:
+            return
+        try:
+            save_known(context.disk, self._path, now)
+        except OSError as error:
+            told = "where outputs send cannot be remembered; until then none of them should be moved or removed"
+            context.log.error(told, reason=error)
 
     def _add_what_is_left(self, router: Router) -> None:
         """Buffers for what inputs have stored that this configuration does not have or lets store elsewhere."""
@@ -172,6 +199,7 @@ class DiskStorage(Storage):
             lambda output, records: self._count_routed(BACKLOG, output, records),
             partial(self._skipped, BACKLOG),
             verify=self._service.storage_checksum,
+            names=self._names,
         )
         self._attach(BACKLOG, chunks, is_left=True)
         self._stored.append(_Stored(BACKLOG, chunks, is_left=True))

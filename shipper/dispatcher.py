@@ -131,6 +131,8 @@ class Dispatcher:
         self._log = context.log
         self._clock = context.clock
         self._concurrency = concurrency
+        self.is_resting = False
+        """Whether it begins no delivery for now."""
         self._retries = retries
         self._backoff = backoff
         self._rejected = rejected
@@ -194,6 +196,15 @@ class Dispatcher:
         heapq.heapify(self._waiting)
         self._wake.set()
 
+    def rest(self) -> None:
+        """Begin no delivery until `go_on`; those that are on their way go on."""
+        self.is_resting = True
+
+    def go_on(self) -> None:
+        """Deliver again after `rest`."""
+        self.is_resting = False
+        self._wake.set()
+
     async def run(self) -> None:
         """Deliver until drained or cancelled; what was taken and not delivered by then is owed again."""
         try:
@@ -209,9 +220,8 @@ class Dispatcher:
             while True:
                 self._wake.clear()
                 now = self._clock.monotonic()
-                while self._in_flight < self._concurrency and (found := self._next(now)):
-                    self._in_flight += 1
-                    attempts.create_task(self._attempt(*found))
+                while not self._is_busy and (found := self._next(now)):
+                    self._begin(attempts, *found)
                 if self._is_draining and self._in_flight == 0:
                     if self._is_drained():
                         work.cancel()
@@ -239,6 +249,11 @@ class Dispatcher:
             return False
         self._count_done(source, delivery, delivery.accepted)
         return True
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether it may begin no delivery until one has ended, or it need not rest any more."""
+        return self.is_resting or self._in_flight >= self._concurrency
 
     def _is_drained(self) -> bool:
         """Whether nothing is left to do at a stop; a backlog that no delivery was taken from does not count."""
@@ -271,7 +286,7 @@ class Dispatcher:
         return None
 
     def _sleep_s(self, now: float) -> float | None:
-        if self._in_flight >= self._concurrency:
+        if self._is_busy:
             return None
         if self._circuit.is_open and not self._is_hurried:
             if self._in_flight:
@@ -283,20 +298,24 @@ class Dispatcher:
             times.append(max(0.0, self._waiting[0][0] - now))
         return min(times, default=None)
 
-    async def _attempt(self, source: _Source, delivery: Delivery) -> None:
-        started = self._clock.monotonic()
+    def _begin(self, attempts: asyncio.TaskGroup, source: _Source, delivery: Delivery) -> None:
+        self._in_flight += 1
         source.in_flight += 1
         source.in_flight_size += delivery.size
-        try:
-            error = await outcome(self._send(delivery), self._log, self._failures)
-        except asyncio.CancelledError:
+        # A task that is cancelled before its first step gets to no `finally` of its own.
+        attempts.create_task(self._attempt(source, delivery)).add_done_callback(partial(self._over, source, delivery))
+
+    def _over(self, source: _Source, delivery: Delivery, attempt: asyncio.Task[None]) -> None:
+        self._in_flight -= 1
+        source.in_flight -= 1
+        source.in_flight_size -= delivery.size
+        if attempt.cancelled():
             source.reader.give_back(delivery)
-            raise
-        finally:
-            self._in_flight -= 1
-            source.in_flight -= 1
-            source.in_flight_size -= delivery.size
-            self._wake.set()
+        self._wake.set()
+
+    async def _attempt(self, source: _Source, delivery: Delivery) -> None:
+        started = self._clock.monotonic()
+        error = await outcome(self._send(delivery), self._log, self._failures)
         self._last_error = "" if error is None else str(error) or type(error).__name__
         if error is None:
             self._delivered(source, delivery)

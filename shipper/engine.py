@@ -6,7 +6,7 @@ import asyncio
 import ctypes
 import gc
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
@@ -22,6 +22,7 @@ from .stopping import Stop, Stopping, cancel
 from .supervisor import keep_running, outcome
 
 if TYPE_CHECKING:
+    from .monitoring.health import Health
     from .monitoring.monitor import Monitor
     from .monitoring.server import HttpServer
     from .monitoring.view import View
@@ -64,6 +65,10 @@ class Engine:
         """Hot reloads of this process so far. Set before `run`."""
         self.server: HttpServer | None = None
         """Listens already for the monitoring API, because another engine has left it or is to take it back."""
+        self.health: Health | None = None
+        """How it went in the engine before this one, and when this one has ended, in this one."""
+        self._handed_over: Mapping[Hashable, Any] = {}
+        """What inputs go on from, by source: in the end what those of this engine have handed over."""
 
     async def run(self) -> int:
         """Run until told to stop; gives the exit code of the process."""
@@ -75,6 +80,10 @@ class Engine:
             report(error, self._log)
             return error.exit_code
         return await self.serve()
+
+    def succeed(self, other: Engine) -> None:
+        """Go on where another engine has ended, or has failed to begin; comes before `open`."""
+        self.server, self.health, self._handed_over = other.server, other.health, other._handed_over
 
     async def prepare(self) -> None:
         """Make everything and open the filters, which another engine that runs does not notice.
@@ -98,6 +107,8 @@ class Engine:
         try:
             if self._monitor is None:
                 await self._open_monitor()
+            for running in made.inputs:
+                running.input.go_on_from(self._handed_over)
             made.storage.open(made.router)
             outputs = zip(self.pipeline.outputs, (o.open for o in made.outputs), strict=True)
             inputs = zip(self.pipeline.inputs, (r.input.open for r in made.inputs), strict=True)
@@ -132,6 +143,8 @@ class Engine:
             await cancel(storing)
         made.storage.close()
         await stopping.close()
+        self.health = self._monitor.health if self._monitor is not None else None
+        self._handed_over = dict(filter(None, (running.input.handed_over() for running in made.inputs)))
         await self._close_monitor(leaves_server=not self.is_ending)
         self._tell_end(made)
         return self._exit_status or 0
@@ -169,6 +182,10 @@ class Engine:
         from .monitoring.dump import render_dump
 
         return render_dump(self._view(self._assembly))
+
+    def stored_records(self) -> int:
+        """Records in the folder of storage.path that some output has still to get, counted once for each."""
+        return self._made.storage.held_records()
 
     # -- starting ----------------------------------------------------------------------------------------------------
 
@@ -225,7 +242,12 @@ class Engine:
             # Only now: a process that nobody asks need not carry it.
             from .monitoring.monitor import Monitor
 
-            monitor = Monitor(self._service, self.metrics, self._clock, self.reload, self.reloads, self.server)
+            before = self.reload, self.reloads, self.server, self.health
+            monitor = Monitor(self._service, self.metrics, self._clock, *before)
+            if self.server is not None and not monitor.has_taken_over and self.server.port == self._service.http_port:
+                # Addresses of one port may be in each other's way, such as 127.0.0.1 and 0.0.0.0.
+                await self.server.close()
+                self.server = None
             await monitor.open()
             self._monitor = monitor
 

@@ -97,7 +97,7 @@ def configure(level: str, target: TextIO | str | None = None) -> None:
         handler = _StreamHandler(stream)
         handler.setFormatter(LineFormatter(coloured=stream.isatty()))
     root = logging.getLogger("shipper")
-    for old in root.handlers[:]:
+    for old in [one for one in root.handlers if isinstance(one.formatter, LineFormatter)]:
         root.removeHandler(old)
         old.close()
     root.addHandler(handler)
@@ -116,7 +116,7 @@ class _Suppression(logging.Filter):
     def __init__(self, prefix: str, interval_s: float, now: Callable[[], float]) -> None:
         super().__init__()
         self._prefix = prefix
-        self._interval_s = interval_s
+        self.interval_s = interval_s
         self._now = now
         self._recent: dict[tuple[int, str], tuple[float, int]] = {}
 
@@ -126,7 +126,7 @@ class _Suppression(logging.Filter):
         text = whole.removeprefix(self._prefix)
         known = self._like(level, text)
         printed_at, kept_back = self._recent.pop(known, (now, 0)) if known else (now, 0)
-        if known and now - printed_at < self._interval_s:
+        if known and now - printed_at < self.interval_s:
             self._recent[known] = printed_at, kept_back + 1
             return False
         if len(self._recent) >= _REMEMBERED:
@@ -162,7 +162,10 @@ class Log:
 
     def suppress(self, interval_s: float) -> None:
         """Print lines that are alike once in this time, whoever writes them under this name; 0 is every time."""
-        for old in [one for one in self._logger.filters if isinstance(one, _Suppression)]:
+        found = [one for one in self._logger.filters if isinstance(one, _Suppression)]
+        if [one.interval_s for one in found] == [interval_s]:
+            return
+        for old in found:
             self._logger.removeFilter(old)
         if interval_s > 0:
             self._logger.addFilter(_Suppression(self._prefix, interval_s, self._now))

@@ -70,10 +70,11 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
         return made
 
     def log(self) -> Log:
-        """The log of this instance, at the level that its options ask for."""
+        """The log of this instance, at the level and with the intervals that its options ask for."""
         log = Log(f"[{self.kind}:{self.plugin}:{self.alias}] ", f"{self.kind}.{self.name}")
         # What was set under this name before may come from a configuration that is reloaded now.
         log.set_level(self.options.log_level)
+        log.suppress(self.options.log_suppress_interval)
         return log
 
     def problem(self, error: OptionError) -> Problem:
@@ -362,7 +363,7 @@ def _without_name(kind: PluginKind, section: Section) -> Problem:
     given = section.last("name")
     message = f"section '{kind}' is missing the 'name' property"
     if given is not None and given.unset:
-        return Problem(f"{message} because ${{{given.unset[0]}}} is not set", given.origin, "set the variable")
+        return Problem(f"{message} because ${{{given.unset[0]}}} is empty or not set", given.origin, "set the variable")
     remedy = f"add: Name with one of {', '.join(plugin_names(kind))}"
     return Problem(message, given.origin if given else section.origin, remedy)
 

@@ -9,23 +9,30 @@ there were, the files are read once more, so that the newest ones win.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from .clock import Clock
+from .config.service import ServiceOptions, configure_log
 from .descriptors import raise_limit
 from .engine import Engine, report
-from .errors import ConfigError
+from .errors import ConfigError, Problem
+from .hangup import awaited_hangup
 from .log import Log, tell
 from .pipeline import Pipeline, PipelineError
 from .supervisor import outcome
 from .watchdog import Watchdog
 
-Load = Callable[[list[str]], Pipeline]
+Load = Callable[[list[str]], Awaitable[Pipeline]]
 """Reads the configuration anew, and adds remarks to the list; raises `ConfigError`."""
+
+READ_WITHIN_S = 10.0
+"""Longest wait for the files of a configuration; they may be on a disk that does not answer."""
 
 FAILED = "hot_reload_failed_total"
 """Counts the reloads after which the old configuration went on, over all engines of the process."""
@@ -109,6 +116,7 @@ class Service:
             await self._wanted.wait()
             self._is_reloading = True
             self._wanted.clear()
+            self._reopen_log()
             failures = self.engine.metrics.counter("engine_restarts_total", component="reload")
             told = "a reload has failed unexpectedly; the old configuration goes on"
             if await outcome(self._prepare_next(), self._log, failures, told) is not None:
@@ -120,12 +128,21 @@ class Service:
                 await self._has_changed.wait()
             self._is_reloading = False
 
+    def _reopen_log(self) -> None:
+        """Begin a new log file if somebody has taken away the one there was, whatever becomes of the reload."""
+        service = self.engine.pipeline.service
+        if service.log_file:
+            try:
+                configure_log(service)
+            except ConfigError as error:
+                self._log.error("the log file cannot be opened anew", reason=error)
+
     async def _prepare_next(self) -> None:
         """Read the configuration and make all that can be made beside the engine that runs."""
         self._log.info(f"reloading instance pid={os.getpid()} tid={threading.get_native_id()}")
         warnings: list[str] = []
         try:
-            pipeline = self._load(warnings)
+            pipeline = await self._load(warnings)
         except ConfigError as error:
             is_readable = isinstance(error, PipelineError) and bool(error.failed)
             self._refuse(error, f"reloaded config {'' if is_readable else 'format '}is invalid. Reloading is halted")
@@ -139,6 +156,12 @@ class Service:
         except ConfigError as error:
             self._refuse(error, "reloaded config is invalid. Reloading is halted")
             return
+        try:
+            _change_log(self.engine.pipeline.service, pipeline.service)
+        except ConfigError as error:
+            await engine.discard()
+            self._refuse(error, "reloaded config is invalid. Reloading is halted")
+            return
         self._next = engine
 
     async def _change_over(self) -> bool:
@@ -147,9 +170,13 @@ class Service:
         assert new is not None
         self._next = None
         self._log.info("start everything")
-        new.server, new.reloads = old.server, self._reloads + 1
+        new.succeed(old)
+        new.reloads = self._reloads + 1
         self.engine = new
         try:
+            if (stranded := _stranded(old, new)) is not None:
+                await new.discard()
+                raise ConfigError([stranded])
             await new.open()
         except ConfigError as error:
             self._refuse(error, "reloaded config cannot be started; going back to the one before it")
@@ -164,9 +191,10 @@ class Service:
     async def _go_back(self, pipeline: Pipeline) -> bool:
         """Open what ran before once more; false if that fails, too."""
         engine = self._new_engine(pipeline)
-        engine.server = self.engine.server
-        self.engine = engine
+        engine.succeed(self.engine)
+        failed, self.engine = self.engine, engine
         try:
+            _change_log(failed.pipeline.service, pipeline.service)
             await engine.prepare()
             await engine.open()
         except ConfigError as error:
@@ -189,21 +217,24 @@ class Service:
         self.engine.metrics.counter(FAILED).add()
 
 
-def run_service(pipeline: Pipeline, load: Load) -> int:
+def run_service(pipeline: Pipeline, load: Callable[[list[str]], Pipeline]) -> int:
     """Run the pipeline on a uvloop until a signal stops it; gives the exit code of the process.
 
-    `load` reads the configuration again at a hot reload.
+    `load` reads the configuration again at a hot reload; it is called in a thread, which is left alone if it hangs.
     """
     import uvloop
 
     raise_limit()
 
     async def main() -> int:
-        service = Service(pipeline, load)
+        service = Service(pipeline, partial(load_beside, load, READ_WITHIN_S))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, service.request_stop, number.name)
+        early = awaited_hangup()
         loop.add_signal_handler(signal.SIGHUP, service.request_reload, "SIGHUP")
+        if early.has_come:
+            service.request_reload("SIGHUP")
         loop.add_signal_handler(signal.SIGCONT, service.dump, "SIGCONT")
         watchdog = Watchdog(lambda: service.engine.pipeline.service.watchdog_timeout)
         async with asyncio.TaskGroup() as tasks:
@@ -215,6 +246,57 @@ def run_service(pipeline: Pipeline, load: Load) -> int:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())
+
+
+async def load_beside(load: Callable[[list[str]], Pipeline], within_s: float, warnings: list[str]) -> Pipeline:
+    """Load in a thread, while the loop goes on; raises `ConfigError`, also if it takes too long."""
+    loop, loaded, remarks = asyncio.get_running_loop(), asyncio.Future[Pipeline](), list[str]()
+
+    def settle(pipeline: Pipeline | None, error: Exception | None) -> None:
+        if loaded.done():
+            return
+        if pipeline is not None:
+            loaded.set_result(pipeline)
+        else:
+            loaded.set_exception(error or RuntimeError("nothing was loaded"))
+
+    def run() -> None:
+        pipeline, failure = None, None
+        try:
+            pipeline = load(remarks)
+        except Exception as error:  # it is raised where the result is waited for
+            failure = error
+        with contextlib.suppress(RuntimeError):  # nobody waits any more, the loop is closed
+            loop.call_soon_threadsafe(settle, pipeline, failure)
+
+    # One that hangs must not be waited for at the end of the process, as those of a pool are.
+    threading.Thread(target=run, name="load", daemon=True).start()
+    try:
+        async with asyncio.timeout(within_s):
+            return await loaded
+    except TimeoutError as error:
+        remedy = "see to the disk or network that they are on"
+        message = f"the configuration files could not be read within {within_s:g} s"
+        raise ConfigError([Problem(message, None, remedy)]) from error
+    finally:
+        warnings += remarks
+
+
+def _change_log(before: ServiceOptions, after: ServiceOptions) -> None:
+    """Let the log go where the new options say, if they say anything new; raises `ConfigError` if that cannot be."""
+    if (before.log_level, before.log_file) != (after.log_level, after.log_file):
+        configure_log(after)
+
+
+def _stranded(old: Engine, new: Engine) -> Problem | None:
+    """The problem if nobody would look any more into the folder where the old engine has left records."""
+    before, after = old.pipeline.service.storage_path, new.pipeline.service.storage_path
+    left = old.stored_records()
+    if before is None or not left or (after is not None and os.path.realpath(before) == os.path.realpath(after)):
+        return None
+    message = f"storage.path cannot go from {before} to {after or 'none'}: {left} records are still owed in {before}"
+    remedy = f"wait until they are delivered; or end the process, move {before} to the new place, and start it again"
+    return Problem(message, new.pipeline.service_section.origin_of("storage.path"), remedy, 255)
 
 
 def _tell_signal(name: str) -> None:

@@ -1,7 +1,8 @@
 """How an engine stops: in the direction of the flow, within Grace, and at once if it is asked twice.
 
 An engine that makes room for another one, at a hot reload, waits until everything is delivered, however long Grace is.
-What it does not wait for is an output that is away, as soon as what is owed to it is on disk or will be read again.
+What it does not wait for is an output that is away, as soon as what is owed to it is on disk or will be read again. An
+output that is only slow is given time while the others go on: they are held up by nobody's answer.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from .assembly import Assembly, RunningInput
+from .assembly import Assembly, Kept, RunningInput
 from .clock import Clock
 from .config.service import ServiceOptions
 from .context import Context
@@ -33,12 +34,12 @@ INPUT_STOP_S = 0.5
 CLOSE_S = 1.0
 """Longest wait for an instance to close."""
 
-
 LOOK_S = 0.1
 """How often it is looked whether an engine that makes room still waits for something."""
 
 AWAY_S = 0.5
-"""Without success for so long an output is not waited for, if what is owed to it is on disk."""
+"""An output that takes nothing for so long is not waited for, if what is owed to it is on disk. An attempt without an
+answer is no sign of life."""
 
 _TOLD_EVERY_S = 10.0
 
@@ -87,6 +88,8 @@ class Stopping:
         limit_s, assembly = self._limit_s(), self._assembly
         self._tell_limit(limit_s)
         started = self._clock.monotonic()
+        if not self._stop.is_final.is_set():
+            await self._wait_beside(started, limit_s)
         for dispatcher in assembly.dispatchers:
             dispatcher.hurry()
         if self._stop.is_asked_by_signal:
@@ -133,9 +136,66 @@ class Stopping:
         else:
             self._log.warning(f"service will shutdown in max {limit_s:g} seconds")
 
+    async def _wait_beside(self, started: float, limit_s: float | None) -> None:
+        """Wait for outputs that are slow, at most for Grace, while everything goes on; then nobody waits for them.
+
+        What is in memory alone has to be waited for in any case.
+        """
+        kept = {running.kept for running in self._assembly.inputs}
+        most_s = min(self._most_patience_s, float("inf") if limit_s is None else limit_s)
+        if "nowhere" not in kept:
+            await (self._wait_for_answers if kept <= {"disk"} else self._wait_for_deliveries)(started, most_s)
+        if self._stop.is_final.is_set():
+            self._let_all_go_on()
+
+    async def _wait_for_answers(self, started: float, most_s: float) -> None:
+        """Let what is on its way be answered; an output that is slow with that begins nothing else before the next
+        engine does, so it gets nothing twice."""
+        waiting = list(self._assembly.dispatchers)
+        for dispatcher in waiting:
+            dispatcher.rest()
+        while not self._stop.is_final.is_set():
+            waited_s = self._clock.monotonic() - started
+            for dispatcher in waiting:
+                if not dispatcher.statistics().in_flight and waited_s < AWAY_S:
+                    dispatcher.go_on()
+            waiting = [dispatcher for dispatcher in waiting if dispatcher.statistics().in_flight]
+            if not waiting or not await self._goes_on_beside(waiting, waited_s, most_s):
+                return
+
+    async def _wait_for_deliveries(self, started: float, most_s: float) -> None:
+        """Wait until every output that is owed something has taken some of it; those that have not are away."""
+        taken = {dispatcher.name: dispatcher.statistics().taken for dispatcher in self._assembly.dispatchers}
+        while not self._stop.is_final.is_set():
+            states = [(dispatcher, dispatcher.statistics()) for dispatcher in self._assembly.dispatchers]
+            waiting = [dispatcher for dispatcher, s in states if s.held and s.taken == taken[dispatcher.name]]
+            if not waiting:
+                return
+            if not await self._goes_on_beside(waiting, self._clock.monotonic() - started, most_s):
+                for dispatcher in waiting:
+                    dispatcher.rest()
+                return
+
+    async def _goes_on_beside(self, waiting: Sequence[Dispatcher], waited_s: float, most_s: float) -> bool:
+        """Tell whom we wait for, and wait a little; false if that was long enough."""
+        outputs = ", ".join(dispatcher.name for dispatcher in waiting)
+        if waited_s >= most_s:
+            self._log.warning("no answer; what is on its way is kept and sent again", outputs=outputs)
+            return False
+        if waited_s >= AWAY_S:
+            told = "waiting for answers while everything else goes on"
+            self._log.info(told, every=_TOLD_EVERY_S, outputs=outputs, at_most_s=most_s)
+        await self._clock.wait(self._stop.is_final, LOOK_S)
+        return True
+
+    def _let_all_go_on(self) -> None:
+        for dispatcher in self._assembly.dispatchers:
+            dispatcher.go_on()
+
     async def _grace_after_all(self) -> None:
         """Wait until the process is to end while another engine was to begin, and then for Grace."""
         await self._stop.is_final.wait()
+        self._let_all_go_on()
         self._tell_limit(self._limit_s())
         if self._grace < 0:
             await self._stop.end_now.wait()
@@ -152,24 +212,43 @@ class Stopping:
             ]
             away_s = progress.away_s(waiting, self._clock.monotonic())
             outputs = ", ".join(dispatcher.name for dispatcher in waiting)
-            patience_s = self._patience_s()
+            patience_s = self._patience_s(waiting)
             if patience_s is not None and away_s >= patience_s:
-                self._log.info("what is left is kept and not waited for", outputs=outputs)
+                self._tell_left(outputs)
                 return
             if patience_s is None and away_s >= AWAY_S:
                 told = "what is left is in memory alone and waited for; hot_reload.timeout would limit that"
                 self._log.warning(told, every=_TOLD_EVERY_S, outputs=outputs)
             await self._clock.sleep(LOOK_S)
 
-    def _patience_s(self) -> float | None:
+    def _tell_left(self, outputs: str) -> None:
+        """Tell what becomes of what is not delivered and not waited for."""
+        if self._kept() <= {"disk"} or len(self._assembly.dispatchers) == 1:
+            self._log.info("what is left is kept and not waited for", outputs=outputs)
+        else:
+            told = "what is left is read again and not waited for; outputs that have it already get it twice"
+            self._log.warning(told, outputs=outputs, remedy="with storage.path nothing comes twice")
+
+    def _kept(self) -> set[Kept]:
+        """Where what the buffers hold is found again."""
+        return {running.kept for running in self._assembly.inputs if running.buffer.statistics().records}
+
+    def _patience_s(self, waiting: Sequence[Dispatcher]) -> float | None:
         """How long an output may be away until what is left is not waited for; None if it must not be given up.
 
-        What will be read again comes once more to the outputs that have it, so that is worth some time.
+        What will be read again comes once more to the outputs that have it, so that is worth some time. So is an upload
+        that an output is busy with.
         """
-        kept = {running.kept for running in self._assembly.inputs if running.buffer.statistics().records}
+        kept = self._kept()
         if "nowhere" in kept:
             return None
-        return max(AWAY_S, abs(self._grace)) if "source" in kept else AWAY_S
+        states = [dispatcher.statistics() for dispatcher in waiting]
+        is_uploading = any(state.kept and not state.last_error for state in states)
+        return self._most_patience_s if "source" in kept or is_uploading else AWAY_S
+
+    @property
+    def _most_patience_s(self) -> float:
+        return max(AWAY_S, abs(self._grace))
 
     async def _wait_until_quiet(self, started: float) -> None:
         """Let the inputs go on while they bring records, at most for half of Grace."""
@@ -230,19 +309,19 @@ class Stopping:
 
 
 class _Progress:
-    """Since when outputs have taken nothing; has for each the number of what it took and the last time it did well."""
+    """Since when outputs have taken nothing; has for each what it had taken, what it was owed, and since when."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[int, float]] = {}
+        self._seen: dict[str, tuple[int, int, float]] = {}
 
     def away_s(self, dispatchers: Sequence[Dispatcher], now: float) -> float:
-        """For how long none of these has taken anything, and all that was tried has failed."""
-        for dispatcher in dispatchers:
+        """For how long none of these has taken anything; those that rest until the next engine are not looked at."""
+        active = [dispatcher for dispatcher in dispatchers if not dispatcher.is_resting]
+        for dispatcher in active:
             state = dispatcher.statistics()
-            taken, _ = self._seen.get(dispatcher.name, (-1, 0.0))
-            if state.taken != taken or not state.last_error:
-                self._seen[dispatcher.name] = (state.taken, now)
-        return min((now - self._seen[dispatcher.name][1] for dispatcher in dispatchers), default=0.0)
+            if self._seen.get(dispatcher.name, (-1, -1))[:2] != (state.taken, state.held):
+                self._seen[dispatcher.name] = (state.taken, state.held, now)
+        return min((now - self._seen[dispatcher.name][2] for dispatcher in active), default=float("inf"))
 
 
 async def cancel(tasks: Sequence[asyncio.Future[None]]) -> None:

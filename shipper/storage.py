@@ -13,6 +13,7 @@ import msgspec
 
 from .buffers.base import Buffer
 from .buffers.memory import MemoryBuffer, MemoryLimit
+from .config.destination import Destination
 from .context import Context
 from .dispatcher import Dispatcher, count_dropped
 from .log import Log
@@ -75,8 +76,8 @@ class Storage:
         self._service = context.service
         self._outputs: dict[str, Taker] = {}
 
-    def add_output(self, context: Context, options: Any, dispatcher: Dispatcher) -> None:
-        """Let this output read all buffers that are made from now on."""
+    def add_output(self, context: Context, options: Any, dispatcher: Dispatcher, destination: Destination) -> None:
+        """Let this output read all buffers that are made from now on; `destination` is what it is known by again."""
         self._outputs[context.alias] = Taker(context, dispatcher)
         ask, name = self._context.metrics.gauge, context.alias
         ask("output_held_records", lambda: dispatcher.held()[0], name=name)

@@ -39,7 +39,7 @@ class ServiceBench:
         self.service = Service(first, self._load, self.clock)
         self.run: asyncio.Task[int] | None = None
 
-    def _load(self, warnings: list[str]) -> Pipeline:
+    async def _load(self, warnings: list[str]) -> Pipeline:
         self.loads += 1
         loaded = next(self._later)
         warnings.append(f"remark {self.loads}")

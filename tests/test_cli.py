@@ -6,7 +6,7 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,6 @@ import shipper.service
 from shipper.cli import main
 from shipper.command_line import FLAGS, UsageError, parse_command_line, usage
 from shipper.pipeline import Pipeline
-from shipper.service import Load
 
 DUMMY = "[INPUT]\n    Name dummy\n    Tag app\n"
 NULL = "[OUTPUT]\n    Name null\n    Match *\n"
@@ -42,7 +41,7 @@ class Command:
         """Take what was printed since the last time."""
         self.out, self.err = self._capsys.readouterr()
 
-    def run_service(self, pipeline: Pipeline, load: Load) -> int:
+    def run_service(self, pipeline: Pipeline, load: Callable[[list[str]], Pipeline]) -> int:
         self.started.append(pipeline)
         return 0
 
@@ -107,7 +106,7 @@ SEEDED = {
     "unset variable": (
         DUMMY + "[OUTPUT]\n    Name cloudwatch_logs\n    Match *\n    region ${REGION}\n    log_group_name g\n"
         "    log_stream_name s\n",
-        "c.conf:7: cloudwatch_logs: option 'region' is empty because ${REGION} is not set - "
+        "c.conf:7: cloudwatch_logs: option 'region' is empty because ${REGION} is empty or not set - "
         "set the variable or write ${REGION:-default}",
     ),
     "one alias twice": (

@@ -121,7 +121,7 @@ def test_all_mistakes_are_told_together_by_file_and_line(builder: Builder) -> No
         ),
         (section("INPUT", "Name dummy # c"), 2, "section 'dummy # c' tried to instance", "did you mean 'dummy'?", 1),
         (section("INPUT", "Tag x"), 1, "section 'input' is missing the 'name' property", "add: Name with one of", 1),
-        (section("INPUT", "Name ${WHO}"), 2, "because ${WHO} is not set", "set the variable", 1),
+        (section("INPUT", "Name ${WHO}"), 2, "because ${WHO} is empty or not set", "set the variable", 1),
         (section("INPUT", "Name dummy", "Foo bar"), 3, "unknown option 'foo'", "known are: ", 255),
         (section("INPUT", "Name dummy", "Samples 1", "Samples 1"), 4, "is set 2 times (lines 3, 4)", "remove", 255),
         (section("INPUT", "Name dummy", "Tag ${NOPE}"), 3, "'tag' is empty because ${NOPE}", "${NOPE:-default}", 255),

@@ -125,6 +125,26 @@ def test_sigterm_ends_it_well_and_the_accounts_balance(tmp_path: Path, start: Ca
     assert "service has stopped (0 pending records, 1000 delivered)" in shipper.log
 
 
+def test_a_hangup_before_it_has_begun_does_not_end_it(tmp_path: Path, start: Callable[..., Shipper]) -> None:
+    write_lines(tmp_path, 10)
+    text = pipeline(tmp_path).replace("[SERVICE]", "[SERVICE]\n    Hot_Reload on")
+    os.mkfifo(tmp_path / "pipe.conf")
+    shipper = start("", "-c", "pipe.conf")
+    # This can be opened as soon as somebody reads it, which is the first thing that is done.
+    with (tmp_path / "pipe.conf").open("w") as pipe:
+        shipper.process.send_signal(signal.SIGHUP)
+        pipe.write(text)
+    shipper.until(lambda: "reloading instance" in shipper.log)
+    (tmp_path / "pipe.conf").write_text(text)
+    shipper.until(lambda: "successful reload done" in shipper.log)
+    shipper.until(lambda: delivered(tmp_path) == 10)
+    shipper.process.send_signal(signal.SIGTERM)
+    code, _ = shipper.end()
+
+    assert code == 0
+    assert shipper.log.count("successful reload done") == 1
+
+
 def test_every_line_on_stderr_after_the_banner_has_the_form_that_operators_know(
     tmp_path: Path, start: Callable[..., Shipper]
 ) -> None:

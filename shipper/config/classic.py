@@ -25,6 +25,7 @@ from typing import Literal
 
 from ..errors import Origin, Problem
 from .environment import Environment, Setting
+from .files import read_file
 from .model import Configuration, Kind, Property, Section
 from .options import did_you_mean
 
@@ -244,7 +245,7 @@ class _Reader:
         if "${" in name and find_file(name, self._folder) is None:
             expanded = self._environment.expand_with(name, self.settings)
             if expanded.unset:
-                message = f"could not open included file '{name}': ${{{expanded.unset[0]}}} is not set"
+                message = f"could not open included file '{name}': ${{{expanded.unset[0]}}} is empty or not set"
                 self._problem(origin, message, f"set the variable or write ${{{expanded.unset[0]}:-default}}")
                 return
             name = expanded.text
@@ -287,8 +288,8 @@ class _Reader:
             self._problem(origin, f"'{path}' is not read: a configuration has at most {_MOST_FILES} files")
             return None
         self._read_at[identity] = f"at {origin}" if origin else "as the main file"
-        with open(path, "rb") as file:
-            self._contents[path] = data = file.read()
+        is_main = origin is None and self._role == "main"
+        self._contents[path] = data = read_file(path, may_be_pipe=is_main)
         try:
             text = data.decode()
         except UnicodeDecodeError as error:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
 
 import msgspec
 
 from ..errors import Origin
+from .files import read_file
 
 _FILE_PREFIX = "file://"
 
@@ -23,7 +23,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 class Expanded(msgspec.Struct, frozen=True):
-    """A text after expansion, the names of the variables that were used, and of those that were not set, each once."""
+    """A text after expansion, the names of the variables that were used, and of those without a value, each once."""
 
     text: str
     unset: tuple[str, ...] = ()
@@ -51,6 +51,11 @@ class Environment:
     def get(self, name: str) -> str:
         """The value of a variable, empty if it is not set."""
         return self._set[name] if name in self._set else self._process.get(name, "")
+
+    def remark(self, name: str) -> str:
+        """What to tell of a variable that is used and has no value."""
+        is_set = name in self._set or name in self._process
+        return f"[env] variable ${{{name}}} is {'empty' if is_set else 'used but not set'}"
 
     def expand(self, text: str) -> Expanded:
         """Replace `${NAME}` and `${NAME:-default}`.
@@ -92,7 +97,7 @@ class Environment:
 def _file_content(uri: str) -> str:
     path = uri.removeprefix(_FILE_PREFIX)
     try:
-        content = Path(path).read_text(encoding="utf-8")
+        content = read_file(path).decode()
     except OSError as error:
         raise ValueError(f"{uri!r} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -116,10 +116,10 @@ def _expand(configuration: Configuration, environment: Environment) -> None:
         for i, prop in enumerate(section.properties):
             if "${" in prop.value:
                 expanded = environment.expand(prop.value)
-                section.properties[i] = Property(prop.key, expanded.text, prop.origin, expanded.unset, expanded.used)
-                configuration.warnings += (
-                    f"{prop.origin}: [env] variable ${{{name}}} is used but not set" for name in expanded.unset
+                section.properties[i] = Property(
+                    prop.key, expanded.text, prop.origin, expanded.unset, expanded.used, prop.value
                 )
+                configuration.warnings += (f"{prop.origin}: {environment.remark(name)}" for name in expanded.unset)
 
 
 def _last_wins(properties: list[Property]) -> list[Property]:

@@ -15,7 +15,8 @@ Kind = Literal["service", "input", "filter", "output", "parser", "multiline_pars
 class Property(msgspec.Struct, frozen=True):
     """One key and its text; the key is in lower case, variables in the value are expanded.
 
-    `variables` names those that were used in the value, `unset` those of them that were not set.
+    `variables` names those that were used in the value, `unset` those of them that were not set; `raw` is the text with
+    the variables in it, empty if there are none.
     """
 
     key: str
@@ -23,6 +24,7 @@ class Property(msgspec.Struct, frozen=True):
     origin: Origin
     unset: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
+    raw: str = ""
 
 
 class Section(msgspec.Struct):

@@ -77,7 +77,7 @@ class AdminOptions(FlushOptions):
     """The monitoring API, the health check and hot reload."""
 
     http_server: Annotated[bool, opt("Serve the monitoring API.")] = False
-    http_listen: Annotated[str, opt("Address of the monitoring API.")] = "127.0.0.1"
+    http_listen: Annotated[str, opt("Address of the monitoring API; `::` is all of both families.")] = "127.0.0.1"
     http_port: Annotated[int, opt("Port of the monitoring API.")] = 2020
     health_check: Annotated[bool, opt("Serve the health endpoints.")] = False
     hc_errors_count: Annotated[int, opt("Errors within the period above which the health is bad.")] = 5

@@ -19,6 +19,7 @@ import yaml
 from ..errors import Origin, Problem
 from .classic import Role
 from .environment import Environment, Setting
+from .files import read_file
 from .model import Configuration, Kind, Section
 from .options import did_you_mean
 from .yaml_nodes import YamlFile, is_empty, is_refused
@@ -93,8 +94,8 @@ class _Reader:
             self._problems.append(Problem(message, origin))
             return None
         self._read_at[identity] = f"at {origin}" if origin else "as the main file"
-        with open(path, "rb") as file:
-            self.configuration.contents[path] = data = file.read()
+        is_main = origin is None and self._role == "main"
+        self.configuration.contents[path] = data = read_file(path, may_be_pipe=is_main)
         return data
 
     def _read_text(self, path: str, data: bytes, origin: Origin | None) -> None:
@@ -193,7 +194,7 @@ class _FileReader:
         if "${" in name and not os.path.exists(os.path.join(folder, name)):
             expanded = self._reader.environment.expand_with(name, self._reader.settings)
             if expanded.unset:
-                message = f"could not open included file '{name}': ${{{expanded.unset[0]}}} is not set"
+                message = f"could not open included file '{name}': ${{{expanded.unset[0]}}} is empty or not set"
                 remedy = f"set the variable or write ${{{expanded.unset[0]}:-default}}"
                 self._file.problem(origin, message, remedy)
                 return

@@ -28,6 +28,9 @@ MOST_SAMPLES = 600
 PART_OF_PERIOD = 0.75
 """The same as a part of `hc_period`."""
 
+READ_AGAIN_S = 5.0
+"""After a hot reload, time for inputs to bring again what an output is owed."""
+
 
 class Verdict(msgspec.Struct, frozen=True):
     """How it goes: the counts of the period, why the health is bad (nothing: it is good), and what else is wrong."""
@@ -51,12 +54,22 @@ class _Sample(msgspec.Struct, frozen=True):
     lost: dict[tuple[str, str], int] = {}
     restarts: dict[str, int] = {}
 
+    def as_seen_from(self, end: _Sample) -> _Sample:
+        """The same for counters that begin anew, with nothing, where these have come to an end."""
+        return _Sample(
+            self.errors - end.errors,
+            self.retries_failed - end.retries_failed,
+            {key: self.lost.get(key, 0) - lost for key, lost in end.lost.items()},
+            {name: self.restarts.get(name, 0) - restarts for name, restarts in end.restarts.items()},
+        )
+
 
 class _Progress(msgspec.Struct):
-    """When an output got on for the last time, or owed nothing."""
+    """When an output got on for the last time, or owed nothing; before `known_at` nobody can tell what it owes."""
 
     moved_at: float
     taken: int = 0
+    known_at: float = 0.0
 
 
 class Health:
@@ -74,13 +87,24 @@ class Health:
         self.stalled_after_s = min(STALLED_AFTER_S, PART_OF_PERIOD * period) + service.flush
         """Records may wait for company as long as `flush` says, and that is no lack of progress."""
 
-    def watch(self, view: View) -> None:
-        """Watch this pipeline from now on."""
+    def watch(self, view: View, before: Health | None = None) -> None:
+        """Watch this pipeline from now on; `before` has watched the one whose place it takes.
+
+        Nothing becomes good by that: what was wrong is so until it has got better, or is over for the period.
+        """
         self._view = view
         self._samples.clear()
         self._taken = 0
         now = self._clock.monotonic()
         self._progress = {output.name: _Progress(now) for output in view.outputs}
+        if before is None:
+            return
+        if before._samples:
+            end = before._samples[-1]
+            self._samples.extend(sample.as_seen_from(end) for sample in before._samples)
+        for name, known in before._progress.items():
+            if name in self._progress:
+                self._progress[name] = _Progress(known.moved_at, 0, now + READ_AGAIN_S)
 
     def sample(self) -> None:
         """Note what has been counted so far."""
@@ -115,16 +139,17 @@ class Health:
         stalled = {output.name: self.stalled_s(output) for output in view.outputs}
         reasons = self._too_many(errors, failed)
         reasons += [_stall(o, stalled[o.name]) for o in view.outputs if stalled[o.name] >= self.stalled_after_s]
-        warnings = [*_pauses(view), *self._losses(first, last), *self._unsaved(view)]
+        warnings = [*_pauses(view), *self._losses(first, last), *self._unsaved(view), *_unopened(view)]
         return Verdict(errors, failed, tuple(reasons), tuple(warnings), stalled)
 
     def stalled_s(self, output: SeenOutput) -> float:
         """Seconds for which the output has owed records and its destination has accepted none."""
         now, known = self._clock.monotonic(), self._progress[output.name]
         state = output.dispatcher.statistics()
-        if state.held <= state.kept or state.taken != known.taken:
+        owes = state.held > state.kept
+        if state.taken != known.taken or (not owes and now >= known.known_at):
             known.moved_at, known.taken = now, state.taken
-        return max(now - known.moved_at, output.output.overdue_s())
+        return max(now - known.moved_at if owes else 0.0, output.output.overdue_s())
 
     def _too_many(self, errors: int, failed: int) -> list[str]:
         service, period = self._service, self._service.hc_period
@@ -156,11 +181,21 @@ class Health:
         ]
 
 
+def _unopened(view: View) -> list[str]:
+    counts = ((i.name, int(view.metrics.value("input_files_unopened", name=i.name))) for i in view.inputs)
+    return [
+        f"input {name}: {count} files wait because too many are open; raise that limit"
+        for name, count in counts
+        if count
+    ]
+
+
 def _stall(output: SeenOutput, seconds: float) -> str:
     state = output.dispatcher.statistics()
     why = f"last error: {state.last_error}" if state.last_error else f"{state.in_flight} deliveries without an answer"
     if state.held <= state.kept:
-        why = "what it keeps is due and does not get through; the log has the errors"
+        trouble = output.output.trouble()
+        why = f"last error: {trouble}" if trouble else "what it keeps is due and does not get through"
     waiting = f"{state.held} records ({state.size} bytes) wait"
     return f"output {output.name}: nothing accepted for {seconds:.0f} s, {waiting}; {why}"
 

@@ -31,7 +31,7 @@ class Monitor:
     do so, False says that one is going on. Without it hot reload is off. `reloads` have been done before.
 
     A `server` that listens already is taken over if it is at the right address, so that nobody finds the port closed
-    while one pipeline takes the place of another.
+    while one pipeline takes the place of another. `before` is the health of that other one.
     """
 
     def __init__(
@@ -42,13 +42,15 @@ class Monitor:
         reload: Reload | None = None,
         reloads: int = 0,
         server: HttpServer | None = None,
+        before: Health | None = None,
     ) -> None:
         self._service = service
         self._metrics = metrics
         self._clock = clock
         self._log = Log("[http_server] ")
-        self._health = Health(service, clock)
-        self._pages = Pages(service, metrics, clock, self._health, reload if service.hot_reload else None)
+        self.health = Health(service, clock)
+        self._before = before
+        self._pages = Pages(service, metrics, clock, self.health, reload if service.hot_reload else None)
         self._failures = metrics.counter("http_server_failures_total")
         host, port = service.http_listen, service.http_port
         self.has_taken_over = server is not None and server.is_at(host, port)
@@ -85,16 +87,17 @@ class Monitor:
     def watch(self, view: View) -> None:
         """Show this pipeline from now on."""
         offer_gauges(view, with_storage=self._service.storage_metrics)
-        self._health.watch(view)
+        self.health.watch(view, self._before)
+        self._before = None
         self._rates = InputRates(view, self._clock)
         for output in view.outputs:
-            self._metrics.gauge("output_stalled_seconds", partial(self._health.stalled_s, output), name=output.name)
+            self._metrics.gauge("output_stalled_seconds", partial(self.health.stalled_s, output), name=output.name)
         self._pages.view = view
 
     async def run(self) -> None:
         """Look once a second how it goes, until cancelled."""
         while True:
-            self._health.sample()
+            self.health.sample()
             if self._rates is not None:
                 self._rates.sample()
             await self._clock.sleep(SAMPLE_EVERY_S)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import get_args
 
 import pytest
 
-from shipper.codecs.dates import DateFormat, encode_dates
+from shipper.codecs.dates import DateFormat, encode_dates, strftime_utc
 
 T = 1_700_000_000_123_000_000
 
@@ -42,3 +43,25 @@ def test_there_is_one_date_for_each_time_in_order(date_format: DateFormat) -> No
     times = [T + n * 700_000_000 for n in range(20)]
 
     assert encode_dates(times, date_format) == [encode_dates([t], date_format)[0] for t in times]
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("%Y-%m-%dT%H:%M:%S %Z", "2023-11-14T22:13:20 GMT"),
+        ("%s", "1700000000"),
+        ("%%s %-s", "%s 1700000000"),
+        ("%-d.%-m", "14.11"),
+        ("logs %", "logs %"),
+    ],
+)
+def test_a_form_is_filled_in_by_utc_wherever_the_machine_is(
+    form: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        found = strftime_utc(form, 1_700_000_000)
+    time.tzset()
+
+    assert found == text

@@ -350,7 +350,7 @@ def test_an_absolute_pattern_is_taken_as_it_is(folder: Folder) -> None:
         ("@INCLUDE n*.conf", "glob: [n*.conf] no match"),
         ("@INCLUDE d", "could not open included file 'd': Is a directory"),
         ("@INCLUDE i?.conf", "could not open included file 'i?.conf': no such file"),
-        ("@INCLUDE ${F}.conf", "could not open included file '${F}.conf': ${F} is not set"),
+        ("@INCLUDE ${F}.conf", "could not open included file '${F}.conf': ${F} is empty or not set"),
         ("@INCLUDE /nope/nope.conf", "could not open included file '/nope/nope.conf': no such file"),
     ],
 )

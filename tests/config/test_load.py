@@ -72,7 +72,7 @@ def test_a_variable_without_value_is_a_warning_and_the_property_names_it(loader:
     assert (key.value, key.unset) == ("", ("EMPTY",))
     assert found.warnings == [
         "c.conf:3: [env] variable ${NOPE} is used but not set",
-        "c.conf:4: [env] variable ${EMPTY} is used but not set",
+        "c.conf:4: [env] variable ${EMPTY} is empty",
     ]
 
 

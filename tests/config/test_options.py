@@ -196,7 +196,7 @@ def test_a_required_or_core_option_may_not_become_empty(line: tuple[str, ...]) -
 
     assert reading.options is None
     assert len(reading.told) == 1
-    assert f"option '{key}' is empty because ${{LOGS}} is not set" in reading.told[0]
+    assert f"option '{key}' is empty because ${{LOGS}} is empty or not set" in reading.told[0]
     assert "${LOGS:-default}" in reading.told[0]
 
 
@@ -205,8 +205,8 @@ def test_another_option_that_becomes_empty_keeps_its_default_with_a_warning() ->
 
     assert (reading.value("wait"), reading.value("count")) == (5, 1)
     assert reading.warnings == [
-        "c.conf:4: sample: option 'wait' is empty because ${W} is not set; its default is used",
-        "c.conf:5: sample: option 'count' is empty because ${A}, ${B} is not set; its default is used",
+        "c.conf:4: sample: option 'wait' is empty because ${W} is empty or not set; its default is used",
+        "c.conf:5: sample: option 'count' is empty because ${A}, ${B} is empty or not set; its default is used",
     ]
 
 

@@ -11,12 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from shipper.assembly import assemble
 from shipper.cli import load_pipeline
 from shipper.command_line import parse_command_line
 from shipper.config.options import read_options
+from shipper.disk import SystemDisk
 from shipper.errors import ConfigError
+from shipper.metrics import Metrics
 from shipper.outputs.base import OutputOptions
 from shipper.pipeline import Pipeline, try_instances
+from shipper.testing import ManualClock
 
 from ..written_options import section_of
 
@@ -127,11 +131,9 @@ def test_a_configuration_is_refused_with_these_words(
         pytest.param(f"{INPUT}  \n    Tag x\n    \n{OUTPUT}", {}, ["x"], id="7"),
         pytest.param(f"{INPUT}  # c\n    # c\n        # c\n    Tag x\n{OUTPUT}", {}, ["x"], id="8"),
         pytest.param(f"{INPUT}    Tag x\n{OUTPUT}[FOO]\n    Name a\n", {}, ["x"], id="15"),
-        pytest.param(f"{INPUT}    Tag a\n    Tag b\n{OUTPUT}", {}, ["b"], id="20"),
         pytest.param(f"{INPUT}    Tag ${{L}}\n{OUTPUT}@SET L=late tag\n", {}, ["late tag"], id="22"),
         pytest.param(f"{INPUT}    Tag a.${{NOPE}}.b.${{X:-def}}\n{OUTPUT}", {}, ["a..b.def"], id="23"),
         pytest.param(f"{INPUT}    Tag ${{A:-${{HOME}}}}\n{OUTPUT}", {}, ["${HOME}"], id="26"),
-        pytest.param(f"@SET foo\n{INPUT}    Tag x\n{OUTPUT}", {}, ["x"], id="27 without a value"),
         pytest.param(
             f"@INCLUDE d/*.conf\n{OUTPUT}",
             {"d/a.conf": f"{INPUT}    Tag a\n", "d/b.conf": f"{INPUT}    Tag b\n"},
@@ -140,7 +142,6 @@ def test_a_configuration_is_refused_with_these_words(
         ),
         pytest.param(f"{INPUT}    Tag x\n{OUTPUT}".replace("\n", "\r\n"), {}, ["x"], id="50"),
         pytest.param("[IN]\n    Name dummy\n    Tag x\n[OUT]\n    Name stdout\n    Match *\n", {}, ["x"], id="51"),
-        pytest.param(f"{INPUT}    Tag x\n[OUTPUT]\n    Name stdout\n", {}, ["x"], id="52"),
         pytest.param(
             f"{INPUT}    Tag x\n[FILTER]\n    Name grep\n    Match *\n    Active false\n{OUTPUT}", {}, ["x"], id="54"
         ),
@@ -154,6 +155,34 @@ def test_a_configuration_is_accepted_and_has_these_tags(
     assert loaded.problems == []
     assert loaded.tags() == tags
     assert loaded.pipeline is not None and loaded.pipeline.filters == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "tag", "told"),
+    [
+        pytest.param(
+            f"{INPUT}    Tag a\n    Tag b\n{OUTPUT}", "b", "'tag' is already specified with value 'a'", id="20"
+        ),
+        pytest.param(f"@SET foo\n{INPUT}    Tag x\n{OUTPUT}", "x", "[meta SET] invalid parameter", id="27 no value"),
+    ],
+)
+def test_a_configuration_is_accepted_with_a_warning(tmp_path: Path, text: str, tag: str, told: str) -> None:
+    loaded = Loaded(tmp_path, text, {})
+
+    assert (loaded.problems, loaded.tags()) == ([], [tag])
+    assert [told in warning for warning in loaded.warnings] == [True], loaded.warnings
+
+
+def test_52_with_two_inputs_an_output_without_a_pattern_gets_nothing_and_that_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    second = INPUT.replace("dummy", "dummy\n    Tag y")
+    loaded = Loaded(tmp_path, f"{INPUT}    Tag x\n{second}[OUTPUT]\n    Name stdout\n", {})
+    assert loaded.pipeline is not None, loaded.problems
+    router = assemble(loaded.pipeline, Metrics(), ManualClock(), SystemDisk(), lambda status=0: None).router
+
+    assert [router.outputs_for(tag) for tag in ("x", "y")] == [(), ()]
+    assert any("NO match for stdout.0 output instance" in message for message in caplog.messages)
 
 
 @pytest.mark.parametrize(

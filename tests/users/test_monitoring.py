@@ -286,11 +286,13 @@ def test_z5_with_too_many_files_the_rest_goes_on_and_the_limit_is_told(tmp_path:
         station.until(lambda: api.metric('shipper_input_files_unopened{name="tail.0"}') > 100)
         station.until(lambda: api.metric('fluentbit_output_proc_records_total{name="a"}') > 0)
         told = station.until_told(r"\[error\] \[input:tail:tail\.0\] files cannot be opened, .*").group()
+        warnings = api.json("/health")["warnings"]
         resource.prlimit(station.shipper.check().pid, resource.RLIMIT_NOFILE, (most, most))
         station.until_arrived()
         unopened = api.metric('shipper_input_files_unopened{name="tail.0"}')
         station.stop()
 
+        assert re.search(r"input tail\.0: \d+ files wait because too many are open", "".join(warnings))
         assert "limit=100, remedy=raise the limit of open files" in told
         assert unopened == 0
 

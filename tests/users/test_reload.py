@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,9 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Self
 
 import pytest
+
+from tests.components.generator import message
 
 from .cloudwatch import CREDENTIALS, CloudWatch
 from .harness import Log, assert_complete, judge
@@ -61,15 +66,35 @@ def written_steadily(log: Log, rotate_every_s: float = 0.4) -> Iterator[None]:
         writer.join()
 
 
-def reload_under_load(station: Station, times: int, log: Log) -> list[float]:
-    """Reload so often while lines are written; gives the seconds of each."""
+def reload_under_load(station: Station, times: int, log: Log) -> None:
+    """Reload so often while lines are written."""
     with written_steadily(log):
-        took = []
         for _ in range(times):
             time.sleep(0.3)
-            took.append(reload(station))
+            reload(station)
         time.sleep(0.3)
-    return took
+
+
+@contextmanager
+def watched_for_pauses(path: Path) -> Iterator[list[float]]:
+    """While the block runs somebody looks at the file; gives the seconds of each time in which it did not grow."""
+    is_over, pauses = threading.Event(), list[float]()
+
+    def watch() -> None:
+        size, moved_at = path.stat().st_size, time.monotonic()
+        while not is_over.wait(0.01):
+            if size != (size := path.stat().st_size):
+                pauses.append(time.monotonic() - moved_at)
+                moved_at = time.monotonic()
+        pauses.append(time.monotonic() - moved_at)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield pauses
+    finally:
+        is_over.set()
+        watcher.join()
 
 
 def reload_from_file_to_file(folder: Path, storage: str, times: int) -> None:
@@ -98,6 +123,24 @@ def test_y2_twenty_reloads_under_writing_and_rotation_lose_and_double_nothing(tm
     reload_from_file_to_file(tmp_path, storage, 20)
 
 
+@pytest.mark.parametrize("from_head", ["on", "off"])
+@pytest.mark.parametrize("path", ["", None])
+def test_y2_without_a_database_reloads_lose_and_double_nothing_either(
+    tmp_path: Path, path: str | None, from_head: str
+) -> None:
+    with Station(tmp_path, service=RELOAD, tail="", path=path) as station:
+        text = re.sub(r" *db \S+\n", "", text_of(station))
+        station.configure(text.replace("read_from_head on", f"read_from_head {from_head}"))
+        log = station.log()
+        station.start()
+        reload_under_load(station, 3, log)
+        station.until_arrived(patience_s=60)
+        station.stop()
+
+        assert_complete(station.verdict())
+        assert reloads(station) == 3
+
+
 def test_y2_reloads_lose_and_double_nothing_on_the_way_to_cloudwatch(tmp_path: Path) -> None:
     with (
         CloudWatch() as cloud,
@@ -112,17 +155,19 @@ def test_y2_reloads_lose_and_double_nothing_on_the_way_to_cloudwatch(tmp_path: P
         assert_complete(judge(cloud.all_messages(), station.logs))
 
 
-def reload_with_one_away(folder: Path, storage: str, times: int) -> list[float]:
-    """Of two outputs one is away while lines are written; gives the seconds of each reload."""
+def reload_with_one_away(folder: Path, storage: str, times: int) -> float:
+    """Of two outputs one is away while lines are written; gives the longest time in which the other one got nothing."""
     with Station(folder, ("a", "b"), service=RELOAD, tail=f"storage.type {storage}") as station:
         log = station.log()
         station.start()
         log.write(100)
         station.until_arrived("a")
+        station.until_arrived("b")
         station.close("a")
         log.write(100)
         station.until_told("failed to flush chunk")
-        took = reload_under_load(station, times, log)
+        with watched_for_pauses(folder / "b" / "all") as pauses:
+            reload_under_load(station, times, log)
         station.until_arrived("b")
         station.open("a")
         station.until_arrived("a", patience_s=120)
@@ -130,19 +175,175 @@ def reload_with_one_away(folder: Path, storage: str, times: int) -> list[float]:
 
         assert_complete(station.verdict("a"))
         assert_complete(station.verdict("b"))
-    return took
+    return max(pauses)
 
 
 @pytest.mark.parametrize("storage", ["memory", "filesystem"])
-def test_y1_an_output_that_is_away_holds_up_no_reload_and_gets_everything_later(tmp_path: Path, storage: str) -> None:
-    """In small: 4 reloads instead of 500. Half a second of each is spent on finding out that the output is away."""
-    assert max(reload_with_one_away(tmp_path, storage, 4)) < 1.5
+def test_y1_an_output_that_is_away_ends_no_reload_and_gets_everything_later(tmp_path: Path, storage: str) -> None:
+    """In small: 4 reloads instead of 500."""
+    reload_with_one_away(tmp_path, storage, 4)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("storage", ["memory", "filesystem"])
-def test_y1_fifty_reloads_with_one_output_away_lose_and_double_nothing(tmp_path: Path, storage: str) -> None:
-    assert max(reload_with_one_away(tmp_path, storage, 50)) < 3
+def test_y1_over_fifty_reloads_with_one_output_away_the_other_one_never_stands_still(
+    tmp_path: Path, storage: str
+) -> None:
+    assert reload_with_one_away(tmp_path, storage, 50) < 1
+
+
+@contextmanager
+def silent_listener() -> Iterator[socket.socket]:
+    """Lets everybody connect and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield listener
+
+
+class SlowReceiver:
+    """An HTTP server that takes lines, and a second to say so."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._is_busy = threading.Event()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.lines += [json.loads(line)["log"] for line in body.splitlines()]
+                receiver._is_busy.set()
+                time.sleep(1)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+
+    @property
+    def port(self) -> int:
+        return self._server.server_port
+
+    def until_busy(self) -> None:
+        """Wait for a delivery that begins from now on."""
+        self._is_busy.clear()
+        assert self._is_busy.wait(30)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def http_output(port: int, lines: str = "") -> str:
+    fixed = f"    name http\n    match t.*\n    host 127.0.0.1\n    port {port}\n    format json_lines\n"
+    return f"[OUTPUT]\n{fixed}" + "".join(f"    {line.strip()}\n" for line in lines.split(";") if line.strip())
+
+
+@pytest.mark.parametrize("storage", ["memory", "filesystem"])
+def test_y1_others_go_on_while_a_reload_waits_for_an_answer(tmp_path: Path, storage: str) -> None:
+    with silent_listener() as listener:
+        sections = http_output(listener.getsockname()[1])
+        service = f"{RELOAD}; grace 60"
+        with Station(tmp_path, service=service, tail=f"storage.type {storage}", sections=sections) as station:
+            log = station.log()
+            station.start()
+            log.write(10)
+            station.until_arrived()
+            os.kill(station.shipper.check().pid, signal.SIGHUP)
+            station.until_told("waiting for answers while everything else goes on, outputs=http.0")
+            log.write(10)
+            station.until_arrived()
+            told_before = station.told("pausing all inputs|no answer")
+            # Its connections are reset by that, which is an answer, too.
+            listener.close()
+            station.until_told(DONE)
+            log.write(10)
+            station.until_arrived()
+
+            assert told_before is None
+            assert_complete(station.verdict())
+
+
+def reload_with_one_silent(folder: Path, times: int, storage: str) -> float:
+    """Of two outputs one never answers; gives the longest time for which the other one stood still."""
+    path, tail = (None, "") if storage == "none" else ("", f"storage.type {storage}")
+    with silent_listener() as listener:
+        sections = http_output(listener.getsockname()[1])
+        service = f"{RELOAD}; grace 2"
+        with Station(folder, service=service, tail=tail, path=path, sections=sections) as station:
+            log = station.log()
+            station.start()
+            log.write(10)
+            station.until_arrived()
+            with watched_for_pauses(folder / "a" / "all") as pauses, written_steadily(log):
+                for _ in range(times):
+                    reload(station)
+            station.until_arrived()
+            ledger = station.stop()
+
+            assert station.told("no answer; what is on its way is kept and sent again, outputs=http.0")
+            assert set(station.arrived()) == {message(log.stream, number) for number in range(log.written)}
+            if path is not None:
+                assert_complete(station.verdict())
+                assert ledger["http.0"]["held"] == log.written
+    return max(pauses)
+
+
+@pytest.mark.parametrize("storage", ["none", "memory", "filesystem"])
+def test_y1_an_output_that_never_answers_ends_no_reload(tmp_path: Path, storage: str) -> None:
+    reload_with_one_silent(tmp_path, 2, storage)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("storage", "times"), [("none", 3), ("memory", 20), ("filesystem", 20)])
+def test_y1_beside_an_output_that_never_answers_nobody_stands_still(tmp_path: Path, storage: str, times: int) -> None:
+    """Without storage the input waits as soon as memory is full of what is owed, so there are fewer reloads."""
+    assert reload_with_one_silent(tmp_path, times, storage) < 1
+
+
+def test_y1_who_is_slow_to_answer_gets_nothing_twice(tmp_path: Path) -> None:
+    """Its answers take longer than the time after which an output is taken to be away."""
+    with SlowReceiver() as receiver, Station(tmp_path, service=RELOAD, sections=http_output(receiver.port)) as station:
+        log = station.log()
+        station.start()
+        with written_steadily(log):
+            for _ in range(3):
+                receiver.until_busy()
+                reload(station)
+        station.until(lambda: len(receiver.lines) >= log.written, 60)
+        station.stop()
+
+        assert_complete(judge(receiver.lines, station.logs))
+
+
+def test_y1_what_comes_twice_without_storage_is_told(tmp_path: Path) -> None:
+    with Station(tmp_path, ("a", "b"), service=f"{RELOAD}; grace 1", tail="", path=None) as station:
+        log = station.log()
+        station.start()
+        station.close("a")
+        log.write(100)
+        station.until_arrived("b")
+        station.until_told("failed to flush chunk")
+        reload(station)
+        station.until(lambda: len(station.arrived("b")) == 200)
+        station.open("a")
+        station.until_arrived("a")
+        station.stop()
+
+        assert station.told(
+            "outputs that have it already get it twice, outputs=a, remedy=with storage.path nothing comes"
+        )
+        assert_complete(station.verdict("a"))
 
 
 def test_y1_what_a_file_still_has_is_not_waited_for_longer_than_grace(tmp_path: Path) -> None:
@@ -270,6 +471,14 @@ def missing_include(text: str) -> str:
     return "@INCLUDE nowhere.conf\n" + text
 
 
+def pipe_included(text: str) -> str:
+    found = re.search(r"path (\S+)/var/", text)
+    assert found is not None
+    pipe = f"{found[1]}/pipe.conf"
+    os.mkfifo(pipe)
+    return f"@INCLUDE {pipe}\n{text}"
+
+
 def missing_script(text: str) -> str:
     return text + "[FILTER]\n    name lua\n    match *\n    script nowhere.lua\n    call f\n"
 
@@ -281,6 +490,11 @@ def missing_script(text: str) -> str:
         (unknown_option, r"\[config\] \S+shipper\.conf:\d+: file: .*'formt'.* did you mean", "config is invalid"),
         (no_configuration, r"\[config\] \S+shipper\.conf:1", "config format is invalid"),
         (missing_include, r"\[config\] \S+shipper\.conf:1: .*nowhere\.conf", "config format is invalid"),
+        (
+            pipe_included,
+            r"\[config\] \S+shipper\.conf:1: .*/pipe\.conf.*not a regular file",
+            "config format is invalid",
+        ),
         (missing_script, r"\[config\] \S+shipper\.conf:\d+: lua: .*nowhere\.lua", "config is invalid"),
     ],
 )
@@ -333,6 +547,90 @@ def test_y4_if_the_new_one_cannot_start_the_old_one_goes_on(tmp_path: Path) -> N
         assert station.told(r"\[config\] \S+shipper\.conf:\d+: tcp: .*in use"), station.shipper.end_of_log()
         assert (failed, count, reloads(station)) == (1, {"hot_reload_count": 0}, 0)
         assert_complete(station.verdict())
+
+
+@pytest.mark.parametrize("storage", ["memory", "filesystem"])
+@pytest.mark.parametrize("after", ["storage.path {0}/elsewhere", ""])
+def test_y4_a_folder_with_records_that_are_owed_is_not_left_behind(tmp_path: Path, storage: str, after: str) -> None:
+    with Station(tmp_path, ("a", "b"), service=RELOAD, tail=f"storage.type {storage}") as station:
+        log = station.log()
+        station.start()
+        station.close("a")
+        log.write(100)
+        station.until_arrived("b")
+        station.until_told("failed to flush chunk")
+        good = text_of(station)
+        changed = good.replace(f"storage.path {station.storage}", after.format(tmp_path))
+        station.configure(changed.replace("storage.type filesystem", "" if not after else "storage.type filesystem"))
+        os.kill(station.shipper.check().pid, signal.SIGHUP)
+        told = station.until_told(
+            r"\[config\] (\S+shipper\.conf:\d+: )?storage\.path cannot go from (\S+) to (\S+): (\d+)"
+        )
+        station.until_told("cannot be started; going back to the one before it")
+        station.open("a")
+        station.until_arrived("a")
+        station.until(lambda: station.stored_bytes() == 0)
+        # Now nothing would be left behind.
+        reload(station)
+        log.write(10)
+        station.until_arrived("a")
+        station.until_arrived("b")
+        station.stop()
+
+        assert told.group(2, 4) == (str(station.storage), "100")
+        assert_complete(station.verdict("a"))
+        assert_complete(station.verdict("b"))
+
+
+def test_y4_a_file_that_cannot_be_read_to_its_end_holds_up_nothing(tmp_path: Path) -> None:
+    """The configuration is a pipe to which nobody writes for a while, as a disk may not answer."""
+    with Station(tmp_path, service=RELOAD) as station:
+        log, text = station.log(), text_of(station)
+        station.start()
+        pipe = tmp_path / "shipper.conf"
+        pipe.unlink()
+        os.mkfifo(pipe)
+        os.kill(station.shipper.check().pid, signal.SIGHUP)
+        station.until_told("reloading instance")
+        log.write(10)
+        station.until_arrived()
+        before = reloads(station)
+        pipe.write_text(text)
+        station.until_told(DONE)
+        log.write(10)
+        station.until_arrived()
+        station.stop()
+
+        assert before == 0
+        assert_complete(station.verdict())
+
+
+def test_y4_what_is_logged_and_where_goes_with_the_configuration(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.log", tmp_path / "other.log"
+
+    def has(path: Path, text: str) -> Callable[[], bool]:
+        return lambda: path.exists() and text in path.read_text()
+
+    def ask() -> None:
+        os.kill(station.shipper.check().pid, signal.SIGHUP)
+
+    with Station(tmp_path, service=f"{RELOAD}; log_file {one}; log_level info") as station:
+        station.start(until_watching=False)
+        station.until(has(one, "Shutdown Grace Period"))
+        good = text_of(station)
+        one.rename(tmp_path / "one.log.1")
+        ask()
+        station.until(has(one, DONE))
+        station.configure(good.replace("one.log", "other.log").replace("log_level info", "log_level warn"))
+        ask()
+        station.until(other.exists)
+        station.configure(good.replace("one.log", "nowhere/x.log"))
+        ask()
+        station.until(has(other, "Reloading is halted"))
+        station.shipper.terminate()
+
+        assert has(other, "nowhere/x.log' cannot be opened")()
+        assert "[ info]" not in other.read_text()
 
 
 # -- beside it ---------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ Layout, below `storage.path`, everything two levels deep (see `names`):
 
     shipper/<input>/<number>.seg       a segment, named by the lowest number of a frame that may stand in it
     shipper/<input>/cursors            what each output has finished; see `cursors`
+    shipper/.outputs/names             where the outputs sent to that frames and cursors name; see `output_names`
     shipper/.chunks/delivered          which outputs have had which chunk file of Fluent Bit
     quarantine/<input>/<file>          what was damaged, and beside it <file>.reason, a line of JSON
     <storage.rejected.path>/<output>/rejected.jsonl

@@ -110,6 +110,7 @@ class FilesystemBuffer(Buffer):
                 self._tell_damage(segment, segment.damage)
         self._is_open = True
         for source in self._sources.values():
+            source.cursor = self._cursor_of(source.name)
             source.start()
         self._sweep()
         self._tell_strangers()
@@ -145,18 +146,19 @@ class FilesystemBuffer(Buffer):
         content, size, records = batch.content, batch.size, len(batch)
         payload = encode_content(content)
         sequence, now_ns = self._next, self._clock.time_ns()
-        names = self._names_of(batch.tag, named)
+        stored_names = tuple([source.cursor.output for source, _ in takers])
+        names = self._names_of(batch.tag, stored_names)
         data = encode_frame(sequence, names, size, now_ns, records, payload.form, payload.parts)
         kept = batch if payload.content is content else RecordBatch(batch.tag, payload.content, size)
-        entry = Entry(sequence, named, records, size, len(data), now_ns, self._clock.monotonic(), kept)
-        self._make_room_for(entry)
+        entry = Entry(sequence, stored_names, records, size, len(data), now_ns, self._clock.monotonic(), kept)
+        self._make_room_for(entry, named)
         self._next = sequence + 1
         self._kept.add(1, records, size, entry.stored)
         put = Put(entry, data, batch.receipt)
         durable = self._writer.put(put)
         if self._log.active is not self._active:
             self._sweep()
-        news = [source.cursor.output for source, lane in takers if source.put(entry, lane, put.segment)]
+        news = [source.name for source, lane in takers if source.put(entry, lane, put.segment)]
         for source in self._sources.values():
             source.note_seen(sequence)
         if entry.users:
@@ -168,7 +170,7 @@ class FilesystemBuffer(Buffer):
             self._notify[output]()
 
     def reader(self, output: str, lane: Lane, limits: BatchLimits, notify: Callable[[], None]) -> StoredReader:
-        source = LogSource(self, self._cursor_file.cursor(output), lane, limits)
+        source = LogSource(self, output, self._cursor_of(output) if self._is_open else Cursor(output), lane, limits)
         self._sources[output] = source
         self._notify[output] = notify
         if output in self._settings.limits:
@@ -262,9 +264,9 @@ class FilesystemBuffer(Buffer):
                 wanted.append(output)
         return tuple(wanted)
 
-    def _make_room_for(self, entry: Entry) -> None:
+    def _make_room_for(self, entry: Entry, outputs: Sequence[str]) -> None:
         limits = self._settings.limits
-        for output in entry.outputs if limits else ():
+        for output in outputs if limits else ():
             if output in limits:
                 limits[output].make_room(entry.stored)
 
@@ -322,6 +324,9 @@ class FilesystemBuffer(Buffer):
             self._tell.info(f"[input] {self._name} resume ({reason})", every=_PAUSE_TOLD_EVERY_S)
 
     # -- cursors and segments ----------------------------------------------------------------------------------------
+
+    def _cursor_of(self, output: str) -> Cursor:
+        return self._cursor_file.cursor(self._settings.names.get(output, output))
 
     def _save(self, cursor: Cursor) -> None:
         try:
@@ -425,16 +430,18 @@ class FilesystemBuffer(Buffer):
     def _tell_strangers(self) -> None:
         """Tell of records for outputs that are not configured any more; they stay where they are."""
         owed: dict[str, int] = {}
+        ours = {source.cursor.output for source in self._sources.values()}
         for segment in self.segments:
             for output, sums in segment.by_output.items():
                 cursor = self._cursors.get(output)
-                if output not in self._sources and (cursor is None or cursor.committed < segment.last):
+                if output not in ours and (cursor is None or cursor.committed < segment.last):
                     owed[output] = owed.get(output, 0) + sums.records
         for output, records in owed.items():
             self._tell.warning(
                 "records are stored for an output that is not configured; they stay on disk",
                 output=output,
                 records=records,
+                remedy=f"give the output that is to get them the alias {output}, or remove what it owes",
             )
 
     def __repr__(self) -> str:

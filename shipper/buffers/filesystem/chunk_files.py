@@ -9,7 +9,7 @@ A file whose tag no output wants stays where it is.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -71,8 +71,10 @@ class ChunkBacklog(Buffer):
         skipped: Skipped,
         *,
         verify: bool = False,
+        names: Mapping[str, str] | None = None,
     ) -> None:
         self._path = path
+        self._stored_names = {} if names is None else names
         self._others = (LOGS, QUARANTINE, rejected.partition("/")[0])
         self._route = route
         self._clock = clock
@@ -219,6 +221,7 @@ class ChunkBacklog(Buffer):
     def _load_journal(self) -> dict[str, set[str]]:
         """By file the outputs that have it; a line that was cut short by a crash is left out."""
         done: dict[str, set[str]] = {}
+        name_of = {stored: name for name, stored in self._stored_names.items()}
         try:
             lines = read_all(self._disk, self._journal).split(b"\n")
         except FileNotFoundError:
@@ -228,7 +231,8 @@ class ChunkBacklog(Buffer):
                 path, output = msgspec.json.decode(line, type=tuple[str, str])
             except msgspec.DecodeError:
                 continue
-            done.setdefault(path, set()).add(output)
+            if output in name_of or output not in self._stored_names:
+                done.setdefault(path, set()).add(name_of.get(output, output))
         return done
 
     def _note_delivered(self, file: ChunkFile, output: str) -> None:
@@ -236,7 +240,7 @@ class ChunkBacklog(Buffer):
             return  # the file itself tells: it goes with its only output
         name = os.path.relpath(file.path, self._path)
         # The line feed in front ends a line that an earlier write has left unfinished.
-        line = b"\n" + msgspec.json.encode((name, output)) + b"\n"
+        line = b"\n" + msgspec.json.encode((name, self._stored_names.get(output, output))) + b"\n"
         try:
             self._disk.mkdirs(os.path.dirname(self._journal))
             fd = self._disk.open(self._journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE)

@@ -64,14 +64,16 @@ class LogSource:
     While `is_level` is true everything there is was looked at, and `put` adds what comes new. Otherwise `read_on` goes
     through the segments: everything up to `_at` was looked at, `_segment` is read up to the offset of `_reader`, and
     `_read` are the sums of what was seen of it for this output. `held` is all that is not finished, seen or not;
-    `_active` counts what waits or is out.
+    `_active` counts what waits or is out. `name` is that of the output, which the files may call otherwise; the cursor
+    is of the files.
     """
 
-    def __init__(self, store: Store, cursor: Cursor, lane: Lane, limits: BatchLimits) -> None:
+    def __init__(self, store: Store, name: str, cursor: Cursor, lane: Lane, limits: BatchLimits) -> None:
         self.lanes = Lanes[Entry](limits)
         self.held = Sums()
         self.has_failed = False
         self.is_level = True
+        self.name = name
         self.cursor = cursor
         self.lane_of = lane
         self._store = store
@@ -175,7 +177,7 @@ class LogSource:
         if entry is None:
             return 0
         self.lanes.drop(entry.sequence)
-        self._store.skipped(self.cursor.output, entry.records, entry.size, OVER_LIMIT)
+        self._store.skipped(self.name, entry.records, entry.size, OVER_LIMIT)
         self.finish([entry])
         return entry.stored
 
@@ -301,7 +303,7 @@ class LogSource:
             lost.add(1, records, size, stored)
         if lost.batches > 0:
             self.held.plus(lost, -1)
-            self._store.skipped(self.cursor.output, lost.records, lost.size, DAMAGED)
+            self._store.skipped(self.name, lost.records, lost.size, DAMAGED)
         self.cursor.finish(hidden)
         self.close()
         self._at = max(self._at, segment.last)
@@ -337,7 +339,7 @@ class LogSource:
         for segment in self._store.segments:
             if segment.path == entry.path:
                 self._store.damaged(segment, damage)
-        self._store.skipped(self.cursor.output, entry.records, entry.size, DAMAGED)
+        self._store.skipped(self.name, entry.records, entry.size, DAMAGED)
         self.finish([entry])
 
     def __repr__(self) -> str:

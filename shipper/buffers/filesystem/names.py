@@ -44,6 +44,11 @@ def chunks_folder(path: str) -> str:
     return f"{path}/{LOGS}/{_OWN}chunks"
 
 
+def outputs_folder(path: str) -> str:
+    """The folder for what we must remember about outputs."""
+    return f"{path}/{LOGS}/{_OWN}outputs"
+
+
 def stored_inputs(disk: Disk, path: str) -> list[str]:
     """The names of all inputs that have a log below this storage.path, of earlier configurations too."""
     try:

@@ -18,8 +18,9 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How batches are stored.
 
     `path` is storage.path; `memory` bounds the resident bytes of batches that are kept in memory beside their file;
-    `floor` is what must stay free in the file system, 0 for nothing. `limits` are by the name of the output.
-    `keeps_source` says that what is not stored stays where the input reads it.
+    `floor` is what must stay free in the file system, 0 for nothing. `limits` are by the name of the output, and so are
+    `names`: what it is called in the files if not so, known when the buffer is opened. `keeps_source` says that what is
+    not stored stays where the input reads it.
     """
 
     path: str
@@ -28,6 +29,7 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     floor: int = 10_000_000
     segment_size: int = SEGMENT_SIZE
     limits: Mapping[str, StorageLimit] = {}
+    names: Mapping[str, str] = {}
     budget: ChunkBudget | None = None
     keeps_source: bool = False
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-import time
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
 
+from ...codecs.dates import strftime_utc
 from ...codecs.template import Template
 from ...errors import OptionError
 from ...record import Record
@@ -92,8 +92,7 @@ class DynamicNames:
     def _make_renderers(self, second: int) -> Sequence[Callable[[str, Record], str | None]]:
         texts = self._components
         if self._strftime:
-            when = time.gmtime(second)
-            texts = [time.strftime(text, when) for text in texts]
+            texts = [strftime_utc(text, second) for text in texts]
         return [_component_renderer(text) for text in texts]
 
     @staticmethod
