@@ -71,6 +71,9 @@ class ProcessedOutput(Output):
     def overdue_s(self) -> float:
         return self._inner.overdue_s()
 
+    def trouble(self) -> str:
+        return self._inner.trouble()
+
     def flush(self) -> None:
         self._inner.flush()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -16,6 +16,8 @@ _SIGNED_AT = "%Y%m%dT%H%M%SZ"
 _WRONG_CLOCK = re.compile(
     "RequestTimeTooSkewed|RequestExpired|Signature expired|Signature not yet current", re.IGNORECASE
 )
+_MOST_WRONG_S = 100 * 365 * 24 * 3600
+"""No clock is so far away; a date that says so is a mistake of whoever wrote it."""
 
 
 class Signatures:
@@ -37,8 +39,18 @@ class Signatures:
 
     def learn_clock(self, complaint: str, date: str | None) -> None:
         """Note the service's clock if what it complains about is ours; `date` is the header of its answer."""
-        if date and _WRONG_CLOCK.search(complaint):
-            self._clock_offset_s = round(parsedate_to_datetime(date).timestamp() - time.time())
+        service_s = _seconds_of(date) if date and _WRONG_CLOCK.search(complaint) else None
+        if service_s is not None and abs(service_s - time.time()) < _MOST_WRONG_S:
+            self._clock_offset_s = round(service_s - time.time())
+
+
+def _seconds_of(date: str) -> float | None:
+    """The date of a header as seconds since the epoch; None if it cannot be read."""
+    try:
+        moment = parsedate_to_datetime(date)
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
 
 
 class _KnownHash:

@@ -24,6 +24,7 @@ from tests.outputs.s3.server import Fault, SmallS3, s3
 
 from .cloudwatch import CREDENTIALS, OK, Answer, CloudWatch
 from .storing import Station
+from .test_monitoring import QUICK, RED_S, Api
 
 __all__ = ["s3"]
 
@@ -211,21 +212,29 @@ def test_a2_the_token_file_is_read_again_whenever_keys_are_fetched(tmp_path: Pat
 
 
 def test_a3_what_a_bucket_does_not_allow_is_named_and_held_until_it_does(tmp_path: Path, s3: SmallS3) -> None:
-    """Scale 1 to 400: for about 4 seconds."""
+    """Until the health has told it, which takes a fifteenth of a minute; what is given up otherwise is held here."""
     body = b"<Error><Code>AccessDenied</Code><Message>User: x is not authorized</Message></Error>"
-    s3.fail("PutObject", *[Fault(403, body)] * 2)
+    s3.fail("PutObject", *[Fault(403, body)] * 1000)
     section = (
         f"[OUTPUT]\n    name s3\n    alias bucket\n    match *\n    bucket b\n    endpoint {s3.url}\n"
         f"    store_dir {tmp_path}/store\n    total_file_size 1M\n    upload_timeout 1s\n    log_key log\n"
+        "    retry_limit no_retries\n    retry_exhausted_action delete\n"
     )
-    with Station(tmp_path, (), sections=section, variables=CREDENTIALS) as station:
+    with Station(tmp_path, (), service=QUICK, sections=section, variables=CREDENTIALS) as station:
         log = station.log()
         station.start()
+        api = Api(station)
         log.write(100)
         station.until_told(r"not allowed: s3:PutObject on bucket b; records are held.*User: x is not authorized")
+        api.until_health(500, RED_S)
+        reason = api.get("/api/v1/health")[1]
+        s3.heal()
+        api.until_health(200, 30.0)
         station.until(lambda: len(s3.lines()) == 100)
         ledger = station.stop()
 
+        assert "output bucket: nothing accepted" in reason
+        assert "not allowed: s3:PutObject on bucket b" in reason and "User: x is not authorized" in reason
         assert s3.lines() == log.path.read_text().splitlines()
         assert (ledger["bucket"]["delivered"], ledger["bucket"]["dropped"]) == (100, 0)
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ...aws.messages import FilePart, RestAnswer, escaped
-from ...aws.settings import AwsError, NoAnswer, NoCredentials
+from ...aws.settings import AwsError, NoAnswer, NoCredentials, denial_in, is_denied, is_throttled
 from ...clock import Clock
-from ...errors import RetryLater
+from ...errors import Counts, RetryLater
 from ...log import Log
 from .keys import encoded_path
 
@@ -24,7 +24,6 @@ _READ = 1 << 20
 _PASSING = frozenset(
     {
         "RequestTimeout",
-        "SlowDown",
         "RequestTimeTooSkewed",
         "RequestExpired",
         "ExpiredToken",
@@ -32,9 +31,7 @@ _PASSING = frozenset(
         "ConditionalRequestConflict",
     }
 )
-_DENIED = frozenset(
-    {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AllAccessDisabled", "AccountProblem"}
-)
+_DENIED = frozenset({"AllAccessDisabled", "AccountProblem"})
 _EXPECTED = frozenset({"PreconditionFailed", "NotModified", "NoSuchUpload", "NotImplemented", "NotFound", "NoSuchKey"})
 """Errors that whoever calls can do something about; they are given to it as they are."""
 
@@ -137,14 +134,15 @@ class Bucket:
         return [upload_id for found, upload_id in pairs if found == key]
 
     async def head(self, key: str) -> tuple[int, str] | None:
-        """Size and ETag of an object, None if there is none."""
+        """Size and ETag of an object, None if there is none; a size that the answer does not tell is -1."""
         try:
             answer = await self._call("HeadObject", "HEAD", key, "")
         except AwsError as error:
             if error.status == 404:
                 return None
-            raise
-        return int(answer.headers.get("content-length", "-1")), answer.headers.get("etag", "").strip('"')
+            raise self._later("HeadObject", error) from error
+        size = answer.headers.get("content-length", "")
+        return int(size) if size.isdecimal() else -1, answer.headers.get("etag", "").strip('"')
 
     async def _call(
         self,
@@ -163,7 +161,7 @@ class Bucket:
         except NoCredentials as error:
             self._api.forget_credentials()
             self._log.error(f"no AWS credentials to sign {operation}: {error}; records are held", every=_TELL_EVERY_S)
-            raise RetryLater(f"no AWS credentials: {error}") from error
+            raise RetryLater(f"no AWS credentials: {error}", counts=Counts.NEVER) from error
         except AwsError as error:
             if error.code in _EXPECTED and not (error.code == "NotFound" and method != "HEAD"):
                 raise
@@ -171,14 +169,19 @@ class Bucket:
 
     def _later(self, operation: str, error: AwsError) -> RetryLater:
         told = f"{operation}: {error}"
-        if error.code in _DENIED or error.code == "ExpiredToken" or error.status == 403:
+        counts = Counts.ALWAYS
+        if error.status == 403 or error.code in _DENIED or is_denied(error):
             self._forget_credentials()
-        if error.status >= 500 or error.status == 429 or error.code in _PASSING:
-            return RetryLater(told, error.after)
+            counts = Counts.NEVER
+        elif is_throttled(error):
+            counts = Counts.WITHOUT_PROGRESS
+        if error.status >= 500 or counts is Counts.WITHOUT_PROGRESS or error.code in _PASSING:
+            return RetryLater(told, error.after, counts)
+        where = f"bucket {self.name}"
         action = _ACTIONS.get(operation, f"s3:{operation}")
-        what = f"not allowed: {action} on" if error.status == 403 else "not accepted by"
-        self._log.error(f"{what} bucket {self.name}; records are held", every=_TELL_EVERY_S, reason=told)
-        return Refused(told, error.after)
+        what = denial_in(error, f"{action} on {where}") if counts is Counts.NEVER else f"not accepted by {where}"
+        self._log.error(f"{what}; records are held", every=_TELL_EVERY_S, reason=told)
+        return Refused(f"{what} ({told})", error.after, counts)
 
     def _forget_credentials(self) -> None:
         now = self._clock.monotonic()

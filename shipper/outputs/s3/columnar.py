@@ -26,6 +26,8 @@ from .spool import Spool
 
 _STRETCH = 8_000_000
 _DEEPEST = 50
+"""Levels of a column, of which a list takes two; readers refuse files that are much deeper."""
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -86,14 +88,16 @@ def _read(lines: list[bytes], schema: pa.Schema | None) -> pa.Table:
     return pa.json.read_json(pa.BufferReader(text), read_options=block, parse_options=options)
 
 
-def _writable(kind: pa.DataType) -> pa.DataType:
+def _writable(kind: pa.DataType, depth: int = 0) -> pa.DataType:
     """The type to write for one that Arrow found."""
+    if depth > _DEEPEST:
+        raise pa.ArrowInvalid("too deep for a column")
     if pa.types.is_struct(kind):
         if not kind.num_fields:
             raise pa.ArrowInvalid("a map without keys has no columns")
-        return pa.struct([pa.field(f.name, _writable(f.type)) for f in kind])
+        return pa.struct([pa.field(f.name, _writable(f.type, depth + 1)) for f in kind])
     if pa.types.is_list(kind):
-        return pa.list_(_writable(kind.value_type))
+        return pa.list_(_writable(kind.value_type, depth + 2))
     return pa.string() if pa.types.is_timestamp(kind) or pa.types.is_null(kind) else kind
 
 
@@ -121,7 +125,7 @@ class _Shape(msgspec.Struct):
         elif self.kind == "list":
             item = self.members.setdefault("", _Shape())
             for member in value:
-                item.see(member, depth + 1)
+                item.see(member, depth + 2)
 
     def type(self) -> pa.DataType:
         if self.kind == "dict" and self.members:

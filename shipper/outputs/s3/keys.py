@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import secrets
 import string
-import time
 from collections.abc import Callable
 from urllib.parse import quote
 
 import msgspec
+
+from ...codecs.dates import strftime_utc
 
 KEY_LIMIT = 1024
 """The most bytes that a key may have."""
@@ -19,8 +20,8 @@ COUNTER_LIMIT = 1 << 64
 _RANDOM_LENGTH = 8
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _TAG_PART = re.compile(r"\$TAG\[([0-9])\]")
-_SPECIFIER = re.compile(r"%(.)", re.DOTALL)
-_KNOWN_SPECIFIERS = frozenset("aAbBcCdDeFgGhHIjklmMnprRsStTuUVwWxXyYzZ%")
+_SPECIFIER = re.compile(r"%[-_0^#]*[0-9]{0,3}[EO]?(.)", re.DOTALL)
+_KNOWN_SPECIFIERS = frozenset("aAbBcCdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYzZ%")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DOTS = re.compile(r"(?:(?<=/)|^)\.\.?(?=/|$)")
 
@@ -61,11 +62,11 @@ class KeyFormat(msgspec.Struct, frozen=True, kw_only=True):
         while "$UUID" in text:
             text = text.replace("$UUID", self.random(), 1)
         text = _timed(text, time_ns)
-        has_own_end = self.is_static or self.uses_counter or "$UUID" in self.text
+        has_uuid = "$UUID" in self.text
+        has_own_end = self.is_static or self.uses_counter or has_uuid
         # What would be cut off may be all that makes the key differ from others.
-        is_whole = has_own_end and (
-            self.is_static or len(text.removeprefix("/").encode("utf-8", "replace")) <= KEY_LIMIT
-        )
+        fits = len(text.removeprefix("/").encode("utf-8", "replace")) <= KEY_LIMIT
+        is_whole = has_own_end and (fits or (self.is_static and not has_uuid))
         return _shortened(text, "" if is_whole else self.another_ending())
 
     def another_ending(self) -> str:
@@ -102,10 +103,10 @@ def _plain(value: str) -> str:
 
 
 def _timed(text: str, time_ns: int) -> str:
-    moment = time.gmtime(time_ns // 1_000_000_000)
+    second = time_ns // 1_000_000_000
 
     def value(found: re.Match[str]) -> str:
-        return time.strftime(found[0], moment) if found[1] in _KNOWN_SPECIFIERS else found[0]
+        return strftime_utc(found[0], second) if found[1] in _KNOWN_SPECIFIERS else found[0]
 
     return _SPECIFIER.sub(value, text).replace("\0", "$")
 

@@ -89,15 +89,17 @@ class KnownRecords:
 
     def take_out(self, tag: str, made: Lines) -> list[tuple[Spool, int]]:
         """Take the lines that a spool holds already out of what was made; gives the spools and how many each holds."""
-        known = self._by_tag.get(tag)
-        if known is None:
+        # What was given up holds nothing any more: its records are stored again.
+        known = [r for r in self._by_tag.get(tag, ()) if not r.spool.is_deleted]
+        if not known:
+            self._by_tag.pop(tag, None)
             return []
         owners = [next((r for r in known if r.take(one)), None) for one in made.identities()]
         if any(owners):
             self._until = self._clock.monotonic() + _MORE_EXPECTED_S
             made.keep([owner is None for owner in owners])
         found = [(r.spool, count) for r in known if (count := owners.count(r))]
-        self._by_tag[tag] = [r for r in known if r.left and not r.spool.is_deleted]
+        self._by_tag[tag] = [r for r in known if r.left]
         for spool in {r.spool for r in known} - {r.spool for r in self._by_tag[tag]}:
             spool.is_expected = False
         if not self._by_tag[tag]:

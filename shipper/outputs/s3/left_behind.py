@@ -196,7 +196,7 @@ def time_of(line: bytes, date_key: str | None) -> int | None:
     """The time that a line shows, in nanoseconds; None if it shows none that can be read."""
     try:
         date = _decode_line(line).get(date_key or "date")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if isinstance(date, str):
         try:
@@ -216,8 +216,8 @@ def _demand_objects(lines: bytes) -> None:
     try:
         for line in lines.splitlines():
             _decode_line(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Unreadable("it has a line that is no JSON object") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Unreadable("it has a line that is no JSON object, or one that is nested too deep") from error
 
 
 def _tag_of(chunk: Chunk) -> str:

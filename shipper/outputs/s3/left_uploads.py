@@ -17,6 +17,7 @@ from ...disk import Disk
 from ...log import Log
 from .bucket import Bucket, Refused
 from .left_behind import Unreadable, content_of, read_chunk
+from .sending import ONLY_IF_NEW, etag_of_parts, knows_no_conditions
 
 _PART = re.compile(rb"part_number=([0-9]{1,5})\tetag=\"?([^\s\"]+)\"?")
 _MOST = 4_000_000
@@ -58,7 +59,10 @@ class LeftUploads:
         self._put_aside = put_aside
 
     async def complete(self, path: Path, bucket: Bucket) -> None:
-        """Complete the upload of a file, which goes then; raises `RetryLater` or `OSError`."""
+        """Complete the upload of a file, which goes then; raises `RetryLater` or `OSError`.
+
+        No object is written over: if there is one of that key, the upload stays open and the file is put aside.
+        """
         try:
             upload = read_upload(self._disk, path)
         except Unreadable as error:
@@ -67,20 +71,43 @@ class LeftUploads:
             return
         if not upload.etags:
             await bucket.abort_upload(upload.key, upload.upload_id)
-        elif not await self._is_completed(upload, bucket):
-            self._log.error("a multipart upload of Fluent Bit is gone, and its parts with it", key=upload.key)
-            self._put_aside(path, "gone")
+        elif why_not := await self._why_not_completed(upload, bucket):
+            told = {
+                "gone": "a multipart upload of Fluent Bit is gone, and its parts with it",
+                "taken": "an object of this key exists and stays as it is; a multipart upload of Fluent Bit stays open",
+            }
+            self._log.error(told[why_not], key=upload.key, id=upload.upload_id)
+            self._put_aside(path, why_not)
             return
         self._disk.unlink(str(path))
 
-    async def _is_completed(self, upload: LeftUpload, bucket: Bucket) -> bool:
-        """Complete it; false if there is no such upload and no object of its key."""
-        try:
-            await bucket.complete_upload(upload.key, upload.upload_id, upload.etags, _NO_HEADERS)
-        except AwsError as error:
-            if error.code != "NoSuchUpload":
-                raise Refused(str(error)) from error
-            # It may have been completed by an attempt whose answer was lost.
-            return await bucket.head(upload.key) is not None
-        self._log.info("completed a multipart upload of Fluent Bit", key=upload.key, parts=len(upload.etags))
-        return True
+    async def _why_not_completed(self, upload: LeftUpload, bucket: Bucket) -> str:
+        """Complete it; gives nothing, or `gone` for one that does not exist, or `taken` if its key is another's."""
+        key, headers = upload.key, ONLY_IF_NEW
+        while True:
+            try:
+                await bucket.complete_upload(key, upload.upload_id, upload.etags, headers)
+            except AwsError as error:
+                is_unconditional = knows_no_conditions(error) and bool(headers)
+                if not is_unconditional and error.code not in ("PreconditionFailed", "NoSuchUpload"):
+                    raise Refused(str(error)) from error
+                # It may have been completed by an attempt whose answer was lost.
+                found = await bucket.head(key)
+                if _is_made_of(upload, found):
+                    return ""
+                if error.code == "NoSuchUpload":
+                    return "gone"
+                if found is not None or not is_unconditional:
+                    return "taken"
+                headers = _NO_HEADERS
+            else:
+                self._log.info("completed a multipart upload of Fluent Bit", key=key, parts=len(upload.etags))
+                return ""
+
+
+def _is_made_of(upload: LeftUpload, found: tuple[int, str] | None) -> bool:
+    """Whether an object that was found is made of the parts of the upload, as far as its tag tells."""
+    if found is None:
+        return False
+    etag, parts = found[1], len(upload.etags)
+    return etag == (etag_of_parts(upload.etags) or etag) and etag.endswith(f"-{parts}")

@@ -25,7 +25,7 @@ from ...buffers.base import BatchLimits, Delivery
 from ...codecs.json_lines import JsonEncoder
 from ...codecs.otlp_json import chosen_otlp
 from ...context import Context
-from ...errors import OptionError, RetryLater
+from ...errors import Counts, OptionError, RetryLater
 from ...record import RecordBatch
 from ...retry import Backoff
 from ..base import Output
@@ -168,9 +168,12 @@ class S3Output(Output):
     async def work(self) -> None:
         """Close spools in time and send them."""
         uploads = self._running()
-        for spool in self._store.take_over():
-            self._log.info("an object of an output that is gone is sent", key=spool.sheet.key)
-            uploads.add(spool)
+        try:
+            for spool in self._store.take_over():
+                self._log.info("an object of an output that is gone is sent", key=spool.sheet.key)
+                uploads.add(spool)
+        except OSError as error:
+            self._log.error("cannot look for what outputs that are gone have left in store_dir", reason=error)
         self._taking_over.claim(self._store.folder)
         async with asyncio.TaskGroup() as tasks:
             if self._bucket is not None:
@@ -187,6 +190,9 @@ class S3Output(Output):
 
     def overdue_s(self) -> float:
         return self._uploads.overdue_s() if self._uploads is not None else 0.0
+
+    def trouble(self) -> str:
+        return self._uploads.trouble() if self._uploads is not None else ""
 
     def flush(self) -> None:
         if self._uploads is not None:
@@ -262,7 +268,7 @@ class S3Output(Output):
     def _disk_trouble(self, error: OSError) -> RetryLater:
         told = f"cannot write to store_dir: {error}"
         self._log.error(f"{told}; records are held", every=_TELL_EVERY_S)
-        return RetryLater(told)
+        return RetryLater(told, counts=Counts.NEVER)
 
     def _demand_room(self, delivery: Delivery, uploads: Uploads) -> None:
         limit = self._options.store_dir_limit_size
@@ -275,7 +281,9 @@ class S3Output(Output):
         if weight > limit and held:  # an empty store takes a delivery of any size, or nothing would ever go on
             self._close_all = True
             uploads.wake.set()
-            raise RetryLater(f"Buffer is full: store_dir holds {weight} bytes, store_dir_limit_size is {int(limit)}")
+            why = f"; last error: {trouble}" if (trouble := uploads.trouble()) else ""
+            told = f"Buffer is full: store_dir holds {weight} bytes, store_dir_limit_size is {int(limit)}{why}"
+            raise RetryLater(told, counts=Counts.NEVER)
         if weight > limit * _STORE_WARNING:
             self._log.warning("store_dir is almost full", every=_TELL_EVERY_S, bytes=weight, limit=int(limit))
 
@@ -323,11 +331,12 @@ class S3Output(Output):
         try:
             if options.retry_exhausted_action == "quarantine":
                 spool.is_aside = self._store.quarantine(spool, int(options.quarantine_dir_limit_size))
-            else:
-                spool.remove()
+            if not spool.is_aside:
+                spool.remove_data()
         except OSError as error:
             self._log.error("cannot move or remove an object that is given up", reason=error)
         spool.is_deleted = not spool.is_aside
+        spool.is_expected = spool.is_expected and spool.is_aside
         for owed, records in spool.owed:
             owed.dropped(records, "quarantined" if spool.is_aside else reason)
         spool.owed.clear()
@@ -371,7 +380,8 @@ class S3Output(Output):
             self._backoff,
             options.retry_limit.retries if options.retry_limit else None,
             self._give_up,
-            context.counter("upload_failures_total").add,
+            context.counter("upload_failures_total"),
+            context.counter("failures_total"),
             self._debts,
             in_order=options.preserve_data_ordering,
         )

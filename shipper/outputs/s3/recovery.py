@@ -16,7 +16,7 @@ from ...codecs.compression import CorruptData, decoded, new_compressor
 from ...disk import Disk
 from .bucket import file_digest
 from .content import identities, identity_of
-from .spool import NOTE, Piece, Sheet, Spool, opened, write_all
+from .spool import NOTE, Begun, Piece, Sheet, Spool, opened, other_name, write_all
 
 _READ = 1 << 20
 _LONGEST = 1 << 26
@@ -48,6 +48,18 @@ def adopt(folder: Path, name: str, disk: Disk) -> Spool:
     return spool
 
 
+def rest_without_sheet(folder: Path, name: str, disk: Disk) -> Spool | None:
+    """A new spool for what is left to do of one whose sheet cannot be read: to abort its multipart upload, if any."""
+    try:
+        begun = msgspec.json.decode((folder / f"{name}.begun").read_bytes(), type=Begun)
+        sheet = Sheet(key=begun.key, tag="", first_ns=0, state="closed", lost_upload=begun.upload_id)
+        spool = Spool(folder, other_name(name), sheet, disk)
+        spool.save()
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return spool
+
+
 def _salvage(spool: Spool) -> None:
     """Close a spool that was left open, was cut short or has other bytes now.
 
@@ -58,7 +70,7 @@ def _salvage(spool: Spool) -> None:
     if len(kept) < len(sheet.pieces):
         kept = []  # what was sent cannot be vouched for any more, so all that is left becomes one piece
         sheet.is_unique = sheet.is_unique and not sheet.was_sent  # and it must not take the place of what was whole
-        sheet.upload_id = "" if sheet.upload_id is not None else None
+        sheet.lose_upload()
     start = kept[-1].end if kept else 0
     before = sum(piece.content_size for piece in kept)
     new = str(spool.path(".data.new"))

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 
 from ...aws.messages import FilePart
 from ...aws.settings import AwsError
@@ -21,13 +22,15 @@ from ...errors import RetryLater
 from ...log import Log
 from .bucket import Bucket, NoReply, Refused, file_digest
 from .keys import random_name, with_ending
-from .spool import Spool
+from .spool import Sheet, Spool
 
 ObjectMaker = Callable[[Spool], FilePart]
 """Makes the object of a spool whose data are not the object itself; takes long."""
 
-_ONLY_IF_NEW = {"If-None-Match": "*"}
-_IS_MD5 = 32
+ONLY_IF_NEW = {"If-None-Match": "*"}
+
+_MD5 = re.compile("[0-9a-f]{32}")
+_TELL_EVERY_S = 60.0
 
 
 class Sender:
@@ -64,21 +67,23 @@ class Sender:
 
     async def _advance(self, spool: Spool) -> bool:
         sheet = spool.sheet
-        if sheet.upload_id == "":
-            await self._abort_unknown(spool)
-        if not sheet.pieces:
-            return await self._give_up_upload(spool)
         is_closed = sheet.state != "open"
+        if sheet.upload_id == "" or (is_closed and not sheet.pieces):
+            sheet.lose_upload()
+        if not sheet.pieces:
+            if is_closed:
+                await self._abort_lost(spool)
+            return is_closed
+        try:
+            await self._abort_lost(spool)
+        except Refused as error:
+            # The object does not need that, and it is asked for again at the next step.
+            told = "a multipart upload that cannot be resumed stays open as long as it cannot be aborted"
+            self._log.warning(told, every=_TELL_EVERY_S, key=sheet.key, id=sheet.lost_upload, reason=error)
         if sheet.columnar or (is_closed and len(sheet.pieces) == 1 and sheet.upload_id is None):
             return is_closed and await self._put(spool)
         await self._put_parts(spool)
         return is_closed and await self._complete(spool)
-
-    async def _give_up_upload(self, spool: Spool) -> bool:
-        """Nothing is left of the object: see that nothing is left of its upload."""
-        if spool.sheet.state != "open" and spool.sheet.upload_id:
-            await self._bucket.abort_upload(spool.sheet.key, spool.sheet.upload_id)
-        return spool.sheet.state != "open"
 
     async def _put(self, spool: Spool) -> bool:
         sheet = spool.sheet
@@ -104,18 +109,17 @@ class Sender:
     async def _put_parts(self, spool: Spool) -> None:
         sheet = spool.sheet
         if not sheet.upload_id:
-            sheet.upload_id = ""
-            spool.save()
+            spool.note_upload("")
             try:
-                sheet.upload_id = await self._bucket.create_upload(sheet.key, _headers(spool))
+                upload_id = await self._bucket.create_upload(sheet.key, _headers(spool))
             except AwsError as error:
                 raise Refused(str(error)) from error
-            spool.save()
+            spool.note_upload(upload_id)
         for number, piece in enumerate(sheet.pieces, 1):
             if piece.etag:
                 continue
             try:
-                piece.etag = await self._bucket.put_part(sheet.key, sheet.upload_id, number, spool.part(piece))
+                piece.etag = await self._bucket.put_part(sheet.key, sheet.upload_id or "", number, spool.part(piece))
             except AwsError as error:
                 raise self._without_upload(spool, error) from error
             spool.save()
@@ -137,7 +141,7 @@ class Sender:
             if error.code == "NoSuchUpload" and not was_sent:
                 raise self._without_upload(spool, error) from error
             size = sheet.pieces[-1].end
-            if was_sent and await self._is_ours(spool, size, lambda: _etag_of_parts(etags)):
+            if was_sent and await self._is_ours(spool, size, lambda: etag_of_parts(etags)):
                 return True
             if error.code == "NoSuchUpload":
                 raise self._without_upload(spool, error) from error
@@ -159,23 +163,30 @@ class Sender:
         try:
             found = await self._bucket.head(sheet.key)
         except Refused as error:
-            if not sheet.is_unique:
-                self._count_doubt()
-                self._log.warning("an object may have been sent twice, it cannot be read", key=sheet.key, reason=error)
-            return sheet.is_unique
-        if found is None or found[0] != size:
+            return self._is_ours_unseen(sheet, error)
+        if found is None:
             return False
-        etag = found[1]
-        if sheet.is_unique or len(etag.partition("-")[0]) != _IS_MD5:
+        found_size, etag = found
+        if found_size < 0:
+            return self._is_ours_unseen(sheet, "its size is not told")
+        if found_size != size:
+            return False
+        if sheet.is_unique or not _MD5.fullmatch(etag.partition("-")[0]):
             return True
         # Objects encrypted with keys of KMS have tags that are no MD5; then same key and same size have to do.
         wanted = await asyncio.to_thread(expected)
         return wanted in ("", etag) or ("-" in etag) != ("-" in wanted)
 
+    def _is_ours_unseen(self, sheet: Sheet, reason: object) -> bool:
+        if not sheet.is_unique:
+            self._count_doubt()
+            self._log.warning("an object may have been sent twice, it cannot be read", key=sheet.key, reason=reason)
+        return sheet.is_unique
+
     def _choose_other_key(self, spool: Spool) -> None:
         sheet = spool.sheet
         taken, sheet.key = sheet.key, with_ending(sheet.key, f"-object{random_name()}")
-        sheet.is_unique, sheet.was_sent = True, False
+        sheet.is_unique, sheet.was_sent, sheet.lost_upload = True, False, None
         spool.forget_upload()
         self._log.warning("an object of this key exists and stays as it is", key=taken, sent_as=sheet.key)
 
@@ -187,16 +198,21 @@ class Sender:
             return RetryLater(str(error), 0.0)
         return Refused(str(error))
 
-    async def _abort_unknown(self, spool: Spool) -> None:
-        """An upload was being created when the process ended: abort all that are open for the key."""
+    async def _abort_lost(self, spool: Spool) -> None:
+        """Abort the upload that cannot be gone on with; if its id is not known, all that are open for the key."""
         sheet = spool.sheet
+        if sheet.lost_upload is None:
+            return
         try:
-            for upload_id in await self._bucket.uploads_of(sheet.key):
+            lost = [sheet.lost_upload] if sheet.lost_upload else await self._bucket.uploads_of(sheet.key)
+        except AwsError as error:
+            raise Refused(str(error)) from error
+        for upload_id in lost:
+            if upload_id != sheet.upload_id:
                 await self._bucket.abort_upload(sheet.key, upload_id)
                 self._log.info("aborted a multipart upload that cannot be resumed", key=sheet.key)
-        except (Refused, AwsError) as error:
-            self._log.warning("cannot look for multipart uploads that were left open", key=sheet.key, reason=error)
-        spool.forget_upload()
+        sheet.lost_upload = None
+        spool.save()
 
     async def _may_write(self, spool: Spool) -> bool:
         """Look whether the key is free, where S3 cannot be asked to write only if it is."""
@@ -205,14 +221,11 @@ class Sender:
         return await self._bucket.head(spool.sheet.key) is None
 
     def _condition(self, spool: Spool) -> dict[str, str]:
-        return _ONLY_IF_NEW if self._is_conditional and not spool.sheet.is_unique else {}
+        return ONLY_IF_NEW if self._is_conditional and not spool.sheet.is_unique else {}
 
     def _learn_unconditional(self, error: AwsError) -> bool:
-        """Whether the service does not know If-None-Match, so that it has to be asked in another way.
-
-        Some web servers answer "not modified" to it, which is an answer for reading.
-        """
-        if (error.code != "NotImplemented" and error.status != 304) or not self._is_conditional:
+        """Whether the service does not know If-None-Match, so that it has to be asked in another way."""
+        if not self._is_conditional or not knows_no_conditions(error):
             return False
         self._is_conditional = False
         return True
@@ -223,12 +236,20 @@ def _headers(spool: Spool) -> dict[str, str]:
     return {"Content-Encoding": compression} if compression != "none" and not spool.sheet.columnar else {}
 
 
+def knows_no_conditions(error: AwsError) -> bool:
+    """Whether it says that the service does not know If-None-Match for what it is to write.
+
+    Some web servers answer "not modified" to it, which is an answer for reading.
+    """
+    return error.code == "NotImplemented" or error.status == 304
+
+
 def _md5_of(body: FilePart) -> str:
     return file_digest(body, hashlib.md5).hex()
 
 
-def _etag_of_parts(etags: list[str]) -> str:
+def etag_of_parts(etags: Sequence[str]) -> str:
     """The tag that S3 gives an object made of these parts; empty if that cannot be known."""
-    if any(len(etag) != _IS_MD5 for etag in etags):
+    if not all(_MD5.fullmatch(etag) for etag in etags):
         return ""
     return f"{hashlib.md5(bytes.fromhex(''.join(etags))).hexdigest()}-{len(etags)}"

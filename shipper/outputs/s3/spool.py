@@ -7,6 +7,7 @@ tag ever becomes a part of them.
     ID.json   what it is (`Sheet`): its key, its pieces, the upload it belongs to. Replaced as a whole, by a rename
     ID.ids    only if lines do not show their times: for each record its identity, its length and its time
     ID.made   only if the object is not simply the data (Parquet, Arrow): the object, made when it is sent
+    ID.begun  only with a multipart upload: which one it is (`Begun`), should nobody be able to read the sheet any more
 
 The data are one *piece* after another, each of them compressed by itself. An object that is put in one go has one
 piece; the pieces of a multipart upload are its parts. A piece is on the sheet before its first byte is sent. A kill
@@ -34,7 +35,8 @@ from .debts import Owed
 NOTE = struct.Struct("<QIQ")
 """The identity of a record, the length of its line with the line feed, and its time, by which both can be verified."""
 
-SUFFIXES = (".data", ".ids", ".made", ".json")
+DATA_SUFFIXES = (".data", ".ids", ".made")
+SUFFIXES = (*DATA_SUFFIXES, ".begun", ".json")
 
 
 class Piece(msgspec.Struct):
@@ -51,9 +53,10 @@ class Sheet(msgspec.Struct, kw_only=True):
     """What is known of an object.
 
     `first_ns` is the time of its first record. `is_unique` says that no other object can have its key by chance.
-    `upload_id` is None without a multipart upload, and empty while one is being created. `was_sent` says that the
-    object may be in S3 without our knowing. `state` is `open` while records come in, `closed` when there will be no
-    more, and `done` when S3 has the object.
+    `upload_id` is None without a multipart upload, and empty while one is being created. `lost_upload` is one that
+    cannot be gone on with and must be aborted; empty if its id is not known, None if there is none. `was_sent` says
+    that the object may be in S3 without our knowing. `state` is `open` while records come in, `closed` when there will
+    be no more, and `done` when S3 has the object.
     """
 
     key: str
@@ -65,7 +68,20 @@ class Sheet(msgspec.Struct, kw_only=True):
     state: Literal["open", "closed", "done"] = "open"
     pieces: list[Piece] = []
     upload_id: str | None = None
+    lost_upload: str | None = None
     was_sent: bool = False
+
+    def lose_upload(self) -> None:
+        """The upload is of no use any more; there may be parts of it in S3."""
+        if self.upload_id is not None:
+            self.lost_upload, self.upload_id = self.upload_id, None
+
+
+class Begun(msgspec.Struct):
+    """A multipart upload; without an id it was being created."""
+
+    key: str
+    upload_id: str
 
 
 class Spool:
@@ -159,14 +175,17 @@ class Spool:
 
     def save(self) -> None:
         """Replace the sheet on disk."""
-        path, new = str(self.path(".json")), str(self.path(".json.new"))
-        with opened(self.disk, new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
-            write_all(self.disk, fd, msgspec.json.encode(self.sheet))
-        self.disk.rename(new, path)
+        self._replace(".json", self.sheet)
 
     def part(self, piece: Piece) -> FilePart:
         """A piece as the body of a request."""
         return FilePart(str(self.path(".data")), piece.start, piece.end, piece.sha256)
+
+    def note_upload(self, upload_id: str) -> None:
+        """There is a multipart upload now; without an id there may be one."""
+        self.sheet.upload_id = upload_id
+        self._replace(".begun", Begun(self.sheet.key, upload_id))
+        self.save()
 
     def forget_upload(self) -> None:
         """All pieces have to be sent again, in another way or in another upload."""
@@ -180,11 +199,27 @@ class Spool:
         """Whether S3 does not have it yet, and will."""
         return self.sheet.state != "done" and not self.is_aside and not self.is_deleted
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left of the object but its sheet, for the upload that must be aborted."""
+        return self.sheet.state == "closed" and not self.sheet.pieces
+
     def remove(self) -> None:
         """Forget the object. The sheet goes last, so that no data are ever left without it."""
-        for suffix in SUFFIXES:
-            with contextlib.suppress(FileNotFoundError):
-                self.disk.unlink(str(self.path(suffix)))
+        self._unlink(SUFFIXES)
+
+    def remove_data(self) -> None:
+        """Forget the object but for an upload of it, which is aborted when the spool is sent."""
+        sheet = self.sheet
+        sheet.lose_upload()
+        sheet.pieces, sheet.state = [], "closed"
+        self.size = self.content_size = 0
+        self._unwritten = self._unwritten_identities = b""
+        if sheet.lost_upload is None:
+            self.remove()
+            return
+        self._unlink(DATA_SUFFIXES)
+        self.save()
 
     def contents(self) -> Iterator[bytes]:
         """The lines as they were written, in stretches of any length, as far as they are whole."""
@@ -199,6 +234,18 @@ class Spool:
             if whole:
                 yield whole
 
+    def _replace(self, suffix: str, content: msgspec.Struct) -> None:
+        """Write one of the small files anew, as a whole."""
+        path, new = str(self.path(suffix)), str(self.path(f"{suffix}.new"))
+        with opened(self.disk, new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
+            write_all(self.disk, fd, msgspec.json.encode(content))
+        self.disk.rename(new, path)
+
+    def _unlink(self, suffixes: Sequence[str]) -> None:
+        for suffix in suffixes:
+            with contextlib.suppress(FileNotFoundError):
+                self.disk.unlink(str(self.path(suffix)))
+
     def _write(self, suffix: str, data: bytes) -> int:
         with opened(self.disk, str(self.path(suffix)), os.O_WRONLY | os.O_CREAT | os.O_APPEND) as fd:
             return self.disk.write(fd, data)
@@ -210,6 +257,11 @@ class Spool:
 def new_name(time_ns: int) -> str:
     """A name for a spool; names sort by the time at which they were made."""
     return f"{time_ns // 1000:016x}{secrets.token_hex(4)}"
+
+
+def other_name(name: str) -> str:
+    """A name for a spool that was made at the same time as another."""
+    return f"{name[:16]}{secrets.token_hex(4)}"
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ import msgspec
 from ...disk import Disk
 from ...log import Log
 from .keys import COUNTER_LIMIT
-from .recovery import Damaged, adopt
+from .recovery import Damaged, adopt, rest_without_sheet
 from .spool import SUFFIXES, Spool, opened, write_all
 
 QUARANTINE = "quarantine"
@@ -97,11 +97,10 @@ class Store:
             self._lock = None
 
     def quarantine(self, spool: Spool, limit: int) -> bool:
-        """Put the spool aside; false if that would weigh more than the limit, and then it is removed."""
+        """Put the spool aside; false if that would weigh more than the limit, and then it stays where it is."""
         folder = self.folder / QUARANTINE
         weight = sum(path.stat().st_size for path in folder.iterdir())
         if limit and weight + spool.weight > limit:
-            spool.remove()
             return False
         for suffix in SUFFIXES:
             with contextlib.suppress(FileNotFoundError):
@@ -146,10 +145,13 @@ class Store:
                 yield adopt(self.folder, name, self._disk)
             except Damaged as error:
                 self._log.error("what is left of an object cannot be read and is put aside", file=path, reason=error)
+                rest = rest_without_sheet(self.folder, name, self._disk)
                 for suffix in SUFFIXES:
                     with contextlib.suppress(OSError):
                         target = self.folder / QUARANTINE / f"damaged-{name}{suffix}"
                         self._disk.rename(str(self.folder / f"{name}{suffix}"), str(target))
+                if rest is not None:
+                    yield rest
 
     def _sheets(self, folder: Path) -> Iterator[tuple[str, Path]]:
         for path in sorted(folder.iterdir()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from .bucket import Bucket
 from .left_behind import LEFT, UPLOAD, LeftBehind, Unreadable
 from .left_uploads import LeftUploads
 from .spool import Sheet, Spool
+from .uploads import PROBE_S, may_heal_soon
 
 
 class TakingOver:
@@ -25,6 +27,7 @@ class TakingOver:
         self._log = log
         self._backoff = backoff
         self._files: list[Path] = []
+        self._most_pause_s = math.inf
 
     def claim(self, own: Path) -> None:
         """Take over what is there, into the output's own folder."""
@@ -42,12 +45,13 @@ class TakingOver:
             self._log.info("what Fluent Bit has left in store_dir is sent", files=len(self._files))
         attempts = 0
         while self._files:
+            self._most_pause_s = math.inf
             for path in list(self._files):
                 if await self._is_done(path, sheet_for, date_key, add, bucket):
                     self._files.remove(path)
             if self._files:
                 attempts += 1
-                await self._clock.sleep(self._backoff.wait(attempts))
+                await self._clock.sleep(min(self._backoff.wait(attempts), self._most_pause_s))
 
     async def _is_done(
         self,
@@ -66,6 +70,8 @@ class TakingOver:
             self._log.error("a file of Fluent Bit cannot be sent and is put aside", file=path, reason=error)
             self._left.put_aside(path, "unreadable")
         except (RetryLater, OSError) as error:
+            if isinstance(error, OSError) or may_heal_soon(error):
+                self._most_pause_s = PROBE_S
             self._log.warning(
                 "what Fluent Bit has left is not sent yet, it is tried again", every=60, file=path, reason=error
             )

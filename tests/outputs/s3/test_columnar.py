@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,27 @@ async def test_values_of_several_types_are_text(s3: SmallS3, tmp_path: Path) -> 
     assert rows[1]["huge"] == float(2**64 - 1)
     assert rows[0]["list"] == ["1", '"a"']
     assert rows[2]["empty"] == "{}"
+
+
+def nested(levels: int, kind: str) -> Any:
+    value: Any = 1
+    for level in range(levels):
+        value = {"a": value} if kind == "maps" or (kind == "both" and level % 2) else [value]
+    return value
+
+
+@pytest.mark.parametrize("lines", ["format parquet", "format arrow"])
+@pytest.mark.parametrize("kind", ["maps", "lists", "both"])
+@pytest.mark.parametrize("levels", [20, 60, 120, 300])
+async def test_a_value_that_is_nested_deep_does_not_make_the_object_unreadable(
+    s3: SmallS3, tmp_path: Path, lines: str, kind: str, levels: int
+) -> None:
+    value = nested(levels, kind)
+    first, second = await stored(s3, tmp_path, lines, {"n": 1, "deep": value}, {"n": 2})
+
+    assert (first["n"], second["n"], second["deep"]) == (1, 2, None)
+    found = json.dumps(first["deep"], separators=(",", ":")).replace("\\", "")
+    assert found.count("[") + found.count("{") == levels
 
 
 async def test_a_large_object_is_written_in_stretches(

@@ -1,10 +1,23 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterator
 
 import pytest
 
 from shipper.outputs.s3.keys import KEY_LIMIT, KeyFormat, encoded_path, random_name
+
+
+@pytest.fixture
+def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose own time is not UTC."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
 
 MIDNIGHT = 1_597_449_600_000_000_000
 TAG = "aa.bb.ccc"
@@ -93,6 +106,29 @@ def test_keys_differ_though_what_made_them_differ_is_cut_off(text: str) -> None:
 
     assert len(keys) == 50
     assert all(len(key.encode()) <= KEY_LIMIT for key in keys)
+
+
+def test_a_key_that_was_to_have_random_characters_has_some_though_it_is_cut_and_static() -> None:
+    made = KeyFormat(text="/$TAG/$UUID", is_static=True)
+    keys = {made.key("t" * 2000, 0) for _ in range(50)}
+
+    assert made.is_unique
+    assert len(keys) == 50
+    assert all(len(key.encode()) <= KEY_LIMIT for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("/%s/%%s/%-s", "1597449600/%s/1597449600"),
+        ("/%-m/%-d/%_m/%03d/%^a/%#Z", "8/15/ 8/015/SAT/gmt"),
+        ("/%Ey/%Od/%P", "20/15/am"),
+        ("/%9999d/%-q/%-", "%9999d/%-q/%-"),
+        ("/100%", "100%"),
+    ],
+)
+def test_times_are_as_c_writes_them_in_utc(text: str, key: str, in_tokyo: None) -> None:
+    assert KeyFormat(text=text, is_static=True).key(TAG, MIDNIGHT) == key
 
 
 def test_keys_are_encoded_in_urls() -> None:

@@ -19,7 +19,7 @@ from shipper.testing import DiskCrash, FaultKind, FaultyDisk
 from tests.written_options import options_from
 
 from .making import Running, batch_of, options_of, running
-from .server import Fault, SmallS3, _Upload
+from .server import Fault, SmallS3, Stored, _Upload
 
 pytestmark = pytest.mark.usefixtures("aws_keys")
 
@@ -161,9 +161,12 @@ async def test_an_empty_file_goes(s3: SmallS3, tmp_path: Path) -> None:
     assert (s3.objects, kept(tmp_path)) == ({}, [])
 
 
-async def test_lines_that_are_no_objects_cannot_be_parquet_and_are_kept(s3: SmallS3, tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", [b"plain text", b'{"a":' * 5000 + b"1" + b"}" * 5000], ids=["text", "deep"])
+async def test_lines_that_are_no_objects_cannot_be_parquet_and_are_kept(
+    s3: SmallS3, tmp_path: Path, line: bytes
+) -> None:
     pytest.importorskip("pyarrow")
-    leave(tmp_path, "1-1", chunk(b"t", LINE % 1 + b"plain text\n"))
+    leave(tmp_path, "1-1", chunk(b"t", LINE % 1 + line + b"\n"))
     leave(tmp_path, "2-2", chunk(b"u", LINE % 2))
     async with running(options_of(s3.url, tmp_path, f"{KEYED}format parquet")) as one:
         await one.until(lambda: bool(s3.objects))
@@ -189,6 +192,7 @@ async def test_lines_that_are_no_objects_cannot_be_parquet_and_are_kept(s3: Smal
         (b"text", "date", None),
         (b"[1]", "date", None),
         (b'{"date":"\xff"}', "date", None),
+        (b'{"date":' * 5000, "date", None),
     ],
 )
 def test_the_time_of_a_line_is_the_one_it_shows(line: bytes, date_key: str | None, expected: int | None) -> None:
@@ -304,6 +308,56 @@ async def test_an_upload_that_is_complete_already_is_done(s3: SmallS3, tmp_path:
     await one.drain()
 
     assert list(s3.objects) == ["k"]
+
+
+def other_object(parts: int = 0) -> Stored:
+    """An object that somebody else has put there."""
+    return Stored(b"other\n", {}, "0" * 32 + (f"-{parts}" if parts else ""), parts)
+
+
+NO_CONDITIONS = Fault(501, b"<Error><Code>NotImplemented</Code></Error>")
+
+
+@pytest.mark.parametrize("faults", [[], [NO_CONDITIONS]], ids=["conditions", "no conditions"])
+async def test_an_upload_writes_over_no_object_of_its_key(s3: SmallS3, tmp_path: Path, faults: list[Fault]) -> None:
+    begun(s3, 2)
+    s3.objects["k"] = other_object()
+    s3.fail("CompleteMultipartUpload", *faults)
+    path = leave(tmp_path, "1-1", chunk(b"/k\nup", PARTS), UPLOADS)
+    data = path.read_bytes()
+    await sent(s3, tmp_path)
+
+    [aside] = tmp_path.rglob("taken-*")
+    assert aside.read_bytes() == data
+    assert s3.objects["k"].data == b"other\n"
+    assert list(s3.uploads) == ["up"]
+
+
+async def test_an_upload_is_completed_where_no_conditions_are_known(s3: SmallS3, tmp_path: Path) -> None:
+    begun(s3, 2)
+    s3.fail("CompleteMultipartUpload", NO_CONDITIONS)
+    leave(tmp_path, "1-1", chunk(b"/k\nup", PARTS), UPLOADS)
+    await sent(s3, tmp_path)
+
+    assert s3.objects["k"].parts == 2
+    assert (s3.uploads, kept(tmp_path)) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("etags", "other"),
+    [(("aaa", "bbb"), other_object()), (("aaa", "bbb"), other_object(3)), (("a" * 32, "b" * 32), other_object(2))],
+    ids=["put in one go", "of other parts", "of as many parts"],
+)
+async def test_an_object_of_another_is_not_taken_for_an_upload_that_is_gone(
+    s3: SmallS3, tmp_path: Path, etags: tuple[str, str], other: Stored
+) -> None:
+    s3.objects["k"] = other
+    parts = "".join(f"part_number={number}\tetag={etag}\n" for number, etag in enumerate(etags, 1)).encode()
+    leave(tmp_path, "1-1", chunk(b"/k\nup", parts), UPLOADS)
+    await sent(s3, tmp_path)
+
+    assert [name.split("-")[0] for name in kept(tmp_path)] == ["gone"]
+    assert s3.objects == {"k": other}
 
 
 async def test_an_upload_that_is_gone_is_told_and_its_file_kept(s3: SmallS3, tmp_path: Path) -> None:
