@@ -31,6 +31,7 @@ SETTLED_IN = {
     "buffers/filesystem/writer.py": "what is stored",
     "filters/multiline/owed.py": "the receipts that a joined record stands for",
     "outputs/s3/debts.py": "what is in the bucket",
+    "inputs/http/input.py": "batches of a request that found no room: its client sends them again",
     "inputs/kubernetes_events/collecting.py": "its own progress, for versions without events",
 }
 """Where receipts are settled: a record can only end unseen where its receipt does."""
