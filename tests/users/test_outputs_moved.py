@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .harness import assert_complete, judge
+from .harness import Log, assert_complete, judge
 from .storing import Station
 from .test_reload import reload
 
@@ -30,6 +30,12 @@ class Moving:
             for name in names
         )
         self.station.configure(self._fixed + "".join(outputs))
+
+    def owe(self, log: Log) -> None:
+        """Write a hundred lines, and wait until they are stored for an output that is away."""
+        log.write(100)
+        self.station.until_told("failed to flush chunk")
+        self.station.until_read()
 
     def take_up(self, way: str) -> None:
         """Let the shipper take up the configuration."""
@@ -120,9 +126,7 @@ def test_what_an_output_is_owed_goes_to_its_new_place(tmp_path: Path, way: str) 
     with moving.station as station:
         log = station.log()
         station.start()
-        log.write(100)
-        station.until_told("failed to flush chunk")
-        station.until_read()
+        moving.owe(log)
         moving.configure("y")
         moving.take_up(way)
         log.write(10)
@@ -166,9 +170,7 @@ def test_a_storage_without_known_destinations_is_read_by_the_names_of_outputs(tm
     with moving.station as station:
         log = station.log()
         station.start()
-        log.write(100)
-        station.until_told("failed to flush chunk")
-        station.until_read()
+        moving.owe(log)
         station.stop()
         (station.storage / "shipper" / ".outputs" / "names").unlink()
         moving.configure("y")
