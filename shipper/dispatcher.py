@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from .buffers.base import BatchLimits, Buffer, Delivery, Reader
+from .circuit import Circuit
 from .context import Context
 from .errors import Counts, Rejected, RetryLater
 from .metrics import LATENCY_BOUNDS_S
@@ -32,9 +33,6 @@ from .supervisor import outcome
 
 if TYPE_CHECKING:
     from .buffers.filesystem import RejectedStore
-
-OPENING_FAILURES = 3
-"""Failures in a row, with no success between them, that open the circuit."""
 
 DELIVERY_DEADLINE_S = 300.0
 """A delivery that is not done after this time is taken for hung and tried again."""
@@ -87,32 +85,6 @@ class DispatcherStatistics(msgspec.Struct, frozen=True):
     busy: dict[str, tuple[int, int]]
 
 
-class _Circuit:
-    """Whether the destination as a whole answers; see the module's text."""
-
-    def __init__(self, backoff: Backoff) -> None:
-        self._backoff = backoff
-        self._failures = 0
-        self.probe_at = 0.0
-
-    @property
-    def is_open(self) -> bool:
-        return self._failures >= OPENING_FAILURES
-
-    def succeeded(self) -> bool:
-        """Note a success; true if that closed the circuit."""
-        was_open, self._failures = self.is_open, 0
-        return was_open
-
-    def failed(self, now: float, started: float, wish: float, most: float) -> None:
-        """Note the failure of an attempt; `wish` and `most` are the seconds that the next one is to wait, and may."""
-        if self.is_open and started < self.probe_at:
-            return  # it was on its way when the circuit opened, and tells nothing new
-        self._failures += 1
-        if self.is_open:
-            self.probe_at = now + min(self._backoff.wait(self._failures - OPENING_FAILURES + 1, wish), most)
-
-
 class Dispatcher:
     """The deliveries of one output, from all buffers routed to it."""
 
@@ -136,7 +108,7 @@ class Dispatcher:
         self._retries = retries
         self._backoff = backoff
         self._rejected = rejected
-        self._circuit = _Circuit(backoff)
+        self._circuit = Circuit(backoff)
         self._sources: list[_Source] = []
         self._waiting: list[tuple[float, int, _Source, Delivery]] = []
         self._given_up: list[tuple[_Source, Delivery]] = []

@@ -23,7 +23,7 @@ ROWS = (
     ("columns", "config", "retry", "supervisor"),
     ("parsers", "codecs", "net", "aws", "context", "kubernetes", "monitoring.names"),
     ("inputs", "filters", "outputs", "buffers"),
-    ("plugins", "router", "intake", "dispatcher", "processing", "pipeline", "rewriting", "ledger"),
+    ("plugins", "router", "intake", "circuit", "dispatcher", "processing", "pipeline", "rewriting", "ledger"),
     (
         "service",
         "engine",

@@ -347,6 +347,8 @@ async def test_without_a_token_requests_carry_none(api: EventsStandIn, tmp_path:
     async with running(api, tmp_path, "Kube_Token_File ") as collected:
         await watched(api, collected, ["a"])
 
+    assert not [request for request in api.got if "authorization" in request.headers]
+
 
 async def test_what_a_server_without_time_for_it_told_is_not_lost(api: EventsStandIn, tmp_path: Path) -> None:
     async with running(api, tmp_path) as collected:
