@@ -1,16 +1,15 @@
 """Records that are rows of CRI lines, with the same encoded maps at the end of each.
 
 Nothing is made for a record but its JSON, when an output asks for it. With Merge_Log the texts of a block are decoded
-in one call, and the fields go into the JSON with those of the row. That short way takes only what it can prove to be
-the same as `Merging.merge` makes of it, line by line; for anything else there is no short way, and the encoder asks for
-`bodies`. Only integers of more than 64 bits, which become floats there, keep their digits here.
+one after the other, and the fields go into the JSON with those of the row. That short way takes only what it can prove
+to be the same as `Merging.merge` makes of it, line by line; for anything else there is no short way, and the encoder
+asks for `bodies`. Only integers of more than 64 bits, which become floats there, keep their digits here.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from itertools import repeat
 from operator import contains, itemgetter
@@ -67,10 +66,7 @@ _UNUSUAL_NUMBER = re.compile(r"\.(?:\d{9}|(?<=\d{8}\.)\d|0000)")
 _AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _MANY_ZEROS = b"0" * 19
 
-# Stands between texts that are decoded together. No text can hold it, so none can pretend to be two, or a part of one.
-_MARK = secrets.token_hex(8)
-_BETWEEN = f',"{_MARK}",'
-_decode_array = msgspec.json.Decoder(list[Any]).decode
+_decode = msgspec.json.Decoder().decode
 _decode_lines = msgspec.json.Decoder(dict[str, Any]).decode_lines
 _HOLE = msgspec.Raw(HOLE)
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -230,13 +226,9 @@ def _objects(texts: Sequence[str], trim: bool) -> list[Body | None] | None:
 def _decoded(texts: Sequence[str]) -> list[Any] | None:
     """The values that these texts are, each one of them; None if any is no JSON."""
     try:
-        found = _decode_array(f"[{_BETWEEN.join(texts)}]")
+        return list(map(_decode, texts))
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return None
-    objects = found[::2]
-    # All marks are elements of the array itself, so that between two of them there is one text and one value.
-    is_each_apart = len(objects) == len(texts) and found[1::2] == [_MARK] * (len(texts) - 1)
-    return objects if is_each_apart else None
 
 
 def _may_end_in_line_ends(blob: str) -> bool:
