@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Any
 
@@ -116,6 +117,10 @@ class DiskStorage(Storage):
         except OSError as error:
             message = f"storage.path {self._path} cannot be used: {error}"
             remedy = "see that the folder exists and can be written, or name another one with storage.path"
+            if isinstance(error, PermissionError):
+                remedy = (
+                    f"let user {os.geteuid()}, as whom this runs, own that folder and all in it, or run as its owner"
+                )
             raise ConfigError([Problem(message, None, remedy, 255)]) from error
 
     def running(self) -> list[tuple[str, FilesystemBuffer]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +207,30 @@ async def test_what_a_filter_could_not_cope_with_is_counted_and_kept(tmp_path: P
     assert kept.count("\n") == 1
     assert '"log":"bad"' in kept
     assert bench.accounts_balance()
+
+
+# -- a folder of somebody else -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def as_user(user: int) -> Iterator[None]:
+    """Have the rights of another user for a while."""
+    os.seteuid(user)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+async def test_a_folder_of_another_user_is_told_with_what_helps(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "storage").mkdir(mode=0o700)
+    bench = bench_with([ListInput([])], [MemoryOutput()], tmp_path / "storage")
+    with as_user(10_001):
+        async with running(bench):
+            pass
+
+    assert f"storage.path {tmp_path}/storage cannot be used: [Errno 13] Permission denied" in caplog.text
+    assert "let user 10001, as whom this runs, own that folder and all in it" in caplog.text

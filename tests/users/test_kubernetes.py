@@ -184,6 +184,7 @@ async def test_q3_a_pod_that_is_longer_than_the_limit_is_counted_and_told(
         )
 
     assert found == [None, "u-2"]
+    assert "no metadata of a pod, of=default/web-1" in caplog.text
     assert "set Buffer_Size 0" in caplog.text
     assert (requests, failed, one._unknown.value) == (2, 1, 1)
 

@@ -35,6 +35,9 @@ class Names(msgspec.Struct, frozen=True):
     container_hash: str = ""
     pod_uid: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.namespace_name}/{self.pod_name}"
+
     @property
     def is_pod(self) -> bool:
         """Whether they can be those of a pod, so that they may stand in the path of a request or of a file."""
