@@ -119,7 +119,7 @@ class DiskStorage(Storage):
             remedy = "see that the folder exists and can be written, or name another one with storage.path"
             if isinstance(error, PermissionError):
                 remedy = (
-                    f"let user {os.geteuid()}, as whom this runs, own that folder and all in it, or run as its owner"
+                    f"let user {os.geteuid()}, who runs this, own the folder and all in it, or run as its owner"
                 )
             raise ConfigError([Problem(message, None, remedy, 255)]) from error
 

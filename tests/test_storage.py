@@ -233,4 +233,4 @@ async def test_a_folder_of_another_user_is_told_with_what_helps(
             pass
 
     assert f"storage.path {tmp_path}/storage cannot be used: [Errno 13] Permission denied" in caplog.text
-    assert "let user 10001, as whom this runs, own that folder and all in it" in caplog.text
+    assert "let user 10001, who runs this, own the folder and all in it" in caplog.text
