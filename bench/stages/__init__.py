@@ -17,5 +17,6 @@ SUBJECTS = (
     "requests",
     "buffers",
     "journal",
+    "least",
 )
 """The modules with stages, in the order of the flow."""
