@@ -99,7 +99,8 @@ class _Assembler:
             raise ConfigError(self._problems)
         processed = [self._processed(i, one, context, processors) for i, one, context in outputs]
         dispatchers = [
-            self._dispatcher(i, one, context) for (i, _, context), one in zip(outputs, processed, strict=True)
+            self._dispatcher(number, i, one, context)
+            for number, ((i, _, context), one) in enumerate(zip(outputs, processed, strict=True))
         ]
         active = [
             ActiveFilter(one, match_route(i.options.match, i.options.match_regex), context)
@@ -145,11 +146,12 @@ class _Assembler:
         units = processors["output", instance.name]
         return ProcessedOutput(output, units, context) if units else output
 
-    def _dispatcher(self, instance: Instance, output: Output, context: Context) -> Dispatcher:
+    def _dispatcher(self, number: int, instance: Instance, output: Output, context: Context) -> Dispatcher:
         options = instance.options
         retries = options.retry_limit.retries if options.retry_limit else None
         concurrency = options.workers or output.concurrency
-        dispatcher = Dispatcher(output, context, concurrency, retries, self._backoff, self._storage.rejected)
+        rejected = self._storage.rejected
+        dispatcher = Dispatcher(output, context, concurrency, retries, self._backoff, rejected, number)
         destination = destination_of(instance.alias, instance.plugin, options, instance.section)
         self._storage.add_output(context, options, dispatcher, destination)
         return dispatcher

@@ -14,7 +14,9 @@ from .config.load import load_file
 from .config.model import Configuration
 from .config.options import did_you_mean
 from .config.service import configure_log
+from .early_signals import leave_signals_alone
 from .errors import ConfigError, Problem
+from .late_answers import late_answers
 from .log import Log, configure, tell
 from .pipeline import Pipeline, PipelineError, build_pipeline, try_instances
 from .plugins import KINDS, find_plugin, plugin_names
@@ -30,6 +32,8 @@ _LAST_WORDS = "configuration file contains errors, aborting."
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments (default: those of the process); gives the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] and words[0] in ("doctor", "health"):
+        leave_signals_alone()
     if list(words[:1]) == ["doctor"]:
         from .doctor.command import run_doctor
 
@@ -43,10 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         _print(f"shipper: {error}\n\n{usage()}")
         return 1
+    if command_line.action != "run":
+        leave_signals_alone()
     match command_line.action:
         case "version":
-            # Scripts take the version of Fluent Bit from the first line.
-            _print(f"Fluent Bit v{COMPATIBLE_VERSION}\nshipper {__version__}")
+            # Scripts take the version of Fluent Bit from the first line; it has two.
+            _print(f"Fluent Bit v{COMPATIBLE_VERSION}\nGit commit: \nshipper {__version__}")
             return 0
         case "help":
             return _print_help(command_line)
@@ -74,7 +80,7 @@ def load_pipeline(command_line: CommandLine, process: Mapping[str, str], warning
         warnings += configuration.warnings
     if taken := taken_emitter_names(pipeline):
         raise PipelineError(taken, ["filter"])
-    warnings += circles_of_tags(pipeline)
+    warnings += circles_of_tags(pipeline) + late_answers(pipeline)
     return pipeline
 
 

@@ -77,7 +77,7 @@ class DiskStorage(Storage):
         self._destinations.append(destination)
         if options.total_limit_size:
             limit = int(options.total_limit_size)
-            self._limits[context.alias] = StorageLimit(context.alias, limit, context.log, options.on_full)
+            self._limits[context.alias] = StorageLimit(limit, options.on_full)
 
     def _new_buffer(self, context: Context, options: Any, limit: MemoryLimit, keeps_source: bool) -> Buffer:
         if options.storage_type == "memrb" or not options.may_be_stored:
@@ -118,9 +118,7 @@ class DiskStorage(Storage):
             message = f"storage.path {self._path} cannot be used: {error}"
             remedy = "see that the folder exists and can be written, or name another one with storage.path"
             if isinstance(error, PermissionError):
-                remedy = (
-                    f"let user {os.geteuid()}, who runs this, own the folder and all in it, or run as its owner"
-                )
+                remedy = f"let user {os.geteuid()}, who runs this, own the folder and all in it, or run as its owner"
             raise ConfigError([Problem(message, None, remedy, 255)]) from error
 
     def running(self) -> list[tuple[str, FilesystemBuffer]]:
@@ -143,6 +141,7 @@ class DiskStorage(Storage):
         for _, buffer in self.running():
             buffer.close()
         self._lock.release()
+        super().close()
 
     def _filesystem_buffer(
         self, name: str, shown: str, memory: int, budget: ChunkBudget | None, *, keeps_source: bool
@@ -203,6 +202,7 @@ class DiskStorage(Storage):
             context.metrics,
             lambda output, records: self._count_routed(BACKLOG, output, records),
             partial(self._skipped, BACKLOG),
+            memory=min(self._memory, STORED_IN_MEMORY),
             verify=self._service.storage_checksum,
             names=self._names,
         )

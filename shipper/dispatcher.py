@@ -14,20 +14,20 @@ import asyncio
 import heapq
 import itertools
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from functools import partial
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from .accounts import Accounts, rows_left
 from .buffers.base import BatchLimits, Buffer, Delivery, Reader
 from .circuit import Circuit
 from .context import Context
 from .errors import Counts, Rejected, RetryLater
-from .metrics import LATENCY_BOUNDS_S
+from .flush_log import FlushLog
 from .outputs.base import Output
-from .record import Record, RecordBatch
+from .record import RecordBatch
 from .retry import Backoff
 from .supervisor import outcome
 
@@ -47,22 +47,12 @@ PROBE_S = 60.0
 """The longest wait for what heals without the data; whoever has mended it should not wait for hours to see that."""
 
 
-def count_dropped(output: Context, input_name: str, records: int, size: int, reason: str) -> None:
-    """Count records of an input that end at an output, or on the way to it."""
-    output.dropped(records, size, reason)
-    count = output.metrics.counter
-    count("routing_drop_records_total", input=input_name, output=output.alias).add(records)
-    count("routing_drop_bytes_total", input=input_name, output=output.alias).add(size)
-
-
 class _Source(msgspec.Struct):
     """One input's buffer as seen by this output; `is_backlog` says that nothing new comes from there."""
 
     input_name: str
     reader: Reader
     is_backlog: bool = False
-    given_up: int = 0
-    """Records whose retries are used up while stopping."""
     in_flight: int = 0
     in_flight_size: int = 0
 
@@ -96,6 +86,7 @@ class Dispatcher:
         retries: int | None,
         backoff: Backoff,
         rejected: RejectedStore | None = None,
+        out_id: int = 0,
     ) -> None:
         self.name = context.alias
         self._output = output
@@ -107,15 +98,16 @@ class Dispatcher:
         """Whether it begins no delivery for now."""
         self._retries = retries
         self._backoff = backoff
-        self._rejected = rejected
+        self._accounts = Accounts(output, context, rejected)
+        self._told = FlushLog(context, out_id)
         self._circuit = Circuit(backoff)
         self._sources: list[_Source] = []
         self._waiting: list[tuple[float, int, _Source, Delivery]] = []
-        self._given_up: list[tuple[_Source, Delivery]] = []
         self._order = itertools.count()
         self._in_flight = 0
         self._is_hurried = False
         self._is_draining = False
+        self._is_flushing = False
         self._unended = 0
         """Deliveries that the output keeps and has not ended."""
         self._kept_records = 0
@@ -123,7 +115,6 @@ class Dispatcher:
         self._last_error = ""
         self._wake = asyncio.Event()
         count = context.counter
-        self._proc_records, self._proc_bytes = count("proc_records_total"), count("proc_bytes_total")
         self._errors, self._failures = count("errors_total"), count("failures_total")
         self._retried, self._retried_records = count("retries_total"), count("retried_records_total")
         self._retries_failed = count("retries_failed_total")
@@ -161,11 +152,19 @@ class Dispatcher:
             self.hurry()
 
     def hurry(self) -> None:
-        """Try everything that waits for its back-off now, and shortly again if that fails; nothing is given up."""
+        """Try everything that waits for its back-off now, and shortly again if that fails.
+
+        From now on failed attempts do not count against `retry_limit`: nothing is dropped because the service stops.
+        """
         self._is_hurried = True
         now = self._clock.monotonic()
         self._waiting = [(now, n, source, delivery) for _, n, source, delivery in self._waiting]
         heapq.heapify(self._waiting)
+        self._wake.set()
+
+    def flush(self) -> None:
+        """Deliver what is held now, also what is not due yet."""
+        self._is_flushing = True
         self._wake.set()
 
     def rest(self) -> None:
@@ -203,23 +202,19 @@ class Dispatcher:
                 await self._clock.wait(self._wake, self._sleep_s(now))
 
     def _give_back_rest(self) -> None:
-        for source, delivery in [*self._given_up, *((s, d) for _, _, s, d in self._waiting)]:
+        for _, _, source, delivery in self._waiting:
             if not self._kept_progress(source, delivery):
                 source.reader.give_back(delivery)
-        self._given_up.clear()
         self._waiting.clear()
 
     def _kept_progress(self, source: _Source, delivery: Delivery) -> bool:
         """Whether output and buffer could part what is done of a delivery from the rest, which alone is given back."""
-        done = delivery.accepted + delivery.refused_records
-        if not done or delivery.filtered is not None:
+        if not delivery.accepted and not delivery.refused:
             return False
-        left = self._output.left(delivery)
-        if left is None or sum(map(len, left)) != delivery.records - done:
+        left = rows_left(self._output, delivery)
+        if left is None or not source.reader.give_back_rest(delivery, left):
             return False
-        if not source.reader.give_back_rest(delivery, left):
-            return False
-        self._count_done(source, delivery, delivery.accepted)
+        self._accounts.count_done(source.input_name, delivery, delivery.accepted)
         return True
 
     @property
@@ -231,7 +226,7 @@ class Dispatcher:
         """Whether nothing is left to do at a stop; a backlog that no delivery was taken from does not count."""
         if self._waiting or self._unended:
             return False
-        return all(s.reader.held()[0] == s.given_up for s in self._sources if not self._is_left_at_stop(s))
+        return not any(s.reader.held()[0] for s in self._sources if not self._is_left_at_stop(s))
 
     def _is_left_at_stop(self, source: _Source) -> bool:
         return source.is_backlog and not self._context.service.storage_backlog_flush_on_shutdown
@@ -250,11 +245,12 @@ class Dispatcher:
         for position, source in enumerate(self._sources):
             if self._is_draining and self._is_left_at_stop(source):
                 continue
-            taken = source.reader.take(now, flush=self._is_draining)
+            taken = source.reader.take(now, flush=self._is_draining or self._is_flushing)
             if taken is not None:
                 # The next search begins behind this source, so that no input can starve the others.
                 self._sources = self._sources[position + 1 :] + self._sources[: position + 1]
                 return source, taken
+        self._is_flushing = False
         return None
 
     def _sleep_s(self, now: float) -> float | None:
@@ -310,15 +306,14 @@ class Dispatcher:
             self._log.info("destination answers again")
             self._waiting = [(0.0, n, s, d) for _, n, s, d in self._waiting]
             heapq.heapify(self._waiting)
-        if delivery.attempts:
-            self._log.info(f"flush chunk succeeded at retry {delivery.attempts}: {self._told(source, delivery)}")
+        self._told.delivered(source.input_name, delivery)
         self._taken += 1
         if delivery.kept is None:
             self._finish(source, delivery, delivery.records - delivery.refused_records, None)
             return
         self._unended += 1
         self._kept_records += delivery.records
-        self._keep_refused(delivery)
+        self._accounts.keep_refused(delivery)
         source.reader.keep(delivery)
         delivery.kept.when_ended(partial(self._ended, source, delivery))
 
@@ -333,57 +328,12 @@ class Dispatcher:
     def _finish(self, source: _Source, delivery: Delivery, accepted: int, refusal: str | None, words: str = "") -> None:
         """Count every record of the delivery once, as delivered or as dropped for a reason, and commit it.
 
-        `words` are what the destination said last, for the store of rejected records.
+        `words` are what the destination said last.
         """
-        self._count_done(source, delivery, accepted)
-        rest = delivery.records - delivery.refused_records - accepted
-        if rest and refusal is not None:
-            size = delivery.size * rest // delivery.records
-            count_dropped(self._context, source.input_name, rest, size, refusal)
-            self._keep_rest(delivery, refusal, words)
-            self._log.error("records dropped", records=rest, reason=refusal, of=self._told(source, delivery))
+        dropped = self._accounts.finish(source.input_name, delivery, accepted, refusal, words)
+        if dropped and refusal is not None:
+            self._told.dropped(source.input_name, delivery, dropped, refusal)
         source.reader.commit(delivery)
-
-    def _count_done(self, source: _Source, delivery: Delivery, accepted: int) -> None:
-        """Count what of the delivery is delivered, and what was refused or taken out."""
-        self._keep_refused(delivery)
-        for reason, (records, size) in delivery.refused.items():
-            count_dropped(self._context, source.input_name, records, size, reason)
-        if filtered := delivery.filtered:
-            self._count_filtered(filtered, delivery)
-        if accepted:
-            latency = self._clock.monotonic() - delivery.started
-            self._context.metrics.histogram(
-                "output_latency_seconds", LATENCY_BOUNDS_S, input=source.input_name, output=self.name
-            ).observe(latency)
-        self._proc_records.add(accepted)
-        self._proc_bytes.add(delivery.size * accepted // max(1, delivery.records))
-
-    def _count_filtered(self, filtered: int, delivery: Delivery) -> None:
-        """Count what the processors of the output took out, or have made more."""
-        if filtered > 0:
-            self._context.dropped(filtered, delivery.size * filtered // delivery.records, "filtered", wanted=True)
-        else:
-            self._context.counter("added_records_total").add(-filtered)
-
-    def _keep_refused(self, delivery: Delivery) -> None:
-        """Hand what the destination has refused alone over to the store of rejected records."""
-        if self._rejected is not None:
-            for refusal in delivery.refusals:
-                self._keep_records(refusal.which(), refusal.status or refusal.reason, refusal.message)
-        delivery.refusals.clear()
-
-    def _keep_rest(self, delivery: Delivery, reason: str, words: str) -> None:
-        """The same for a delivery that has failed; which records a part had that was accepted is not known."""
-        if self._rejected is not None:
-            if delivery.accepted or delivery.refused:
-                words = f"{words} (some of the {delivery.records} records may have been delivered)".lstrip()
-            self._keep_records(((b.tag, r) for b in delivery.batches for r in b.content.records()), reason, words)
-
-    def _keep_records(self, records: Iterable[tuple[str, Record]], status: str, words: str) -> None:
-        assert self._rejected is not None
-        for tag, run in itertools.groupby(records, key=itemgetter(0)):
-            self._rejected.keep(self.name, status, words, tag, [record for _, record in run])
 
     def _failed(self, source: _Source, delivery: Delivery, error: Exception, started: float) -> None:
         now = self._clock.monotonic()
@@ -392,31 +342,32 @@ class Dispatcher:
         # Where the number of attempts is limited, they may not be used up faster than the back-off does it.
         may_probe_soon = self._retries is None and most == math.inf
         self._circuit.failed(now, started, wish, max(OPEN_PROBE_S, wish) if may_probe_soon else most)
-        counts = self._counts(delivery, error)
-        is_last = counts and self._retries is not None and delivery.counted >= self._retries
-        delivery.counted += counts
-        if self._is_hurried:
-            # Nothing is dropped because the service stops: what may not be tried again stays owed to its input.
-            if is_last:
-                source.given_up += delivery.records
-                self._given_up.append((source, delivery))
-            else:
-                delivery.attempts += 1
-                self._wait(now + DRAIN_RETRY_S, source, delivery)
-            return
-        if is_last:
-            self._retries_failed.add()
-            self._log.error(f"chunk cannot be retried: {self._told(source, delivery)}", reason=error)
-            refusal = "no_retries" if self._retries == 0 else "retries_exhausted"
-            self._finish(source, delivery, delivery.accepted, refusal, str(error))
-            return
+        if not self._is_hurried and self._counts(delivery, error):
+            if self._retries is not None and delivery.counted >= self._retries:
+                self._give_up(source, delivery, error)
+                return
+            delivery.counted += 1
         delivery.attempts += 1
         self._retried.add()
         self._retried_records.add(delivery.records)
         pause = min(self._backoff.wait(delivery.attempts, wish), most)
-        shown = f"failed to flush chunk, retry in {pause:g} seconds: {self._told(source, delivery)}"
-        self._log.warning(shown, reason=error)
+        if self._is_hurried:
+            pause = DRAIN_RETRY_S
+        # What is tried each second is told once of each delivery, as there may be many.
+        if not self._is_hurried or delivery.attempts == 1:
+            self._told.retried(source.input_name, delivery, pause, error)
         self._wait(now + pause, source, delivery)
+
+    def _give_up(self, source: _Source, delivery: Delivery, error: Exception) -> None:
+        """Drop what is left of a delivery whose retries are used up."""
+        self._retries_failed.add()
+        if self._retries == 0:
+            refusal = "no_retries"
+            self._told.not_retried(source.input_name, delivery, error)
+        else:
+            refusal = "retries_exhausted"
+            self._told.given_up(source.input_name, delivery, error)
+        self._finish(source, delivery, delivery.accepted, refusal, str(error))
 
     def _counts(self, delivery: Delivery, error: Exception) -> bool:
         """Whether the failure counts against `retry_limit`."""
@@ -427,9 +378,6 @@ class Dispatcher:
 
     def _wait(self, until: float, source: _Source, delivery: Delivery) -> None:
         heapq.heappush(self._waiting, (until, next(self._order), source, delivery))
-
-    def _told(self, source: _Source, delivery: Delivery) -> str:
-        return f"input={source.input_name} > output={self._context.alias}, records={delivery.records}"
 
     def __repr__(self) -> str:
         return f"Dispatcher({self.name}, in flight {self._in_flight}, waiting {len(self._waiting)}, held {self.held()})"

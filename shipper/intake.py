@@ -300,7 +300,11 @@ class Intake:
             return
         skipped = holder.skipped
         for batch in holder.ready:
-            filters = tuple(f for f in self._filters_for(batch.tag) if not any(f is s for s in skipped))
+            filters = self._filters_for(batch.tag)
+            for active in skipped:
+                if isinstance(active.filter, HoldingFilter) and any(active is f for f in filters):
+                    active.filter.passed_by(batch)
+            filters = tuple(f for f in filters if not any(f is s for s in skipped))
             self._returning.append(_Passage(batch, filters, skipped))
         holder.ready.clear()
         self._all_returned.clear()

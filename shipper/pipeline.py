@@ -199,6 +199,8 @@ class _Builder:
         self._service = service
         self._warn = configuration.warnings.append
         self._problems: dict[PluginKind, list[Problem]] = {kind: [] for kind in KINDS}
+        self._names: dict[PluginKind, dict[str, Section]] = {kind: {} for kind in KINDS}
+        """What the instances are called."""
 
     def all_problems(self) -> list[Problem]:
         return [problem for kind in KINDS for problem in self._problems[kind]]
@@ -208,8 +210,6 @@ class _Builder:
 
     def instances(self, kind: PluginKind) -> tuple[Instance, ...]:
         """The instances of a kind without those that have a mistake; numbers are given as if there were none."""
-        if kind == "output":
-            self._refuse_one_name_for_two()
         found = (self._instance(kind, number, section) for number, section in enumerate(self._sections[kind]))
         return tuple(instance for instance in found if instance is not None)
 
@@ -232,7 +232,7 @@ class _Builder:
             kind=kind,
             plugin=plugin,
             name=name,
-            alias=options.alias or name,
+            alias=self._alias(kind, name, options.alias, section),
             type=found,
             options=options,
             section=section,
@@ -321,16 +321,24 @@ class _Builder:
             remedy = "add storage.path with a folder to the SERVICE section"
             self._problems["input"].append(Problem(message, section.origin_of("storage.type"), remedy, 255))
 
-    def _refuse_one_name_for_two(self) -> None:
-        """Counters, queues and cursors go by the name, so two outputs cannot share one."""
-        first: dict[str, Section] = {}
-        for number, section in enumerate(self._sections["output"]):
-            name = section.get("alias") or f"{(section.get('name') or '').lower()}.{number}"
-            other = first.setdefault(name, section)
-            if other is not section:
-                message = f"alias '{name}' is the name of two outputs, the other one is at {other.origin_of('alias')}"
-                remedy = "give each output an alias of its own"
-                self._problems["output"].append(Problem(message, section.origin_of("alias"), remedy, 255))
+    def _alias(self, kind: PluginKind, name: str, given: str | None, section: Section) -> str:
+        """What the instance is called. Counters, queues and cursors go by that, so two of one kind cannot share it."""
+        if kind == "filter":
+            return given or name
+        names = self._names[kind]
+        other = names.get(given or name)
+        if other is not None and given is not None and name not in names:
+            self._warn(
+                f"{section.origin_of('alias')}: alias '{given}' is the name of another {kind} at "
+                f"{other.origin_of('alias')}; this one is called {name} - give each an alias of its own"
+            )
+            given = None
+        elif other is not None:
+            message = f"alias '{given or name}' is the name of two {kind}s, the other is at {other.origin_of('alias')}"
+            remedy = f"give each {kind} an alias of its own"
+            self._problems[kind].append(Problem(message, section.origin_of("alias"), remedy, 255))
+        names.setdefault(given or name, section)
+        return given or name
 
 
 def _service(configuration: Configuration, problems: list[Problem]) -> ServiceOptions | None:

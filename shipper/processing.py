@@ -14,7 +14,7 @@ from .buffers.base import Delivery
 from .context import Context
 from .intake import ActiveFilter
 from .outputs.base import Output, OutputOptions
-from .record import Record, RecordBatch, RecordList
+from .record import Receipt, Record, RecordBatch, RecordList
 from .supervisor import outcome
 
 PROCESSOR_FAILED = "processor_failed"
@@ -108,7 +108,7 @@ class ProcessedOutput(Output):
         """Take the records of a batch through each alone, so that only those that make a processor fail are lost."""
         size = batch.size // len(batch)
         for record in batch.content.records():
-            alone = RecordBatch(batch.tag, [record], size)
+            alone = RecordBatch(batch.tag, [record], size, Receipt(origin=batch.receipt.origin))
             passage = _Passage(_copy_of(alone))
             if await self._has_passed(passage):
                 passages.append(passage)
@@ -141,11 +141,11 @@ def _records_of(batch: RecordBatch) -> list[tuple[str, Record]]:
 
 def _copy_of(batch: RecordBatch) -> RecordBatch:
     """A batch that may be changed; content that is no list makes its records anew for whoever asks."""
-    content = batch.content
+    content, receipt = batch.content, Receipt(origin=batch.receipt.origin)
     if not isinstance(content, RecordList):
-        return RecordBatch(batch.tag, content, batch.size)
+        return RecordBatch(batch.tag, content, batch.size, receipt)
     records = [Record(r.time_ns, _copied(r.body), _copied(r.metadata)) for r in content.records()]
-    return RecordBatch(batch.tag, records, batch.size)
+    return RecordBatch(batch.tag, records, batch.size, receipt)
 
 
 def _copied(value: Any) -> Any:

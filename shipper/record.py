@@ -72,18 +72,37 @@ class RecordList:
         return None
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """A stretch of a source that can be read again: of a file, or of what a buffer has stored.
+
+    A process that begins where another ended reads no stretch that overlaps one whose receipt was settled, as far as
+    the settling was saved. A stretch is empty if what comes with it is read again together with something else.
+    """
+
+    source: str
+    begin: int
+    end: int
+
+
+SOMEWHERE = Origin("", 0, 1)
+"""The origin of what somebody keeps until its receipt is settled, and gives again otherwise; no more is known."""
+
+
 class Receipt:
     """What is still owed to an input for a batch.
 
     It starts with one debt. Whoever hands the batch to several takers calls `share` first; each taker
     calls `settle` once. When nothing is owed any more `on_settled` runs, exactly once.
+
+    `origin` is where the records can be read again until it is settled; None if they come once only.
     """
 
-    __slots__ = ("_on_settled", "_owed")
+    __slots__ = ("_on_settled", "_owed", "origin")
 
-    def __init__(self, on_settled: Callable[[], None] | None = None) -> None:
+    def __init__(self, on_settled: Callable[[], None] | None = None, origin: Origin | None = None) -> None:
         self._owed = 1
         self._on_settled = on_settled
+        self.origin = origin if on_settled is None or origin is not None else SOMEWHERE
 
     def share(self, more: int = 1) -> None:
         """Owe `more` further settlements."""

@@ -20,9 +20,9 @@ from functools import partial
 from .clock import Clock
 from .config.service import ServiceOptions, configure_log
 from .descriptors import raise_limit
+from .early_signals import STOPPING, awaited_hangup
 from .engine import Engine, report
 from .errors import ConfigError, Problem
-from .hangup import awaited_hangup
 from .log import Log, tell
 from .pipeline import Pipeline, PipelineError
 from .supervisor import outcome
@@ -229,7 +229,7 @@ def run_service(pipeline: Pipeline, load: Callable[[list[str]], Pipeline]) -> in
     async def main() -> int:
         service = Service(pipeline, partial(load_beside, load, READ_WITHIN_S))
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        for number in STOPPING:
             loop.add_signal_handler(number, service.request_stop, number.name)
         early = awaited_hangup()
         loop.add_signal_handler(signal.SIGHUP, service.request_reload, "SIGHUP")

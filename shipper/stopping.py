@@ -1,13 +1,14 @@
 """How an engine stops: in the direction of the flow, within Grace, and at once if it is asked twice.
 
 An engine that makes room for another one, at a hot reload, waits until everything is delivered, however long Grace is.
-What it does not wait for is an output that is away, as soon as what is owed to it is on disk or will be read again. An
-output that is only slow is given time while the others go on: they are held up by nobody's answer.
+What it does not wait for is an output that is away, as soon as what is owed to it is on disk or will be read again. For
+outputs that are slow, or are away and owed what is in memory alone, it waits while all goes on (`making_room.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -18,6 +19,7 @@ from .context import Context
 from .dispatcher import Dispatcher
 from .inputs.base import Input
 from .log import Log
+from .making_room import AWAY_S, LOOK_S, TOLD_EVERY_S, MakingRoom
 from .metrics import Metrics
 from .supervisor import outcome
 
@@ -33,15 +35,6 @@ INPUT_STOP_S = 0.5
 
 CLOSE_S = 1.0
 """Longest wait for an instance to close."""
-
-LOOK_S = 0.1
-"""How often it is looked whether an engine that makes room still waits for something."""
-
-AWAY_S = 0.5
-"""An output that takes nothing for so long is not waited for, if what is owed to it is on disk. An attempt without an
-answer is no sign of life."""
-
-_TOLD_EVERY_S = 10.0
 
 
 class Stop:
@@ -89,7 +82,12 @@ class Stopping:
         self._tell_limit(limit_s)
         started = self._clock.monotonic()
         if not self._stop.is_final.is_set():
-            await self._wait_beside(started, limit_s)
+            making_room = MakingRoom(self._assembly, self._stop.is_final, self._most_patience_s, self._clock, self._log)
+            await making_room.wait(started, math.inf if limit_s is None else limit_s)
+            if self._stop.is_final.is_set():
+                self._let_all_go_on()
+                started, limit_s = self._clock.monotonic(), self._limit_s()
+                self._tell_limit(limit_s)
         for dispatcher in assembly.dispatchers:
             dispatcher.hurry()
         if self._stop.is_asked_by_signal:
@@ -110,6 +108,8 @@ class Stopping:
     async def close(self) -> None:
         """Close all instances, against whatever the others do; also those that were never opened."""
         assembly = self._assembly
+        for running in assembly.inputs:
+            running.input.is_succeeded = not self._stop.is_final.is_set()
         await asyncio.gather(*(self._close(running.input.close, running.context) for running in assembly.inputs))
         await self.close_filters()
         outputs = zip(assembly.outputs, assembly.output_contexts, strict=True)
@@ -135,58 +135,6 @@ class Stopping:
             self._log.info("service will shutdown when all remaining tasks are flushed")
         else:
             self._log.warning(f"service will shutdown in max {limit_s:g} seconds")
-
-    async def _wait_beside(self, started: float, limit_s: float | None) -> None:
-        """Wait for outputs that are slow, at most for Grace, while everything goes on; then nobody waits for them.
-
-        What is in memory alone has to be waited for in any case.
-        """
-        kept = {running.kept for running in self._assembly.inputs}
-        most_s = min(self._most_patience_s, float("inf") if limit_s is None else limit_s)
-        if "nowhere" not in kept:
-            await (self._wait_for_answers if kept <= {"disk"} else self._wait_for_deliveries)(started, most_s)
-        if self._stop.is_final.is_set():
-            self._let_all_go_on()
-
-    async def _wait_for_answers(self, started: float, most_s: float) -> None:
-        """Let what is on its way be answered; an output that is slow with that begins nothing else before the next
-        engine does, so it gets nothing twice."""
-        waiting = list(self._assembly.dispatchers)
-        for dispatcher in waiting:
-            dispatcher.rest()
-        while not self._stop.is_final.is_set():
-            waited_s = self._clock.monotonic() - started
-            for dispatcher in waiting:
-                if not dispatcher.statistics().in_flight and waited_s < AWAY_S:
-                    dispatcher.go_on()
-            waiting = [dispatcher for dispatcher in waiting if dispatcher.statistics().in_flight]
-            if not waiting or not await self._goes_on_beside(waiting, waited_s, most_s):
-                return
-
-    async def _wait_for_deliveries(self, started: float, most_s: float) -> None:
-        """Wait until every output that is owed something has taken some of it; those that have not are away."""
-        taken = {dispatcher.name: dispatcher.statistics().taken for dispatcher in self._assembly.dispatchers}
-        while not self._stop.is_final.is_set():
-            states = [(dispatcher, dispatcher.statistics()) for dispatcher in self._assembly.dispatchers]
-            waiting = [dispatcher for dispatcher, s in states if s.held and s.taken == taken[dispatcher.name]]
-            if not waiting:
-                return
-            if not await self._goes_on_beside(waiting, self._clock.monotonic() - started, most_s):
-                for dispatcher in waiting:
-                    dispatcher.rest()
-                return
-
-    async def _goes_on_beside(self, waiting: Sequence[Dispatcher], waited_s: float, most_s: float) -> bool:
-        """Tell whom we wait for, and wait a little; false if that was long enough."""
-        outputs = ", ".join(dispatcher.name for dispatcher in waiting)
-        if waited_s >= most_s:
-            self._log.warning("no answer; what is on its way is kept and sent again", outputs=outputs)
-            return False
-        if waited_s >= AWAY_S:
-            told = "waiting for answers while everything else goes on"
-            self._log.info(told, every=_TOLD_EVERY_S, outputs=outputs, at_most_s=most_s)
-        await self._clock.wait(self._stop.is_final, LOOK_S)
-        return True
 
     def _let_all_go_on(self) -> None:
         for dispatcher in self._assembly.dispatchers:
@@ -218,7 +166,7 @@ class Stopping:
                 return
             if patience_s is None and away_s >= AWAY_S:
                 told = "what is left is in memory alone and waited for; hot_reload.timeout would limit that"
-                self._log.warning(told, every=_TOLD_EVERY_S, outputs=outputs)
+                self._log.warning(told, every=TOLD_EVERY_S, outputs=outputs)
             await self._clock.sleep(LOOK_S)
 
     def _tell_left(self, outputs: str) -> None:
@@ -321,7 +269,7 @@ class _Progress:
             state = dispatcher.statistics()
             if self._seen.get(dispatcher.name, (-1, -1))[:2] != (state.taken, state.held):
                 self._seen[dispatcher.name] = (state.taken, state.held, now)
-        return min((now - self._seen[dispatcher.name][2] for dispatcher in active), default=float("inf"))
+        return min((now - self._seen[dispatcher.name][2] for dispatcher in active), default=math.inf)
 
 
 async def cancel(tasks: Sequence[asyncio.Future[None]]) -> None:

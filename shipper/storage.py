@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .buffers.base import Buffer
+from .accounts import count_dropped
+from .buffers.base import Buffer, Loss
 from .buffers.memory import MemoryBuffer, MemoryLimit
 from .config.destination import Destination
 from .context import Context
-from .dispatcher import Dispatcher, count_dropped
+from .dispatcher import Dispatcher
 from .log import Log
+from .losses import Losses
 from .router import Router
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class Storage:
         self._context = context
         self._service = context.service
         self._outputs: dict[str, Taker] = {}
+        self._losses = Losses(lambda output: self._outputs[output].context.log, context.clock)
 
     def add_output(self, context: Context, options: Any, dispatcher: Dispatcher, destination: Destination) -> None:
         """Let this output read all buffers that are made from now on; `destination` is what it is known by again."""
@@ -116,7 +119,8 @@ class Storage:
         return "type=memory, positions are saved after delivery"
 
     def close(self) -> None:
-        """Make durable what can be, and release everything."""
+        """Make durable what can be, release everything, and tell what was lost and not told."""
+        self._losses.tell_rest()
 
     def _show(self, name: str, buffer: Buffer) -> None:
         """Let the numbers of a buffer be seen among the metrics."""
@@ -131,10 +135,11 @@ class Storage:
         for output in self._outputs.values():
             output.dispatcher.attach(name, buffer, is_backlog=is_left)
 
-    def _dropped_from_ring(self, context: Context, output: str, records: int, size: int, reason: str) -> None:
+    def _dropped_from_ring(self, context: Context, loss: Loss) -> None:
         context.counter("memrb_dropped_chunks").add()
-        context.counter("memrb_dropped_bytes").add(size)
-        self._skipped(context.alias, output, records, size, reason)
+        context.counter("memrb_dropped_bytes").add(loss.size)
+        self._skipped(context.alias, loss)
 
-    def _skipped(self, input_name: str, output: str, records: int, size: int, reason: str) -> None:
-        count_dropped(self._outputs[output].context, input_name, records, size, reason)
+    def _skipped(self, input_name: str, loss: Loss) -> None:
+        count_dropped(self._outputs[loss.output].context, input_name, loss.records, loss.size, loss.reason)
+        self._losses.note(input_name, loss)

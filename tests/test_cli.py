@@ -109,9 +109,9 @@ SEEDED = {
         "c.conf:7: cloudwatch_logs: option 'region' is empty because ${REGION} is empty or not set - "
         "set the variable or write ${REGION:-default}",
     ),
-    "one alias twice": (
-        DUMMY + NULL + "    Alias out\n" + NULL + "    Alias out\n",
-        "c.conf:11: alias 'out' is the name of two outputs, the other one is at c.conf:7 - "
+    "an alias that is the name of another": (
+        DUMMY + NULL + "    Alias null.1\n" + NULL,
+        "c.conf:8: alias 'null.1' is the name of two outputs, the other is at c.conf:7 - "
         "give each output an alias of its own",
     ),
     "key twice": (
@@ -399,7 +399,7 @@ def test_working_folder_that_does_not_exist_is_fatal(command: Command) -> None:
 def test_version_names_the_compatible_version_first(command: Command) -> None:
     code = command.run("--version")
 
-    assert (code, command.out) == (0, f"Fluent Bit v5.1.1\nshipper {shipper.__version__}\n")
+    assert (code, command.out) == (0, f"Fluent Bit v5.1.1\nGit commit: \nshipper {shipper.__version__}\n")
 
 
 @pytest.mark.parametrize("arguments", [["--bogus"], ["-x"], ["-c"], ["-p", "a=b"], []])

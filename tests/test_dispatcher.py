@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -299,6 +300,40 @@ async def test_draining_tries_waiting_deliveries_at_once_and_ends_when_nothing_i
     assert task.done()
 
 
+@pytest.mark.parametrize("retries", [0, 1])
+async def test_attempts_made_while_stopping_use_up_no_retries_and_go_on_each_second(retries: int) -> None:
+    """The second record waits in the same lane: it can come only behind the first."""
+    bench = Bench(MemoryOutput([RetryLater("away")] * 9), retries=retries, cap=1000)
+    bench.dispatcher.hurry()
+    task = asyncio.ensure_future(bench.dispatcher.run())
+    bench.put("a")
+    await bench.clock.advance(5)
+    bench.put("b")
+    bench.dispatcher.begin_drain()
+    while_away = (bench.output.attempts, task.done())
+    await bench.clock.advance(10)
+
+    assert while_away[0] > retries + 1
+    assert not while_away[1]
+    assert bench.output.sent == [["a"], ["b"]]
+    assert task.done()
+    assert bench.count("dropped_records_total") == 0
+
+
+async def test_an_attempt_that_was_on_its_way_when_the_stop_began_uses_up_no_retries_either() -> None:
+    hang = asyncio.Event()
+    bench = Bench(MemoryOutput([RetryLater("away")], hang=hang), retries=0)
+    task = asyncio.ensure_future(bench.dispatcher.run())
+    bench.put("a")
+    await bench.clock.advance(1)
+    bench.dispatcher.begin_drain()
+    hang.set()
+    await bench.clock.advance(5)
+
+    assert bench.output.sent == [["a"]]
+    assert task.done()
+
+
 async def test_a_cancelled_dispatcher_still_owes_what_was_in_flight() -> None:
     bench = Bench(MemoryOutput(hang=asyncio.Event()))
     async with running(bench):
@@ -490,6 +525,87 @@ async def test_of_a_delivery_that_was_taken_in_part_all_is_kept_and_the_doubt_is
         kept = kept_in(tmp_path)
         assert (bench.count("proc_records_total"), bench.count("dropped_records_total")) == (1, 1)
         assert [k["message"] for k in kept] == ["(some of the 2 records may have been delivered)"] * 2
+
+
+class TakenUpTo(MemoryOutput):
+    """Takes a first part, refuses one record and then fails; it knows what is left."""
+
+    async def send(self, delivery: Delivery) -> None:
+        delivery.accepted = 2
+        delivery.refuse(1, 2, "bad")
+        raise RetryLater("no more")
+
+    def left(self, delivery: Delivery) -> list[list[int]] | None:
+        return [[], [1]]
+
+
+async def test_of_a_delivery_that_was_taken_in_part_only_what_is_left_is_kept_where_that_is_known(
+    tmp_path: Path,
+) -> None:
+    async with running(Bench(TakenUpTo(), retries=0, rejected=tmp_path)) as bench:
+        bench.put("a", "b", tag="one")
+        bench.put("c", "d", tag="two")
+        await bench.clock.advance(1)
+
+        (kept,) = kept_in(tmp_path)
+        assert (bench.count("proc_records_total"), bench.count("dropped_records_total")) == (2, 2)
+        assert (kept["tag"], kept["record"], kept["message"]) == ("two", {"log": "d"}, "no more")
+
+
+# -- what is told of deliveries, as people search for it ---------------------------------------------------------------
+
+CHUNK = r"'\d+-\d+\.\d+\.flb'"
+ROUTE = r"input=in\.0 > output=out\.0 \(out_id=0\)"
+
+
+def the_line(caplog: pytest.LogCaptureFixture, pattern: str) -> re.Match[str]:
+    """The only line that has this."""
+    (found,) = [m for record in caplog.records if (m := re.search(pattern, record.getMessage()))]
+    return found
+
+
+async def test_a_delivery_is_called_the_same_in_all_lines_about_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "shipper")
+    async with running(Bench(MemoryOutput([RetryLater("busy"), None]))) as bench:
+        bench.put("a", "b")
+        await bench.clock.advance(10)
+
+    failed = the_line(caplog, rf"failed to flush chunk ({CHUNK}), retry in 2 seconds: task_id=(\d+), {ROUTE}")
+    made = the_line(caplog, rf"flush chunk ({CHUNK}) succeeded at retry 1: task_id=(\d+), {ROUTE}, records=2")
+    assert failed.groups() == made.groups()
+
+
+async def test_a_delivery_whose_retries_are_used_up_is_told_with_what_is_lost(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running(Bench(MemoryOutput([RetryLater("busy")] * 2), retries=1)) as bench:
+        bench.put("a", "b", tag="app.web")
+        await bench.clock.advance(10)
+
+    the_line(caplog, rf"chunk {CHUNK} cannot be retried: task_id=\d+, {ROUTE}, records=2, reason=busy")
+    the_line(caplog, r"records dropped, records=2, tag=app\.web, reason=retries_exhausted")
+
+
+async def test_a_delivery_that_must_not_be_tried_again_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "shipper")
+    async with running(Bench(MemoryOutput([RetryLater("busy")]), retries=0)) as bench:
+        bench.put("a", tag="app.web")
+        await bench.clock.advance(10)
+
+    the_line(caplog, rf"chunk {CHUNK} is not retried \(no retry config\): task_id=\d+, {ROUTE}")
+    the_line(caplog, r"records dropped, records=1, tag=app\.web, reason=no_retries")
+    assert not [r for r in caplog.records if "cannot be retried" in r.getMessage()]
+
+
+async def test_attempts_of_a_stop_are_told_once_of_each_delivery(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(MemoryOutput([RetryLater("busy")] * 20), retries=1)
+    bench.dispatcher.begin_drain()
+    bench.put("a")
+    async with running(bench):
+        await bench.clock.advance(10)
+
+    the_line(caplog, rf"failed to flush chunk {CHUNK}, retry in 1 seconds: task_id=\d+, {ROUTE}")
+    assert bench.output.attempts > 5
 
 
 # -- a backlog at the stop ---------------------------------------------------------------------------------------------

@@ -148,11 +148,24 @@ def test_mistake_names_place_key_and_remedy(
 
 
 def test_two_outputs_of_one_name_are_refused_with_both_places(builder: Builder) -> None:
-    one, other = (section("OUTPUT", "Name null", "Match *", f"Alias {alias}") for alias in ("null.1", "x"))
+    one = section("OUTPUT", "Name null", "Match *", "Alias null.1")
 
-    (problem,) = builder.problems(one + OUTPUT + other)
+    (problem,) = builder.problems(one + OUTPUT)
 
-    assert str(problem).startswith("c.conf:5: alias 'null.1' is the name of two outputs, the other one is at c.conf:4")
+    assert "alias 'null.1' is the name of two outputs, the other is at c.conf:" in str(problem)
+
+
+@pytest.mark.parametrize("kind", ["INPUT", "OUTPUT"])
+def test_an_alias_is_given_once_and_told_for_the_others(builder: Builder, kind: str) -> None:
+    lines = {"INPUT": ("Name dummy",), "OUTPUT": ("Name null", "Match *")}
+    twice = section(kind, *lines[kind], "Alias out") + section(kind, *lines[kind], "Alias out")
+    other = section("OUTPUT", *lines["OUTPUT"]) if kind == "INPUT" else section("INPUT", *lines["INPUT"])
+
+    pipeline = builder.build(twice + other)
+
+    instances = pipeline.inputs if kind == "INPUT" else pipeline.outputs
+    assert [instance.alias for instance in instances] == ["out", instances[1].name]
+    assert any("alias 'out' is the name of another" in warning for warning in builder.warnings)
 
 
 def test_two_tails_may_share_a_database(builder: Builder) -> None:
@@ -277,3 +290,28 @@ def test_trying_a_good_pipeline_finds_nothing_and_creates_nothing(builder: Build
     try_instances(builder.build(tail + OUTPUT))
 
     assert [path.name for path in tmp_path.iterdir()] == ["c.conf"]
+
+
+@pytest.mark.parametrize("line", ["Host h", "Port 9200", "tls on", "tls.verify off", "net.keepalive off", "ipv6 on"])
+def test_what_every_output_takes_and_this_one_does_not_use_is_told(builder: Builder, line: str) -> None:
+    pipeline = builder.build(INPUT + section("OUTPUT", "Name stdout", "Match *", line))
+
+    key = line.split()[0].lower()
+    assert [instance.plugin for instance in pipeline.outputs] == ["stdout"]
+    assert f"c.conf:7: stdout: '{key}' has no effect: this plugin does not use it" in builder.warnings
+
+
+@pytest.mark.parametrize(("plugin", "key"), [("stdout", "netting"), ("http", "net.keepaliv"), ("http", "tls.verif")])
+def test_keys_that_no_output_takes_are_refused(builder: Builder, plugin: str, key: str) -> None:
+    (problem,) = builder.problems(INPUT + section("OUTPUT", f"Name {plugin}", "Match *", f"{key} on"))
+
+    assert f"unknown option '{key}'" in problem.message
+
+
+@pytest.mark.parametrize("region", ["{{region_name}}", "eu west", "a/b", "eu-west-1."])
+def test_a_region_that_cannot_be_one_is_refused(builder: Builder, region: str) -> None:
+    lines = ("Match *", f"region {region}", "log_group_name g", "log_stream_name s")
+    (problem,) = builder.problems(INPUT + section("OUTPUT", "Name cloudwatch_logs", *lines))
+
+    assert f"'{region}' cannot be the name of a region" in problem.message
+    assert "region eu-west-1" in problem.remedy

@@ -145,6 +145,29 @@ def test_a_hangup_before_it_has_begun_does_not_end_it(tmp_path: Path, start: Cal
     assert shipper.log.count("successful reload done") == 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_signal_to_stop_before_it_has_begun_ends_it_well(
+    tmp_path: Path, start: Callable[..., Shipper], number: signal.Signals
+) -> None:
+    os.mkfifo(tmp_path / "pipe.conf")
+    shipper = start("", "-c", "pipe.conf")
+    with (tmp_path / "pipe.conf").open("w"):
+        shipper.process.send_signal(number)
+        code, _ = shipper.end()
+
+    assert code == 0
+
+
+def test_a_check_that_is_interrupted_is_no_good_one(tmp_path: Path, start: Callable[..., Shipper]) -> None:
+    os.mkfifo(tmp_path / "pipe.conf")
+    shipper = start("", "-c", "pipe.conf", "--dry-run")
+    with (tmp_path / "pipe.conf").open("w"):
+        shipper.process.send_signal(signal.SIGTERM)
+        code, _ = shipper.end()
+
+    assert code == -signal.SIGTERM
+
+
 def test_every_line_on_stderr_after_the_banner_has_the_form_that_operators_know(
     tmp_path: Path, start: Callable[..., Shipper]
 ) -> None:

@@ -21,7 +21,7 @@ from shipper.ledger import Ledger
 from shipper.log import Log
 from shipper.outputs.base import Output
 from shipper.processing import ProcessedOutput
-from shipper.record import Record, RecordBatch
+from shipper.record import Origin, Receipt, Record, RecordBatch
 from shipper.retry import Backoff
 from shipper.testing import BlockContent, ManualClock, MemoryOutput, batch_of, context_of, lines_of
 
@@ -86,6 +86,22 @@ class ProcessedBench(Bench):
         (account,) = Ledger(self.context.metrics, [], [self.dispatcher]).outputs()
         assert account.is_balanced, account
         return account.delivered, account.added, account.held, account.dropped
+
+
+@pytest.mark.parametrize("make", [without_b, failing_at_b])
+async def test_what_is_left_comes_from_where_it_was_read(make: Callable[[str], list[str]]) -> None:
+    class Noting(MemoryOutput):
+        async def send(self, delivery: Delivery) -> None:
+            found.extend(batch.receipt.origin for batch in delivery.batches)
+
+    found: list[Origin | None] = []
+    place = Origin("file", 0, 5)
+    async with running(ProcessedBench(Noting(), Each(make))) as bench:
+        assert isinstance(bench, ProcessedBench)
+        bench.buffer.put(batch_of("a", "b", receipt=Receipt(origin=place)), ["out.0"])
+        await bench.clock.advance(1)
+
+    assert found == [place]
 
 
 @pytest.mark.parametrize(

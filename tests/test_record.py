@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shipper.record import Receipt, Record, RecordBatch, RecordList
+from shipper.record import SOMEWHERE, Origin, Receipt, Record, RecordBatch, RecordList
 from shipper.testing import BlockContent, batch_of
 
 
@@ -33,6 +33,14 @@ def test_a_settled_receipt_cannot_be_shared() -> None:
 
     with pytest.raises(RuntimeError, match="cannot be shared"):
         receipt.share()
+
+
+def test_what_somebody_waits_for_can_be_read_again_somewhere_if_not_told_where() -> None:
+    place = Origin("file", 0, 5)
+
+    assert Receipt().origin is None
+    assert Receipt(lambda: None).origin == SOMEWHERE
+    assert Receipt(lambda: None, place).origin == place
 
 
 def test_records_of_other_content_are_made_once_and_then_belong_to_the_batch() -> None:

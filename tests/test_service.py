@@ -6,11 +6,13 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import shipper.engine
+from shipper.buffers.base import Delivery
 from shipper.config.units import Seconds
 from shipper.context import Context, Emit
 from shipper.errors import RetryLater
@@ -85,7 +87,7 @@ async def test_signals_during_a_reload_are_answered_by_one_more_with_the_newest_
             bench.service.request_reload("SIGHUP")
             await settle()
         loads = bench.loads
-        await bench.pass_time(20)
+        await bench.pass_time(100)
         pipeline = bench.service.engine.pipeline
         await bench.stop()
 
@@ -105,7 +107,7 @@ async def test_who_can_ask_again_is_told_that_a_reload_goes_on() -> None:
         answers = [bench.service.ask_for_reload(), bench.service.ask_for_reload()]
         await settle()
         answers.append(bench.service.ask_for_reload())
-        await bench.pass_time(20)
+        await bench.pass_time(100)
         await bench.stop()
 
     assert (answers, bench.loads) == ([True, False, False], 1)
@@ -236,6 +238,107 @@ async def test_what_would_be_lost_is_waited_for_as_long_as_the_options_say(
         assert (bench.service.engine.pipeline is new) == is_done
 
 
+class Patient(Input):
+    """Emits a record of each tag, and knows whether it was asked to stop."""
+
+    Options = InputOptions
+
+    def __init__(self, *tags: str) -> None:
+        self._tags = tags or ("a",)
+        self.is_stopped = False
+
+    async def run(self, emit: Emit) -> None:
+        for tag in self._tags:
+            await emit(batch_of(tag, tag=tag))
+        await asyncio.Event().wait()
+
+    async def stop(self) -> bool:
+        self.is_stopped = True
+        return False
+
+
+@pytest.mark.parametrize(("timeout_s", "after_s", "is_stopped"), [(0, 500, False), (20, 17, False), (20, 19, True)])
+async def test_inputs_go_on_while_what_would_be_lost_is_waited_for(
+    timeout_s: float, after_s: float, is_stopped: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = Patient()
+    old = pipeline_of(one, MemoryOutput(AWAY), grace=1.0, reload_timeout=Seconds(timeout_s))
+    async with running(ServiceBench(old, pipeline_of(ListInput([]), MemoryOutput()))) as bench:
+        await bench.pass_time(2)
+        bench.service.request_reload("SIGHUP")
+        await settle()
+        await bench.pass_time(after_s)
+
+        assert (one.is_stopped, bench.service.engine.pipeline is old) == (is_stopped, True)
+        assert told(caplog, "the reload is put off until what is in memory alone is delivered") >= 1
+
+
+class Last(Input):
+    """Knows whether another input may go on from what it leaves."""
+
+    Options = InputOptions
+
+    def __init__(self) -> None:
+        self.closed: list[bool] = []
+
+    async def run(self, emit: Emit) -> None:
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        self.closed.append(self.is_succeeded)
+
+
+async def test_an_input_knows_at_its_end_whether_another_one_may_go_on() -> None:
+    first, second = Last(), Last()
+    old, new = pipeline_of(first, MemoryOutput()), pipeline_of(second, MemoryOutput())
+    async with running(ServiceBench(old, new)) as bench:
+        await bench.reload()
+        await bench.stop()
+
+    assert (first.closed, second.closed) == ([True], [False])
+
+
+async def test_what_is_not_due_when_a_reload_is_asked_for_is_delivered_at_once() -> None:
+    output = MemoryOutput()
+    old, new = pipeline_of(Patient(), output, flush=100.0), pipeline_of(ListInput([]), MemoryOutput())
+    async with running(ServiceBench(old, new)) as bench:
+        await bench.reload()
+        is_done = bench.service.engine.pipeline is new
+        await bench.stop()
+
+    assert (output.sent, is_done) == ([["a"]], True)
+
+
+class Returning(MemoryOutput):
+    """Is away for the first attempt of two tags, and is back for the next one; it is slow with the one after that."""
+
+    def __init__(self) -> None:
+        super().__init__([RetryLater("away")] * 2, by_tag=True)
+        self.may_end = asyncio.Event()
+
+    async def send(self, delivery: Delivery) -> None:
+        if self.attempts == 3:
+            await self.may_end.wait()
+        await super().send(delivery)
+
+
+async def test_inputs_go_on_until_an_output_that_is_back_has_caught_up() -> None:
+    one, output = Patient("a", "b"), Returning()
+    old, new = pipeline_of(one, output, grace=60.0), pipeline_of(ListInput([]), MemoryOutput())
+    async with running(ServiceBench(old, new)) as bench:
+        await bench.pass_time(2)
+        bench.service.request_reload("SIGHUP")
+        await bench.pass_time(30)
+        in_between = (len(output.sent), one.is_stopped)
+        output.may_end.set()
+        await bench.pass_time(5)
+        is_done = bench.service.engine.pipeline is new
+        await bench.stop()
+
+    assert in_between == (1, False)
+    assert (sorted(output.sent), is_done) == ([["a"], ["b"]], True)
+
+
 async def test_a_stop_during_a_reload_ends_within_grace_and_at_once_if_asked_again() -> None:
     async def stopped_after(signals: int, seconds: float) -> bool:
         old = pipeline_of(EndlessInput(numbered()), MemoryOutput(hang=asyncio.Event()), grace=30.0)
@@ -251,6 +354,18 @@ async def test_a_stop_during_a_reload_ends_within_grace_and_at_once_if_asked_aga
 
     assert [await stopped_after(0, 100), await stopped_after(1, 25), await stopped_after(1, 35)] == [False, False, True]
     assert await stopped_after(2, 0.1)
+
+
+async def test_a_stop_while_answers_are_waited_for_is_one_like_any_other(tmp_path: Path) -> None:
+    """What is owed is on disk, so that a reload waits for the answer that is on its way and for nothing else."""
+    old = pipeline_of(Patient(), MemoryOutput(hang=asyncio.Event()), grace=5.0, storage_path=str(tmp_path))
+    async with running(ServiceBench(old, pipeline_of(ListInput([]), MemoryOutput()))) as bench:
+        await bench.pass_time(2)
+        bench.service.request_reload("SIGHUP")
+        await bench.pass_time(1)
+        code = await bench.stop(within=8)
+
+    assert code == 0
 
 
 class Ending(Input):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +42,10 @@ def bench_with(inputs: list[Any], outputs: list[Any], folder: Path, storage: str
     return EngineBench(inputs, outputs, input_lines=lines, grace=2.0, **path, **more)
 
 
-async def test_what_one_run_could_not_deliver_the_next_one_does_and_both_balance(tmp_path: Path) -> None:
+async def test_what_one_run_could_not_deliver_the_next_one_does_and_both_balance(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "shipper")
     batch = batch_of("a", "b")
     async with running(bench_with([ListInput([batch])], [MemoryOutput(AWAY)], tmp_path)) as first:
         await first.pass_time(2)
@@ -57,6 +61,8 @@ async def test_what_one_run_could_not_deliver_the_next_one_does_and_both_balance
 
     assert output.sent == [["a", "b"]]
     assert (account.routed, account.delivered, second.accounts_balance()) == (2, 2, True)
+    (told,) = [message for message in caplog.messages if "flush backlog chunk" in message]
+    assert re.search(r"flush backlog chunk '\S+' succeeded: task_id=0, input=in.0 > output=ou.0 \(out_id=0\)", told)
 
 
 @pytest.mark.parametrize("storage", ["memory", "memrb"])
@@ -88,7 +94,10 @@ async def test_what_an_input_has_stored_that_is_gone_is_delivered(tmp_path: Path
     assert (account.routed, second.accounts_balance()) == (1, True)
 
 
-async def test_chunk_files_of_fluent_bit_count_as_routed_when_they_are_read(tmp_path: Path) -> None:
+async def test_chunk_files_of_fluent_bit_count_as_routed_when_they_are_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "shipper")
     (tmp_path / "tail.0").mkdir()
     (tmp_path / "tail.0" / "1-1.1.flb").write_bytes(chunk(event({"log": "old"}), b"any"))
     output = MemoryOutput()
@@ -100,12 +109,16 @@ async def test_chunk_files_of_fluent_bit_count_as_routed_when_they_are_read(tmp_
     assert output.sent == [["old"]]
     assert (account.routed, account.delivered, bench.accounts_balance()) == (1, 1, True)
     assert bench.metrics.total("routing_records_total", input="storage_backlog", output="ou.0") == 1
+    (told,) = [message for message in caplog.messages if "flush backlog chunk" in message]
+    assert "chunk '1-1.1.flb' succeeded: task_id=0, input=storage_backlog > output=ou.0 (out_id=0), records=1" in told
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_ring_drops_the_oldest_records_and_never_waits(tmp_path: Path) -> None:
+async def test_a_ring_drops_the_oldest_records_tells_all_of_them_and_never_waits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     batches = list(itertools.islice(numbered(), 100))
     one, output = ListInput(batches), MemoryOutput([RetryLater("away")] * 3)
     async with running(bench_with([one], [output], tmp_path, "memrb", input_lines="Mem_Buf_Limit 5k")) as bench:
@@ -118,6 +131,9 @@ async def test_a_ring_drops_the_oldest_records_and_never_waits(tmp_path: Path) -
 
     assert emitted == 100
     assert account.dropped == {"memrb_overlimit": 100 - len(sent)}
+    told = [found for m in caplog.messages if (found := re.search(r"are dropped, .* records=(\d+), (.*), remedy", m))]
+    assert sum(int(found[1]) for found in told) == 100 - len(sent) > 0
+    assert {found[2] for found in told} == {"reason=memrb_overlimit, tag=test"}
     assert (sent[-1], sent, len(sent) < 20) == (99, sorted(sent), True)
     assert bench.metrics.total("input_memrb_dropped_chunks") == 100 - len(sent)
     assert bench.metrics.total("routing_drop_records_total", input="in.0", output="ou.0") == 100 - len(sent)

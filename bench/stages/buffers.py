@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shipper.buffers.base import BatchLimits, Buffer, Delivery
+from shipper.buffers.base import BatchLimits, Buffer, Delivery, Loss
 from shipper.buffers.filesystem import FilesystemBuffer, StorageSettings
 from shipper.buffers.memory import MemoryBuffer
 from shipper.clock import SystemClock
@@ -25,8 +25,8 @@ _LIMITS = BatchLimits(size=1_000_000, records=10_000, seconds=1.0)
 _TIMES = 4
 
 
-def _nothing_is_skipped(output: str, records: int, size: int, reason: str) -> None:
-    raise AssertionError(f"{records} records are lost for {output}: {reason}")
+def _nothing_is_skipped(loss: Loss) -> None:
+    raise AssertionError(f"records are lost: {loss}")
 
 
 @contextmanager

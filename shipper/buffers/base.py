@@ -89,6 +89,8 @@ class Delivery:
     `filtered` is by how many records the processors of the output have made it shorter, below zero if there are more
     now; None if there are none or they have not run. `records` and `size` stay what was taken from the buffer.
 
+    `name` and `number` are what log lines call it, `is_replayed` says that an earlier run has stored it.
+
     `attempts` are those that failed, `counted` those of them that count against `retry_limit`; `reached` is how far the
     output had come when the last one failed.
 
@@ -97,13 +99,17 @@ class Delivery:
     """
 
     __slots__ = (
+        "_tags",
         "accepted",
         "attempts",
         "batches",
         "counted",
         "filtered",
+        "is_replayed",
         "kept",
         "lane",
+        "name",
+        "number",
         "progress",
         "reached",
         "records",
@@ -128,11 +134,15 @@ class Delivery:
         self.refusals: list[Refusal] = []
         self.kept: Kept | None = None
         self.filtered: int | None = None
+        self.name = ""
+        self.number: int | None = None
+        self.is_replayed = False
+        self._tags: tuple[str, ...] = ()
 
     def keep(self) -> Kept:
         """Take the delivery over into a place of the output's own; see `Kept`."""
         if self.kept is None:
-            self.kept = Kept()
+            self.kept, self._tags = Kept(), self.tags
         return self.kept
 
     def refuse(
@@ -157,12 +167,43 @@ class Delivery:
             self.refusals.append(Refusal(reason, which, status, message))
 
     @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags of its batches, also when these have left memory."""
+        return tuple(dict.fromkeys(batch.tag for batch in self.batches)) or self._tags
+
+    @property
     def refused_records(self) -> int:
         """Records that are not delivered whatever comes, those that processors took out among them."""
         return sum(records for records, _ in self.refused.values()) + (self.filtered or 0)
 
     def __repr__(self) -> str:
         return f"Delivery({self.lane!r}, {self.records} records, {self.size} bytes, attempts={self.attempts})"
+
+
+RING_OVER_LIMIT = "memrb_overlimit"
+"""Why records are not delivered that `storage.type memrb` has dropped."""
+
+OVER_LIMIT = "storage_limit"
+DAMAGED = "storage_damaged"
+"""Why stored records are not delivered to an output."""
+
+
+class Loss(msgspec.Struct, frozen=True):
+    """Records that an output will not get: how many, their bytes as read, and why.
+
+    `tag` is theirs, and `put_ns` is when they came into the buffer, if that is known.
+    """
+
+    output: str
+    records: int
+    size: int
+    reason: str
+    tag: str = ""
+    put_ns: int | None = None
+
+
+Skipped = Callable[[Loss], None]
+"""Is told of what a buffer drops."""
 
 
 class BufferStatistics(msgspec.Struct, frozen=True):

@@ -15,7 +15,18 @@ import msgspec
 from ..clock import Clock
 from ..log import Log
 from ..record import RecordBatch
-from .base import MEMORY_FACTOR, BatchLimits, Buffer, BufferStatistics, Delivery, Lane, Reader
+from .base import (
+    MEMORY_FACTOR,
+    RING_OVER_LIMIT,
+    BatchLimits,
+    Buffer,
+    BufferStatistics,
+    Delivery,
+    Lane,
+    Loss,
+    Reader,
+    Skipped,
+)
 from .lanes import Lanes
 
 RECORD_OVERHEAD = 64
@@ -27,12 +38,6 @@ PAUSE_TOLD_EVERY_S = 30.0
 
 RELIEF_AFTER_S = 0.5
 """Wait for room before something is done about what holds it."""
-
-RING_OVER_LIMIT = "memrb_overlimit"
-"""Why records are not delivered that `storage.type memrb` has dropped."""
-
-Skipped = Callable[[str, int, int, str], None]
-"""Is told of records that an output will not get: output, records, bytes as read, reason."""
 
 
 class Entry:
@@ -184,7 +189,7 @@ class MemoryBuffer(Buffer):
                 return
             reader = self.readers[name := min(oldest)[1]]
             entry = reader.drop_oldest()
-            skipped(name, entry.records, entry.size, RING_OVER_LIMIT)
+            skipped(Loss(name, entry.records, entry.size, RING_OVER_LIMIT, entry.batch.tag))
 
     def _quiet_s(self) -> float:
         """Seconds until a pause may be told."""

@@ -197,10 +197,13 @@ class SpillingReader(Reader):
 
     def give_back(self, delivery: Delivery) -> None:
         self._part(delivery).give_back(delivery)
+        self._let_go(self._from_files.pop(delivery, ()))
 
     def give_back_rest(self, delivery: Delivery, left: Sequence[Sequence[int]]) -> bool:
-        return self._part(delivery).give_back_rest(delivery, left)
+        if not self._part(delivery).give_back_rest(delivery, left):
+            return False
         self._let_go(self._from_files.pop(delivery, ()))
+        return True
 
     def held(self) -> tuple[int, int]:
         memory, files = self.memory.held(), self._files.held()

@@ -12,6 +12,9 @@ DateFormat = Literal[
 ]
 
 _SECOND = 1_000_000_000
+_FIRST_DATE, _LAST_DATE = -30_610_224_000, 253_402_300_799
+"""The seconds in which the years 1000 and 9999 begin and end: what is outside gets the nearest date there is."""
+
 _EPOCH_OR_OTHER = re.compile(r"%[-_0^#]*[0-9]*[EO]?(.)", re.DOTALL)
 
 
@@ -19,12 +22,16 @@ def strftime_utc(form: str, second: int) -> str:
     """`form` filled in as C does it, in UTC; `%s` is the second itself, where C would take the local time zone's."""
     if "s" in form:
         form = _EPOCH_OR_OTHER.sub(lambda found: str(second) if found[1] == "s" else found[0], form)
-    return time.strftime(form, time.gmtime(second))
+    return time.strftime(form, _date(second))
 
 
 def encode_dates(times_ns: Sequence[int], date_format: DateFormat) -> list[bytes]:
     """One JSON value per time: a number or a quoted text."""
     return _FORMATS[date_format](times_ns)
+
+
+def _date(second: int) -> time.struct_time:
+    return time.gmtime(min(max(second, _FIRST_DATE), _LAST_DATE))
 
 
 def _double(times_ns: Sequence[int]) -> list[bytes]:
@@ -55,7 +62,7 @@ def _calendar(times_ns: Sequence[int], pattern: str, end: bytes) -> list[bytes]:
         second, rest = divmod(time_ns, _SECOND)
         beginning = beginnings.get(second)
         if beginning is None:
-            beginning = beginnings[second] = time.strftime(pattern, time.gmtime(second)).encode()
+            beginning = beginnings[second] = time.strftime(pattern, _date(second)).encode()
         dates.append(b"%b%06d%b" % (beginning, rest // 1000, end))
     return dates
 

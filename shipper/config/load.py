@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import get_args
 
@@ -14,6 +15,10 @@ from .environment import Environment
 from .model import Configuration, Property, Section
 from .options import declared_options, did_you_mean, read_options
 from .service import ServiceOptions, StorageType
+from .units import parse_bool
+
+_PLACEHOLDER = re.compile(r"\{\{[\w-]+\}\}", re.A)
+"""What the installation guides of Container Insights have in place of the names of a cluster and its region."""
 
 
 def load_file(path: str, environment: Environment, problems: list[Problem] | None = None) -> Configuration:
@@ -67,6 +72,7 @@ def read_service(configuration: Configuration, problems: list[Problem]) -> Servi
     warn = configuration.warnings.append
     declared = declared_options(ServiceOptions)
     known = {name for d in declared for name in (d.name, *d.words.aliases)}
+    switches = {name for d in declared if d.type is bool for name in (d.name, *d.words.aliases)}
     section = Section("service", configuration.service.origin, [])
     for prop in configuration.service.properties:
         if prop.key not in known:
@@ -74,6 +80,9 @@ def read_service(configuration: Configuration, problems: list[Problem]) -> Servi
             warn(f"{prop.origin}: unknown key '{prop.key}' of the SERVICE section is ignored - {hint}")
         elif prop.key == "storage.type" and prop.value and prop.value.lower() not in get_args(StorageType):
             warn(f"{prop.origin}: storage.type '{prop.value}' is not known; memory is used")
+        elif prop.key in switches and prop.value.strip() and not _is_boolean(prop.value):
+            warn(f"{prop.origin}: {prop.key}: '{prop.value}' is not a boolean and counts as off; write on or off")
+            section.properties.append(msgspec.structs.replace(prop, value="off"))
         else:
             section.properties.append(prop)
     found: list[Problem] = []
@@ -86,6 +95,14 @@ def read_service(configuration: Configuration, problems: list[Problem]) -> Servi
         problems.append(Problem("invalid flush value, aborting.", origin, "write seconds above 0, such as 1 or 0.5"))
         return None
     return options
+
+
+def _is_boolean(text: str) -> bool:
+    try:
+        parse_bool(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _read(path: str, role: Role, environment: Environment, problems: list[Problem]) -> Configuration:
@@ -120,6 +137,9 @@ def _expand(configuration: Configuration, environment: Environment) -> None:
                     prop.key, expanded.text, prop.origin, expanded.unset, expanded.used, prop.value
                 )
                 configuration.warnings += (f"{prop.origin}: {environment.remark(name)}" for name in expanded.unset)
+            elif found := _PLACEHOLDER.search(prop.value):
+                remark = f"{found[0]} looks like a placeholder that was to be replaced, and is taken as it stands"
+                configuration.warnings.append(f"{prop.origin}: {prop.key}: {remark}")
 
 
 def _last_wins(properties: list[Property]) -> list[Property]:

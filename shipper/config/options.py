@@ -12,7 +12,7 @@ import functools
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -29,6 +29,9 @@ class Option(msgspec.Struct, frozen=True):
     last of several wins, and a bad value ends the start with exit code 1. `secret` values are never shown. An option
     `without_effect` is there because Fluent Bit has it; whoever sets it to something is told. An empty text means the
     default; an option that `reads_empty` takes it as its value, so that no door stays open behind a variable not set.
+
+    `least` and `most` bound a number. Below `least` the default is used, and that is told, as Fluent Bit starts with
+    such a value too; above `most` is a mistake.
     """
 
     help: str
@@ -40,6 +43,8 @@ class Option(msgspec.Struct, frozen=True):
     secret: bool = False
     without_effect: bool = False
     reads_empty: bool = False
+    least: int | None = None
+    most: int | None = None
 
 
 def opt(help: str, **words: Any) -> Option:
@@ -60,7 +65,13 @@ class Written(msgspec.Struct, frozen=True):
 
 
 class Options(msgspec.Struct, kw_only=True):
-    """Base of all option classes; instances are made by `read_options`."""
+    """Base of all option classes; instances are made by `read_options`.
+
+    `ignored` are keys that Fluent Bit takes for every plugin of the kind, whether it uses them or not: whoever sets one
+    that this plugin does not have is told. A key stands for those below it too, such as `tls` for `tls.verify`.
+    """
+
+    ignored: ClassVar[tuple[str, ...]] = ()
 
 
 class Declared(msgspec.Struct, frozen=True):
@@ -108,7 +119,7 @@ def read_options(
     Every mistake is appended to `problems`; remarks that stop nothing go to `warn`. The keys `name` (and whatever the
     caller took out of the section) are not expected to be declared.
     """
-    reader = _Reader(declared_options(options), section, plugin, problems, warn)
+    reader = _Reader(declared_options(options), section, plugin, problems, warn, options.ignored)
     values = reader.values()
     if reader.failed:
         return None
@@ -143,7 +154,9 @@ class _Reader:
         plugin: str,
         problems: list[Problem],
         warn: Callable[[str], None],
+        ignored: tuple[str, ...],
     ) -> None:
+        self._ignored = ignored
         self._by_name = {name: d for d in declared for name in (d.name, *d.words.aliases) if not d.words.family}
         self._families = [d for d in declared if d.words.family]
         self._declared = declared
@@ -218,17 +231,31 @@ class _Reader:
             value = read_value(kind, text)
             if remark := getattr(value, "remark", ""):
                 self._warn(f"{prop.origin}: {self._plugin}: option '{declared.name}': {remark}")
-            return value
+            return self._within_bounds(declared, value, prop)
         except ValueError as error:
             shown = "its value cannot be read" if declared.words.secret and text.strip() else str(error)
             message = f"{self._plugin}: option '{declared.name}': {shown}"
             self._problems.append(Problem(message, prop.origin, _example(declared), 1 if declared.words.core else 255))
             raise _Unreadable from error
 
+    def _within_bounds(self, declared: Declared, value: Any, prop: Property) -> Any:
+        least, most = declared.words.least, declared.words.most
+        if most is not None and value > most:
+            raise ValueError(f"{prop.value!r} is too large; the largest is {most}")
+        if least is not None and value < least:
+            told = f"{prop.value!r} is below {least}, its default is used"
+            self._warn(f"{prop.origin}: {self._plugin}: option '{declared.name}': {told}")
+            return declared.default
+        return value
+
     def _place_of(self, prop: Property) -> int:
         return next(place for place, p in enumerate(self._section.properties) if p is prop)
 
     def _unknown(self, prop: Property) -> None:
+        family = prop.key.partition(".")[0]
+        if family in self._ignored and not any(d.name.partition(".")[0] == family for d in self._declared):
+            self._warn(f"{prop.origin}: {self._plugin}: '{prop.key}' has no effect: this plugin does not use it")
+            return
         self.failed = True
         names = [d.name for d in self._declared]
         self._problems.append(

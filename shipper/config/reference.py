@@ -191,6 +191,10 @@ def _meaning(declared: Declared, *, code: bool = False) -> str:
         parts.append("Values are separated by commas.")
     elif words.split == " ":
         parts.append("Values are separated by blanks.")
+    if words.most is not None:
+        parts.append(f"From {words.least} to {words.most}.")
+    elif words.least is not None:
+        parts.append(f"At least {words.least}.")
     if words.example:
         parts.append(f"Example: {mark}{declared.name} {words.example}{mark}.")
     if words.aliases:

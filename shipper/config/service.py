@@ -20,7 +20,7 @@ _NO_ADAPTIVE_FLUSH = "Accepted; a full delivery leaves at once, any other after 
 class LoggingOptions(Options):
     """How the process runs and what it logs."""
 
-    daemon: Annotated[bool, opt("Accepted; run the process under a supervisor instead.")] = False
+    daemon: Annotated[bool, opt("Accepted; run the process under a supervisor instead.", without_effect=True)] = False
     log_level: Annotated[LogLevel, opt("Least important level that is logged.", example="info")] = "info"
     log_file: Annotated[str | None, opt("Append log lines to this file instead of stderr.")] = None
     parsers_file: Annotated[tuple[str, ...], opt("File with [PARSER] and [MULTILINE_PARSER] sections.")] = ()
@@ -42,9 +42,9 @@ class FlushOptions(LoggingOptions):
     """When records are handed to the outputs, and how failed deliveries come back."""
 
     flush: Annotated[float, opt("Longest time in seconds that records wait for a fuller delivery.", example="1")] = 1.0
-    grace: Annotated[float, opt("Seconds to deliver what is pending at shutdown; -1 waits for ever.", example="5")] = (
-        5.0
-    )
+    grace: Annotated[
+        float, opt("Seconds to deliver what is pending at shutdown; -1 waits for ever.", example="5", least=-1)
+    ] = 5.0
     flush_adaptive: Annotated[bool, opt(_NO_ADAPTIVE_FLUSH, without_effect=True)] = field(
         default=False, name="flush.adaptive"
     )
@@ -78,11 +78,13 @@ class AdminOptions(FlushOptions):
 
     http_server: Annotated[bool, opt("Serve the monitoring API.")] = False
     http_listen: Annotated[str, opt("Address of the monitoring API; `::` is all of both families.")] = "127.0.0.1"
-    http_port: Annotated[int, opt("Port of the monitoring API.")] = 2020
+    http_port: Annotated[int, opt("Port of the monitoring API; 0 for any.", least=0, most=65535)] = 2020
     health_check: Annotated[bool, opt("Serve the health endpoints.")] = False
-    hc_errors_count: Annotated[int, opt("Errors within the period above which the health is bad.")] = 5
-    hc_retry_failure_count: Annotated[int, opt("Exhausted retries within the period above which health is bad.")] = 5
-    hc_period: Annotated[int, opt("Seconds that the health check looks back.")] = 60
+    hc_errors_count: Annotated[int, opt("Errors within the period above which the health is bad.", least=0)] = 5
+    hc_retry_failure_count: Annotated[
+        int, opt("Exhausted retries within the period above which health is bad.", least=0)
+    ] = 5
+    hc_period: Annotated[int, opt("Seconds that the health check looks back.", least=1)] = 60
     hot_reload: Annotated[bool, opt("Load the configuration again on SIGHUP or by the API.")] = False
     watchdog_timeout: Annotated[
         Seconds, opt("The process ends with a stack dump when it stands still for so long; 0 for never.")
@@ -124,9 +126,9 @@ class StorageOptions(AdminOptions):
     storage_metrics: Annotated[bool, opt("Serve the numbers of the storage.")] = field(
         default=True, name="storage.metrics"
     )
-    storage_max_chunks_up: Annotated[int, opt("Most pieces of stored data held in memory; 0 is the default.")] = field(
-        default=128, name="storage.max_chunks_up"
-    )
+    storage_max_chunks_up: Annotated[
+        int, opt("Most pieces of stored data held in memory; 0 is the default.", least=0)
+    ] = field(default=128, name="storage.max_chunks_up")
     storage_backlog_mem_limit: Annotated[ByteSize, opt("Most bytes of the backlog held in memory.")] = field(
         default=ByteSize(100_000_000), name="storage.backlog.mem_limit"
     )

@@ -79,6 +79,9 @@ class HoldingFilter(Filter):
     def handed_out(self, source: str) -> list[RecordBatch]:
         """The batches that are ready to go on, in their order; each is given once."""
 
+    def passed_by(self, batch: RecordBatch) -> None:
+        """Take note of a batch that would come here again if it did not skip this filter, before it goes on."""
+
     @abstractmethod
     def held(self, source: str) -> int:
         """The number of records of this source that are kept back now."""

@@ -13,6 +13,8 @@ from ..config.service import LogLevel
 from ..config.units import ByteSize, Seconds
 from ..context import Context, Emit
 
+_NO_RATE_GATE = "Accepted; an input waits when its buffer is full, whatever its rate."
+
 
 class PluginOptions(Options):
     """Options of every plugin."""
@@ -26,6 +28,8 @@ class PluginOptions(Options):
 
 class InputOptions(PluginOptions):
     """Options of every input."""
+
+    ignored: ClassVar[tuple[str, ...]] = ("listen", "host", "port", "ipv6", "net", "tls")
 
     tag: Annotated[str | None, opt("Tag of the records; default is the instance name.", example="app.*", core=True)] = (
         None
@@ -48,15 +52,10 @@ class InputOptions(PluginOptions):
         default=5, name="thread.ring_buffer.window"
     )
     rate_window: Annotated[Seconds, opt("Time over which the exported rates are averaged.", core=True)] = Seconds(1)
-    rate_gate: Annotated[
-        tuple[str, ...],
-        opt(
-            "Accepted; an input waits when its buffer is full, whatever its rate.",
-            family="rate_gate.",
-            core=True,
-            without_effect=True,
-        ),
-    ] = ()
+    rate_gate: Annotated[bool, opt(_NO_RATE_GATE, core=True, without_effect=True)] = False
+    rate_gate_limits: Annotated[
+        tuple[str, ...], opt(_NO_RATE_GATE, family="rate_gate.", core=True, without_effect=True)
+    ] = field(default=(), name="rate_gate.*")
 
     @property
     def may_be_stored(self) -> bool:
@@ -72,6 +71,8 @@ class Input(ABC):
     """Whether what was not read stays where it is, as in a file: then nothing is gained by holding much in memory."""
     makes_tags: ClassVar[bool] = False
     """Whether records get tags that the configuration does not tell, such as those a sender chooses."""
+    is_succeeded = False
+    """Whether at a hot reload an input may go on from what this one hands over; set before `close`."""
 
     @abstractmethod
     def __init__(self, options: Any, context: Context) -> None: ...
@@ -99,7 +100,7 @@ class Input(ABC):
     def handed_over(self) -> tuple[Hashable, Any] | None:
         """After `close`, what the next input of this source goes on from at a hot reload; with a name for the source.
 
-        None if there is nothing, or it is on disk.
+        None if there is nothing that is not on disk.
         """
         return None
 

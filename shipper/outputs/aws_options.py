@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
@@ -15,6 +16,7 @@ from .base import NetworkOptions
 
 _CONNECT_TIMEOUT_S, _IO_TIMEOUT_S = 10.0, 60.0
 _OFF_WORDS = ("off", "false")
+_REGION = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class SwitchOnUnlessOff:
@@ -30,6 +32,16 @@ class SwitchOnUnlessOff:
         return cls(text.strip().lower() not in _OFF_WORDS)
 
 
+class Region(str):
+    """The name of a region; it becomes a part of host names."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if _REGION.fullmatch(text.strip()) is None:
+            raise ValueError(f"{text!r} cannot be the name of a region")
+        return cls(text.strip())
+
+
 class AwsOutputOptions(NetworkOptions, kw_only=True):
     """Where the service is, and whose credentials are used.
 
@@ -38,7 +50,7 @@ class AwsOutputOptions(NetworkOptions, kw_only=True):
 
     usual_connections: ClassVar[int] = 16
 
-    region: Annotated[str, opt("AWS region.", example="eu-west-1")]
+    region: Annotated[Region, opt("AWS region.", example="eu-west-1")]
     endpoint: Annotated[
         str | None, opt("Host, host:port or URL to use instead of the region's.", example="http://localhost:4566")
     ] = None

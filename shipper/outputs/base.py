@@ -46,6 +46,8 @@ class RetryLimit(msgspec.Struct, frozen=True):
 class OutputOptions(Options):
     """Options of every output."""
 
+    ignored: ClassVar[tuple[str, ...]] = ("host", "port", "ipv6", "net", "tls")
+
     match: Annotated[str | None, opt("Tags the output takes; * stands for any text.", example="app.*", core=True)] = (
         None
     )
@@ -61,7 +63,9 @@ class OutputOptions(Options):
         RetryLimit | None,
         opt("Retries of a delivery; without it transient errors are retried until delivered.", example="5", core=True),
     ] = None
-    workers: Annotated[int, opt("Deliveries in flight at one time; 0 for the output's own number.", core=True)] = 0
+    workers: Annotated[
+        int, opt("Deliveries in flight at one time; 0 for the output's own number.", core=True, least=0)
+    ] = 0
     total_limit_size: Annotated[ByteSize, opt("Most bytes that may wait on disk for this output.", core=True)] = field(
         default=ByteSize(0), name="storage.total_limit_size"
     )
@@ -79,7 +83,7 @@ class NetworkOptions(OutputOptions):
     """Options of every output that talks to a host."""
 
     host: Annotated[str | None, opt("Host to send to.", core=True)] = None
-    port: Annotated[int | None, opt("Port to send to.", core=True)] = None
+    port: Annotated[int | None, opt("Port to send to.", core=True, least=1, most=65535)] = None
     ipv6: Annotated[bool, opt("Accepted; both address families are tried.", core=True)] = False
     connect_timeout: Annotated[Seconds, opt("Longest wait for a connection.")] = field(
         default=Seconds(10), name="net.connect_timeout"
@@ -96,10 +100,10 @@ class NetworkOptions(OutputOptions):
     keepalive_idle_timeout: Annotated[Seconds, opt("Close a connection that was idle for so long.")] = field(
         default=Seconds(30), name="net.keepalive_idle_timeout"
     )
-    keepalive_max_recycle: Annotated[int, opt("Close a connection after so many requests; 0 for no limit.")] = field(
-        default=2000, name="net.keepalive_max_recycle"
-    )
-    max_worker_connections: Annotated[int, opt("Most connections at one time; 0 for no limit.")] = field(
+    keepalive_max_recycle: Annotated[
+        int, opt("Close a connection after so many requests; 0 for no limit.", least=0)
+    ] = field(default=2000, name="net.keepalive_max_recycle")
+    max_worker_connections: Annotated[int, opt("Most connections at one time; 0 for no limit.", least=0)] = field(
         default=0, name="net.max_worker_connections"
     )
     source_address: Annotated[str | None, opt("Local address of connections.")] = field(

@@ -101,6 +101,26 @@ async def test_what_went_to_the_disk_comes_after_what_was_on_its_way_and_in_orde
     assert [n for n in found if n % 2 == 0] == [0, 2, *range(0, 100, 2)]
 
 
+@pytest.mark.parametrize("is_taken_in_part", [False, True])
+async def test_a_delivery_that_comes_back_after_it_went_to_the_disk_leaves_memory(
+    is_taken_in_part: bool, tmp_path: Path
+) -> None:
+    spilling = Spilling(tmp_path)
+    await spilling.put(0, 1, 2, 3)
+    out = spilling.take("two")
+    assert out is not None
+    await spilling.put_beside(100, "one", 20)
+    reader = spilling.readers["two"]
+    if is_taken_in_part:
+        assert reader.give_back_rest(out, [[] for _ in out.batches])
+    else:
+        reader.give_back(out)
+    spilling.deliver("two")
+
+    assert reader.held() == (0, 0)
+    assert spilling.buffer.memory.weight == 0
+
+
 async def test_what_is_on_its_way_goes_to_the_disk_too_so_that_a_kill_leaves_it_in_order(tmp_path: Path) -> None:
     spilling = Spilling(tmp_path / "storage")
     await spilling.put(0, 1, 2, 3)

@@ -38,6 +38,14 @@ def test_a_date_is_written_in_its_format(date_format: DateFormat, time_ns: int, 
     assert encode_dates([time_ns], date_format) == [expected]
 
 
+@pytest.mark.parametrize("second", [2**40, 10**20, -(2**40), -(10**20)])
+def test_a_time_that_no_date_has_gets_the_nearest_one(second: int) -> None:
+    date = "9999-12-31" if second > 0 else "1000-01-01"
+
+    assert strftime_utc("%Y-%m-%d", second) == date
+    assert encode_dates([second * 1_000_000_000], "iso8601")[0].decode().startswith(f'"{date}T')
+
+
 @pytest.mark.parametrize("date_format", get_args(DateFormat))
 def test_there_is_one_date_for_each_time_in_order(date_format: DateFormat) -> None:
     times = [T + n * 700_000_000 for n in range(20)]

@@ -122,13 +122,29 @@ def test_a_flush_that_is_not_positive_is_refused(loader: Loader, value: str) -> 
     assert loader.problems[0].exit_code == 1
 
 
+@pytest.mark.parametrize("line", ["HTTP_Server 1", "Hot_Reload maybe", "storage.metrics onn"])
+def test_a_switch_of_the_service_that_is_no_boolean_is_off_and_told(loader: Loader, line: str) -> None:
+    options, warnings = loader.service("HTTP_Server on", "Hot_Reload on", "storage.metrics on", line)
+    key, value = line.lower().split()
+
+    assert options is not None
+    assert [options.http_server, options.hot_reload, options.storage_metrics].count(False) == 1
+    assert f"c.conf:5: {key}: '{value}' is not a boolean and counts as off; write on or off" in warnings
+
+
+def test_a_placeholder_that_was_left_in_place_is_told(loader: Loader) -> None:
+    configuration = loader.load("[SERVICE]\n    Flush 1\n[INPUT]\n    Name tail\n    Tag {{cluster-name}}.x")
+
+    assert configuration.warnings == [
+        "c.conf:5: tag: {{cluster-name}} looks like a placeholder that was to be replaced, and is taken as it stands"
+    ]
+
+
 @pytest.mark.parametrize(
     "line",
     [
         "Log_Level loud",
         "Flush never",
-        "HTTP_Server maybe",
-        "Daemon 1",
         "storage.sync half",
         "storage.backlog.mem_limit 5MiB",
         "multiline_buffer_limit 10X",

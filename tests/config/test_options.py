@@ -18,9 +18,11 @@ from shipper.config.options import (
     read_value,
     shown_type,
 )
+from shipper.config.service import ServiceOptions
 from shipper.config.units import ByteSize, Seconds
 from shipper.errors import OptionError, Origin, Problem
 from shipper.inputs.base import InputOptions
+from shipper.outputs.base import NetworkOptions
 
 from ..written_options import section_of
 
@@ -266,7 +268,7 @@ def test_a_word_of_a_closed_set_is_read_in_any_case_as_it_is_declared() -> None:
 def test_an_input_accepts_the_rate_options_and_tells_those_without_effect() -> None:
     problems: list[Problem] = []
     warnings: list[str] = []
-    section = section_of("rate_window 5s\nrate_gate.enabled on\nrate_gate.bytes 1M", "input")
+    section = section_of("rate_window 5s\nrate_gate on\nrate_gate.max_bytes 1M\nrate_gate.backpressure true", "input")
 
     options = read_options(InputOptions, section, "dummy", problems, warnings.append)
 
@@ -274,6 +276,59 @@ def test_an_input_accepts_the_rate_options_and_tells_those_without_effect() -> N
     assert options is not None and options.rate_window == Seconds(5)
     reason = "an input waits when its buffer is full, whatever its rate"
     assert warnings == [
-        f"test.conf:3: dummy: 'rate_gate.enabled' has no effect: {reason}",
-        f"test.conf:4: dummy: 'rate_gate.bytes' has no effect: {reason}",
+        f"test.conf:3: dummy: 'rate_gate' has no effect: {reason}",
+        f"test.conf:4: dummy: 'rate_gate.max_bytes' has no effect: {reason}",
+        f"test.conf:5: dummy: 'rate_gate.backpressure' has no effect: {reason}",
+    ]
+
+
+# -- bounds ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "line", "field_name", "value"),
+    [
+        (NetworkOptions, "workers -1", "workers", 0),
+        (NetworkOptions, "port 0", "port", None),
+        (NetworkOptions, "port -5", "port", None),
+        (NetworkOptions, "net.max_worker_connections -1", "max_worker_connections", 0),
+        (NetworkOptions, "net.keepalive_max_recycle -1", "keepalive_max_recycle", 2000),
+        (ServiceOptions, "storage.max_chunks_up -1", "storage_max_chunks_up", 128),
+        (ServiceOptions, "grace -7", "grace", 5),
+        (ServiceOptions, "http_port -1", "http_port", 2020),
+        (ServiceOptions, "hc_period 0", "hc_period", 60),
+    ],
+)
+def test_below_the_least_number_the_default_is_used_and_that_is_told(
+    options: type[Options], line: str, field_name: str, value: Any
+) -> None:
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    read = read_options(options, section_of(line, "output"), "some", problems, warnings.append)
+
+    key, _, text = line.partition(" ")
+    assert problems == []
+    assert getattr(read, field_name) == value
+    (warning,) = warnings
+    assert warning.startswith(f"test.conf:2: some: option '{key}': '{text}' is below ")
+
+
+@pytest.mark.parametrize("line", ["grace -1", "workers 0", "port 1", "port 65535", "storage.max_chunks_up 0"])
+def test_numbers_at_the_bounds_are_taken_as_they_are(line: str) -> None:
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    options = ServiceOptions if line.startswith(("grace", "storage")) else NetworkOptions
+    read = read_options(options, section_of(line, "output"), "some", problems, warnings.append)
+
+    assert (problems, warnings) == ([], [])
+    key, _, text = line.partition(" ")
+    assert getattr(read, key.replace(".", "_")) == int(text)
+
+
+def test_a_port_that_cannot_be_is_refused() -> None:
+    problems: list[Problem] = []
+
+    assert read_options(NetworkOptions, section_of("port 99999", "output"), "http", problems, pytest.fail) is None
+    assert [str(p) for p in problems] == [
+        "test.conf:2: http: option 'port': '99999' is too large; the largest is 65535"
     ]

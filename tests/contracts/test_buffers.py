@@ -19,7 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from shipper.buffers.base import BatchLimits, Buffer, Delivery, Reader
+from shipper.buffers.base import BatchLimits, Buffer, Delivery, Loss, Reader
 from shipper.buffers.filesystem import FilesystemBuffer, StorageSettings
 from shipper.buffers.memory import MemoryBuffer
 from shipper.clock import Clock, SystemClock
@@ -56,8 +56,8 @@ def _filesystem(clock: Clock, limit: int) -> Buffer:
     return buffer
 
 
-def _nothing_is_skipped(output: str, records: int, size: int, reason: str) -> None:
-    raise AssertionError(f"{records} records are lost for {output}: {reason}")
+def _nothing_is_skipped(loss: Loss) -> None:
+    raise AssertionError(f"records are lost: {loss}")
 
 
 KINDS = [
@@ -275,7 +275,7 @@ class BufferModel(RuleBasedStateMachine):
         assert delivery.lane in may
         lane = lanes[str(delivery.lane)]
         taken = [lane.waiting.popleft() for _ in delivery.batches]
-        assert all(put.batch is batch for put, batch in zip(taken, delivery.batches, strict=True))
+        assert all(put.batch.content is batch.content for put, batch in zip(taken, delivery.batches, strict=True))
         assert len(taken) == 1 or (delivery.size <= LIMITS.size and delivery.records <= LIMITS.records)
         lane.out = taken
         return (output, delivery)

@@ -73,7 +73,7 @@ class Place:
 def accept(got: Got) -> Says:
     """What a server says that takes everything, whichever service it is."""
     if "x-amz-target" in got.headers:
-        taken = [{"RecordId": "1"}] * len(got.json["Records"])
+        taken = [{"SequenceNumber": "1", "RecordId": "1"}] * len(got.json["Records"])
         return Says(200, msgspec.json.encode({"Records": taken, "RequestResponses": taken}))
     return Says(200, b'{"errors":false}') if got.target.endswith("_bulk") else Says(204)
 

@@ -21,6 +21,9 @@ _HOST = "host 127.0.0.1\nport {port}"
 _AWS = "region us-east-1\nendpoint http://127.0.0.1:{port}"
 _AWS_HEADERS = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-RequestId": "1"}
 
+TAKEN = {"SequenceNumber": "1", "RecordId": "1"}
+"""What the services of Kinesis answer for an entry that is taken, each under its own name."""
+
 LINES: Mapping[type[Output], str] = {
     CloudwatchLogsOutput: f"{_AWS}\nlog_group_name g\nlog_stream_name s",
     LokiOutput: _HOST,
@@ -44,7 +47,7 @@ def answer_of(kind: type[Output], got: Got) -> Says:
         return Says(200, b"{}", _AWS_HEADERS)
     if kind in (KinesisStreamsOutput, KinesisFirehoseOutput):
         member = "Records" if kind is KinesisStreamsOutput else "RequestResponses"
-        return Says(200, msgspec.json.encode({member: [{} for _ in got.json["Records"]]}), _AWS_HEADERS)
+        return Says(200, msgspec.json.encode({member: [TAKEN for _ in got.json["Records"]]}), _AWS_HEADERS)
     if kind is LokiOutput:
         return Says(204)
     return Says(200, b'{"errors":false}')

@@ -203,6 +203,33 @@ def test_w1_a_start_refuses_what_a_dry_run_refuses_in_the_same_words(tmp_path: P
     assert problem in dry and problem in wet
 
 
+@pytest.mark.parametrize(
+    ("name", "lines", "told"),
+    [
+        ("tcp", "port 99999", "3: tcp: option 'port' 99999 is not a port"),
+        ("udp", "port -1", "3: udp: option 'port' -1 is not a port"),
+        ("http", "tls on", "1: http: option 'tls.crt_file' is needed to listen with TLS"),
+        ("forward", f"unix_path /{'x' * 200}", "3: forward: option 'unix_path' is longer than 107 bytes"),
+    ],
+)
+def test_w1_where_nobody_can_listen_is_found_by_a_dry_run(tmp_path: Path, name: str, lines: str, told: str) -> None:
+    configuration = tmp_path / "shipper.conf"
+    configuration.write_text(f"[INPUT]\n    name {name}\n    {lines}\n[OUTPUT]\n    name null\n    match *\n")
+
+    for flags, status in ((), 255), (("--dry-run",), 1):
+        assert f"{configuration}:{told}" in shipper(configuration, *flags, status=status)[1]
+
+
+def test_w1_a_status_that_is_not_answered_is_told(tmp_path: Path) -> None:
+    configuration = tmp_path / "shipper.conf"
+    lines = "name http\n    successful_response_code 500"
+    configuration.write_text(f"[INPUT]\n    {lines}\n[OUTPUT]\n    name null\n    match *\n")
+
+    _, told = shipper(configuration, "--dry-run")
+
+    assert f"{configuration}:3: http: option 'successful_response_code': 500 is not one of 200, 201 and 204" in told
+
+
 def test_w1_a_match_that_fits_no_tag_is_told(tmp_path: Path) -> None:
     configuration = tmp_path / "shipper.conf"
     configuration.write_text("[INPUT]\n    name dummy\n    tag app\n[OUTPUT]\n    name stdout\n    match ap\n")

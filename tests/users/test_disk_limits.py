@@ -35,7 +35,7 @@ def test_l1_what_is_skipped_at_the_limit_is_counted(tmp_path: Path) -> None:
         assert ledger["a"]["delivered"] + ledger["a"]["dropped"] == 100_000
         assert (ledger["b"]["delivered"], ledger["b"]["dropped"]) == (100_000, 0)
         assert (verdict.broken, verdict.disordered, verdict.duplicates) == (0, 0, 0)
-        assert station.told("oldest stored batches are skipped, storage.total_limit_size is reached, output=a")
+        assert station.told("stored records are dropped, storage.total_limit_size is reached, output=a")
 
 
 def test_l2_at_the_limit_a_tail_waits_and_nothing_is_skipped(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_o3_the_accounts_of_every_output_balance(tmp_path: Path) -> None:
             station.close(name)
         log.write(40_000)
         station.until_arrived("d")
-        station.until_told(r"chunk cannot be retried: input=tail.0 > output=b")
+        station.until_told(r"chunk '\S+' cannot be retried: task_id=\d+, input=tail.0 > output=b")
         ledger = station.stop()
 
         assert ledger["tail.0"]["read"] == ledger["tail.0"]["stored"] == 40_000

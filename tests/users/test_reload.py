@@ -23,6 +23,7 @@ from .cloudwatch import CREDENTIALS, CloudWatch
 from .harness import Log, assert_complete, judge
 from .storing import Station, resident_kb
 from .test_monitoring import Api
+from .test_push_inputs import unused_port
 
 RELOAD = "hot_reload on"
 DONE = "successful reload done"
@@ -362,6 +363,44 @@ def test_y1_what_a_file_still_has_is_not_waited_for_longer_than_grace(tmp_path: 
         assert took < 4
 
 
+def test_y1_who_pushes_is_heard_while_a_reload_waits(tmp_path: Path) -> None:
+    """One of two outputs is away, and what it is owed is in memory alone."""
+    udp, tcp = unused_port(), unused_port()
+    sections = "".join(
+        f"[INPUT]\n    name {name}\n    tag t.{name}\n    listen 127.0.0.1\n    port {port}\n    format none\n"
+        for name, port in (("udp", udp), ("tcp", tcp))
+    )
+    service = f"{RELOAD}; grace 1"
+    with Station(tmp_path, ("a", "b"), service=service, sections=sections, path=None, tail="") as station:
+
+        def push(text: str) -> None:
+            """Send the text by both ways."""
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.sendto(f"udp {text}\n".encode(), ("127.0.0.1", udp))
+            with socket.create_connection(("127.0.0.1", tcp), timeout=10) as sender:
+                sender.sendall(f"tcp {text}\n".encode())
+            station.until(lambda: {f"udp {text}", f"tcp {text}"} <= set(station.arrived("a")))
+
+        station.start()
+        push("before")
+        station.until_arrived("b", 2)
+        station.close("b")
+        push("held")
+        station.until_told("failed to flush chunk")
+        os.kill(station.shipper.check().pid, signal.SIGHUP)
+        station.until_told("the reload is put off until what is in memory alone is delivered.*outputs=b")
+        push("beside")
+        was_stopped = station.told("pausing all inputs")
+        station.open("b")
+        station.until_told(DONE)
+        push("after")
+        station.until_arrived("b", 8)
+        station.stop()
+
+        assert was_stopped is None
+        assert len(station.arrived("a")) == len(station.arrived("b")) == 8
+
+
 # -- what would be lost is waited for, but not against anybody's will --------------------------------------------------
 
 
@@ -375,7 +414,7 @@ def reload_that_waits(folder: Path, service: str) -> Iterator[Station]:
         station.close()
         station.until_told("failed to flush chunk")
         os.kill(station.shipper.check().pid, signal.SIGHUP)
-        station.until_told("in memory alone and waited for", 10)
+        station.until_told("the reload is put off until what is in memory alone is delivered", 10)
         yield station
 
 

@@ -89,7 +89,8 @@ def test_x2_at_the_limit_of_retries_one_delivery_goes_and_not_the_queue(tmp_path
         station.start()
         station.close()
         log.write(100)
-        station.until_told("chunk cannot be retried: input=tail.0 > output=a, records=100")
+        told = r"task_id=\d+, input=tail.0 > output=a \(out_id=0\), records=100"
+        station.until_told(rf"is not retried \(no retry config\): {told}")
         station.open()
         log.write(900)
         station.until_arrived(count=900)
@@ -231,7 +232,7 @@ def test_dead_letters_of_deliveries_that_were_given_up_are_kept(tmp_path: Path) 
         station.start()
         station.close()
         log.write(100)
-        station.until_told("chunk cannot be retried")
+        station.until_told("cannot be retried")
         station.stop()
         lines = (station.storage / "rejected" / "a" / "rejected.jsonl").read_bytes().splitlines()
         kept = [msgspec.json.decode(line) for line in lines]

@@ -176,6 +176,23 @@ def test_b1_ended_a_hundred_times_every_line_is_in_one_object(
         site.audit(may_be_twice=site.at_risk if storage == "filesystem" else set())
 
 
+@STORAGES
+def test_b1_a_kill_makes_no_new_line_look_like_an_equal_one_that_is_in_the_bucket(
+    tmp_path: Path, s3: SmallS3, storage: str
+) -> None:
+    """The lines are of one time; at the kill the first of them are in the bucket, and their position may be saved."""
+    with Site(tmp_path, s3, QUICKLY, storage=storage) as site:
+        log = tmp_path / "var" / "app.log"
+        for count in (100, 150):
+            with log.open("a") as file:
+                file.write("2026-11-20T10:00:00.000 id=same \n" * (count - site.in_bucket()["same"]))
+            site.start()
+            site.until(lambda count=count: site.in_bucket()["same"] >= count)  # type: ignore[misc]
+            site.shipper.kill()
+
+        assert site.in_bucket()["same"] == 150
+
+
 # -- B2: files of the store are damaged --------------------------------------------------------------------------------
 
 
@@ -205,9 +222,10 @@ def test_b2_each_damaged_file_of_the_store_costs_nothing_and_holds_up_nobody(
 ) -> None:
     """One log for each file and kind of damage, and one whose files are whole; what is damaged is read again.
 
-    Lines without a date have a third file, by which they are recognised. What it does not tell any more comes twice.
+    Other files tell where lines come from and, if they have no date, by what they are recognised. What those do not
+    tell any more comes twice.
     """
-    suffixes = ["json", "data", "ids"] if output else ["json", "data"]
+    suffixes = ["json", "data", "from", "ids"] if output else ["json", "data", "from"]
     damages = {f"{suffix}{damage.__name__}": (suffix, damage) for suffix in suffixes for damage in DAMAGES}
     names = [*damages, "healthy"]
     s3.fail("PutObject", *[Fault()] * (1000 if state == "closed" else 0))
@@ -228,9 +246,9 @@ def test_b2_each_damaged_file_of_the_store_costs_nothing_and_holds_up_nobody(
             site.write(1, name)
         site.stop_when_all_is_there()
 
-        site.audit(may_be_twice=set(site.ids) if output else set())
+        site.audit(may_be_twice=set(site.ids))
         twice = {one.partition(":")[0] for one, count in site.in_bucket().items() if count > 1}
-        assert twice <= {name for name in damages if name.startswith("ids")}
+        assert twice <= {name for name in damages if name.startswith(("ids", "from"))}
         aside = {path.name for path in (tmp_path / "store").rglob("quarantine/damaged-*.json")}
         assert aside == {f"damaged-{sheets[name].name}" for name, one in damages.items() if one in QUARANTINED}
         assert site.shipper.log().count(b"what is left of an object cannot be read and is put aside") == len(aside)

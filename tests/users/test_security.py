@@ -2,9 +2,9 @@
 
 SEC3 is about the docker input, which we do not have; the start says so, and that names may be of any length is shown
 with those of tags. SEC4: tags of network inputs have a prefix of their own if `tag_prefix` says so; without it they are
-kept, as in Fluent Bit. SEC5: printable characters of any language stay in tags; what is special to a destination is
-replaced there. SEC6: half an authentication is refused; a listener without any that others can reach is a warning and
-does not take `insecure: true`, because configurations of Fluent Bit have to start here as they are.
+kept, as in Fluent Bit, and the start warns. SEC5: printable characters of any language stay in tags; what is special to
+a destination is replaced there. SEC6: half an authentication is refused; a listener without any that others can reach
+is a warning and does not take `insecure: true`, because configurations of Fluent Bit have to start here as they are.
 """
 
 from __future__ import annotations
@@ -141,8 +141,8 @@ def test_sec3_the_docker_input_is_refused_by_its_name(tmp_path: Path) -> None:
 # -- SEC4, SEC5: tags from senders -------------------------------------------------------------------------------------
 
 
-def http_station(folder: Path, port: int) -> Station:
-    listener = f"[INPUT]\n    name http\n    port {port}\n    tag own.http\n    tag_key tag\n"
+def http_station(folder: Path, port: int, options: str = "") -> Station:
+    listener = f"[INPUT]\n    name http\n    port {port}\n    tag own.http\n    tag_key tag\n{options}"
     writer = f"[OUTPUT]\n    name file\n    match *\n    path {folder}/out\n    file all\n"
     return Station(folder, (), sections=listener + writer)
 
@@ -197,6 +197,30 @@ def test_sec4_sec5_the_field_of_the_tag_is_compared_as_a_whole_and_cleaned(
 def can_connect(port: int) -> bool:
     with closing(socket.socket()) as one:
         return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "record", "tag"),
+    [
+        ("/t.var.log.app", {"log": "x"}, "net.t.var.log.app"),
+        ("/", {"tag": "t.var.log.app"}, "net.t.var.log.app"),
+        ("http://t.var.log.app/t.var.log.app", {"log": "x"}, "net.t.var.log.app"),
+        ("/", {"log": "x"}, "own.http"),
+    ],
+)
+def test_sec4_with_a_prefix_no_client_can_take_the_tag_of_a_local_input(
+    tmp_path: Path, path: str, record: dict[str, Any], tag: str
+) -> None:
+    (tmp_path / "out").mkdir()
+    port = unused_port()
+    with http_station(tmp_path, port, "    tag_prefix net.\n") as station:
+        station.start(until_watching=False)
+        station.until(lambda: can_connect(port))
+        assert post(port, record, path) == 201
+        station.until(lambda: tags_of(tmp_path) != [])
+        station.stop()
+
+    assert tags_of(tmp_path) == [tag]
 
 
 def test_sec4_with_a_prefix_no_sender_can_take_the_tag_of_a_local_input(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_attempts_at_a_stop_do_not_use_up_the_retries(tmp_path: Path) -> None:
         station.start()
         station.close()
         log.write(100)
-        station.until_told(r"failed to flush chunk, retry in \d+ seconds")
+        station.until_told(r"failed to flush chunk '\S+', retry in \d+ seconds")
         before = station.stop()
         station.open()
         station.start()
@@ -170,6 +170,31 @@ def test_attempts_at_a_stop_do_not_use_up_the_retries(tmp_path: Path) -> None:
         assert (before["a"]["held"], before["a"]["dropped"]) == (100, 0)
         assert (after["a"]["delivered"], after["a"]["dropped"]) == (100, 0)
         assert_complete(station.verdict())
+
+
+@pytest.mark.parametrize("storage", ["memory", "filesystem"])
+def test_a_destination_that_comes_back_during_a_stop_gets_all_however_few_retries_are_allowed(
+    tmp_path: Path, storage: str
+) -> None:
+    """The second lines wait behind the first, whose only retry the stop makes at once."""
+    service = "grace 60; scheduler.base 100; scheduler.cap 100"
+    with Station(tmp_path, service=service, tail=f"storage.type {storage}", output="retry_limit 1") as station:
+        log = station.log()
+        station.start()
+        station.close()
+        log.write(100)
+        station.until_told(r"failed to flush chunk '\S+', retry in 101 seconds")
+        log.write(50)
+        process = station.shipper.check()
+        process.terminate()
+        station.until_told("pausing all inputs")
+        time.sleep(2.5)  # some attempts fail meanwhile; on a slow machine fewer do
+        station.open()
+        code = process.wait(timeout=60)
+
+        assert code == 0
+        assert_complete(station.verdict())
+        assert station.told(r"\(0 pending records, 150 delivered\)")
 
 
 @pytest.mark.parametrize("storage", ["memory", "filesystem"])

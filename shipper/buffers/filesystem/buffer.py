@@ -11,7 +11,7 @@ from ...disk import Disk
 from ...log import Log
 from ...metrics import Metrics
 from ...record import RecordBatch
-from ..base import BatchLimits, Buffer, BufferStatistics, Lane
+from ..base import OVER_LIMIT, BatchLimits, Buffer, BufferStatistics, Lane, Loss, Skipped
 from .cache import BatchCache
 from .cursors import Cursor, CursorFile
 from .encoding import encode_content
@@ -19,7 +19,7 @@ from .entry import Entry
 from .frames import Damage, encode_frame, join_names
 from .limits import FreeSpace
 from .log import SegmentLog
-from .log_source import OVER_LIMIT, LogSource, Skipped
+from .log_source import LogSource, stored_receipt
 from .names import log_folder, quarantine_folder
 from .quarantine import Quarantine
 from .reader import StoredReader
@@ -84,7 +84,7 @@ class FilesystemBuffer(Buffer):
         self._sources: dict[str, LogSource] = {}
         self._notify: dict[str, Callable[[], None]] = {}
         self._is_open = False
-        self._next = 1
+        self._next = self.first = 1
         self._kept = Sums()
         self._waiting = 0
         self._active: Segment | None = None
@@ -103,7 +103,7 @@ class FilesystemBuffer(Buffer):
             )
         known = [cursor.seen for cursor in self._cursors.values()]
         # One number is left out, so that damage at the end is never taken for a write that was made again.
-        self._next = max(chain(known, (s.last for s in self.segments), (0,))) + 2
+        self._next = self.first = max(chain(known, (s.last for s in self.segments), (0,))) + 2
         for segment in self.segments:
             self._kept.plus(segment.all)
             if segment.damage is not None:
@@ -149,7 +149,7 @@ class FilesystemBuffer(Buffer):
         stored_names = tuple([source.cursor.output for source, _ in takers])
         names = self._names_of(batch.tag, stored_names)
         data = encode_frame(sequence, names, size, now_ns, records, payload.form, payload.parts)
-        kept = batch if payload.content is content else RecordBatch(batch.tag, payload.content, size)
+        kept = RecordBatch(batch.tag, payload.content, size, stored_receipt(now_ns))
         entry = Entry(sequence, stored_names, records, size, len(data), now_ns, self._clock.monotonic(), kept)
         self._make_room_for(entry, named)
         self._next = sequence + 1
@@ -259,7 +259,7 @@ class FilesystemBuffer(Buffer):
         wanted = []
         for output in outputs:
             if output in limits and limits[output].refuses(batch.size, keeps_source=keeps_source):
-                self.skipped(output, len(batch), batch.size, OVER_LIMIT)
+                self.skipped(Loss(output, len(batch), batch.size, OVER_LIMIT, batch.tag, self._clock.time_ns()))
             else:
                 wanted.append(output)
         return tuple(wanted)

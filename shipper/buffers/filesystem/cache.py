@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from ...record import RecordBatch
 from ..base import MEMORY_FACTOR
 from .encoding import StoredBodies, StoredLines
 from .entry import Entry
+
+
+def weight_of(batch: RecordBatch, stored: int) -> int:
+    """Resident bytes that a batch is taken to have which has so many on disk."""
+    return stored * (2 if isinstance(batch.content, (StoredLines, StoredBodies)) else MEMORY_FACTOR)
 
 
 class BatchCache:
@@ -21,8 +27,7 @@ class BatchCache:
         batch = entry.batch
         if batch is None:
             return
-        is_bytes = isinstance(batch.content, (StoredLines, StoredBodies))
-        weight = self._weights[entry] = entry.stored * (2 if is_bytes else MEMORY_FACTOR)
+        weight = self._weights[entry] = weight_of(batch, entry.stored)
         self.weight += weight
         if self.weight > self._limit:
             self._shrink()

@@ -1,9 +1,10 @@
 """Delivers the chunk files that Fluent Bit has left in its storage.path, oldest first, and then deletes them.
 
-A file is read when an output comes to it, and its records are routed by their tag as Fluent Bit would. What each
-output has delivered is noted in a file of ours, so that after a restart only the others get it. A file goes when all
-its outputs have delivered it; if it was doubtful, or nothing in it can be read, it is moved to the quarantine instead.
-A file whose tag no output wants stays where it is.
+A file is read when an output comes to it, and its records are routed by their tag as Fluent Bit would. They stay in
+memory while there is room for them, and are read again otherwise when their turn comes. What each output has delivered
+is noted in a file of ours, so that after a restart only the others get it. A file goes when all its outputs have
+delivered it; if it was doubtful, or nothing in it can be read, it is moved to the quarantine instead. A file whose tag
+no output wants stays where it is.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from ...clock import Clock
 from ...disk import Disk
 from ...log import Log
 from ...metrics import Metrics
-from ...record import RecordBatch, RecordList
-from ..base import BatchLimits, Buffer, BufferStatistics, Lane
+from ...record import SOMEWHERE, Receipt, RecordBatch, RecordList
+from ..base import DAMAGED, BatchLimits, Buffer, BufferStatistics, Lane, Loss, Skipped
 from ..lanes import Lanes
+from .cache import weight_of
 from .chunk_format import SUFFIX, Chunk, UnreadableChunk, age_of, parse_chunk
 from .encoding import decode_content, encode_content
 from .entry import LONG_AGO, Entry
 from .files import PRIVATE, read_all, release, write_all
-from .log_source import Skipped
 from .names import LOGS, QUARANTINE, chunks_folder, quarantine_folder
 from .quarantine import Quarantine
 from .reader import StoredReader
@@ -56,7 +57,10 @@ class ChunkFile:
 
 
 class ChunkBacklog(Buffer):
-    """A buffer that nothing is put into. Readers come first, then `open`, which only lists the files."""
+    """A buffer that nothing is put into. Readers come first, then `open`, which only lists the files.
+
+    `memory` bounds the resident bytes of what was read and waits.
+    """
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class ChunkBacklog(Buffer):
         routed: Routed,
         skipped: Skipped,
         *,
+        memory: int = 0,
         verify: bool = False,
         names: Mapping[str, str] | None = None,
     ) -> None:
@@ -88,6 +93,9 @@ class ChunkBacklog(Buffer):
         self._journal = f"{chunks_folder(path)}/delivered"
         self.files: list[ChunkFile] = []
         self._left = 0
+        self._memory = memory
+        self._weights: dict[Entry, int] = {}
+        self._weight = 0
 
     def open(self) -> None:
         """Find the files; raises `OSError` if a folder cannot be read."""
@@ -117,7 +125,7 @@ class ChunkBacklog(Buffer):
 
     def statistics(self) -> BufferStatistics:
         """Batches are files; what they hold is not known before they are read."""
-        return BufferStatistics(self._left, 0, 0, False)
+        return BufferStatistics(self._left, 0, 0, False, self._weight)
 
     def read(self, file: ChunkFile, output: str) -> tuple[Entry | None, int]:
         """The file's records if they are for this output, and the bytes that were read; raises `OSError`."""
@@ -138,6 +146,37 @@ class ChunkBacklog(Buffer):
         wanted = file.outputs is not None and output in file.outputs
         return self._entry(file, chunk, len(data), output) if wanted else None, len(data)
 
+    def read_again(self, entry: Entry) -> RecordBatch | None:
+        """The records of a file that was read before; None if that cannot be any more."""
+        file = self.files[entry.sequence]
+        try:
+            return _batch_of(parse_chunk(read_all(self._disk, file.path), verify=self._verify))
+        except (OSError, UnreadableChunk) as error:
+            self._failures.add()
+            self._tell.error(
+                "a chunk file cannot be read again; it is tried at the next start",
+                file=file.path,
+                records=entry.records,
+                tag=entry.tag,
+                reason=error,
+            )
+            return None
+
+    def remember(self, entry: Entry) -> None:
+        """Keep the batch of this entry in memory if there is room; what came first is needed first, and stays."""
+        assert entry.batch is not None
+        weight = weight_of(entry.batch, entry.stored)
+        if self._weight + weight > self._memory:
+            entry.batch = None
+            return
+        self._weights[entry] = weight
+        self._weight += weight
+
+    def forget(self, entry: Entry) -> None:
+        """The batch of this entry is not needed any more."""
+        self._weight -= self._weights.pop(entry, 0)
+        entry.batch = None
+
     def finished(self, output: str, entries: Sequence[Entry]) -> None:
         """The output has delivered these files."""
         for entry in entries:
@@ -154,10 +193,7 @@ class ChunkBacklog(Buffer):
         )
 
     def _entry(self, file: ChunkFile, chunk: Chunk, stored: int, output: str) -> Entry:
-        records = len(chunk.records)
-        payload = encode_content(RecordList(chunk.records))
-        content = decode_content(payload.form, records, b"".join(payload.parts))
-        batch = RecordBatch(chunk.tag, content, chunk.size)
+        records, batch = len(chunk.records), _batch_of(chunk)
         if output not in file.told:
             file.told.add(output)
             self._routed(output, records)
@@ -260,6 +296,12 @@ class ChunkBacklog(Buffer):
         return f"ChunkBacklog({self._left} of {len(self.files)} files left)"
 
 
+def _batch_of(chunk: Chunk) -> RecordBatch:
+    payload = encode_content(RecordList(chunk.records))
+    content = decode_content(payload.form, len(chunk.records), b"".join(payload.parts))
+    return RecordBatch(chunk.tag, content, chunk.size, Receipt(origin=SOMEWHERE))
+
+
 class _ChunkSource:
     """The files as one output sees them; `_next` is the first that was not looked at."""
 
@@ -292,14 +334,25 @@ class _ChunkSource:
         if entry is not None and entry.batch is not None:
             self.held.add(1, entry.records, entry.size, entry.stored)
             self.lanes.add(entry, self._lane(entry.batch))
+            self._backlog.remember(entry)
         return size
 
     def load(self, entry: Entry) -> RecordBatch | None:
-        return entry.batch
+        batch = entry.batch if entry.batch is not None else self._backlog.read_again(entry)
+        if batch is None:
+            self.held.add(-1, -entry.records, -entry.size, -entry.stored)
+            self._backlog.skipped(Loss(self._output, entry.records, entry.size, DAMAGED, entry.tag, entry.time_ns))
+        return batch
+
+    def is_replayed(self, entry: Entry) -> bool:
+        return True
+
+    def name_of(self, entry: Entry) -> str:
+        return os.path.basename(self._backlog.files[entry.sequence].path)
 
     def release(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            entry.batch = None
+            self._backlog.forget(entry)
 
     def finish(self, entries: Sequence[Entry], *, are_released: bool = False) -> None:
         self.release(entries)

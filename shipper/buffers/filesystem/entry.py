@@ -11,9 +11,10 @@ LONG_AGO = float("-inf")
 class Entry:
     """A stored batch: what its delivery must know, where it is stored, and the batch itself while it is in memory.
 
-    `path` is None while it is not stored. Of a batch that its output has in part, only the rest is here: `records` and
-    `size` are those of the rest, and `had` are the records and bytes that are not. Of an entry that several readers got
-    when it was put there is one object; `users` are the readers that have not finished it.
+    `path` is None while it is not stored, `time_ns` is when it was put. Of a batch that its output has in part, only
+    the rest is here: `records` and `size` are those of the rest, and `had` are the records and bytes that are not. Of
+    an entry that several readers got when it was put there is one object; `users` are the readers that have not
+    finished it.
     """
 
     __slots__ = (
@@ -27,6 +28,7 @@ class Entry:
         "sequence",
         "size",
         "stored",
+        "tag",
         "time_ns",
         "users",
     )
@@ -40,7 +42,7 @@ class Entry:
         stored: int,
         time_ns: int,
         put_at: float,
-        batch: RecordBatch | None = None,
+        batch: RecordBatch,
     ) -> None:
         self.sequence = sequence
         self.outputs = outputs
@@ -49,7 +51,8 @@ class Entry:
         self.stored = stored
         self.time_ns = time_ns
         self.put_at = put_at
-        self.batch = batch
+        self.tag = batch.tag
+        self.batch: RecordBatch | None = batch
         self.had = (0, 0)
         self.path: str | None = None
         self.offset = 0

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Literal
 
 from ...disk import Disk
-from ...log import Log
 from .log_source import LogSource
 
 PIECE = 2_048_000
@@ -14,7 +13,6 @@ PIECE = 2_048_000
 
 OnFull = Literal["pause", "drop_oldest", "drop_newest"]
 
-_REMARK_EVERY_S = 60.0
 _MOST_BETWEEN_CHECKS = 64 << 20
 
 
@@ -26,11 +24,9 @@ class StorageLimit:
     source keeps what was not read, as a file does, and for others the oldest is skipped.
     """
 
-    def __init__(self, output: str, limit: int, log: Log, on_full: OnFull | None = None) -> None:
-        self._output = output
+    def __init__(self, limit: int, on_full: OnFull | None = None) -> None:
         self.limit = limit
         self._on_full = on_full
-        self._log = log
         self._sources: list[LogSource] = []
         self._may_be_skipped: list[LogSource] = []
 
@@ -55,33 +51,17 @@ class StorageLimit:
 
     def refuses(self, stored: int, *, keeps_source: bool) -> bool:
         """Whether a new batch is not to be stored for the output."""
-        if self.on_full(keeps_source=keeps_source) != "drop_newest" or self.has_room(stored):
-            return False
-        self._tell("new batches are not stored")
-        return True
+        return self.on_full(keeps_source=keeps_source) == "drop_newest" and not self.has_room(stored)
 
     def make_room(self, stored: int) -> None:
         """Skip so many of the oldest entries that this number of bytes may be added."""
         excess = self.used() + stored - self.limit
-        skipped = 0
         while excess > 0 and (source := self._oldest()) is not None:
             excess -= source.skip_oldest()
-            skipped += 1
-        if skipped:
-            self._tell("oldest stored batches are skipped")
 
     def _oldest(self) -> LogSource | None:
         aged = [(age, n) for n, s in enumerate(self._may_be_skipped) if (age := s.oldest_ns()) is not None]
         return self._may_be_skipped[min(aged)[1]] if aged else None
-
-    def _tell(self, what: str) -> None:
-        self._log.error(
-            f"{what}, storage.total_limit_size is reached",
-            every=_REMARK_EVERY_S,
-            output=self._output,
-            limit=self.limit,
-            remedy="see to that output, or raise its storage.total_limit_size",
-        )
 
 
 class ChunkBudget:

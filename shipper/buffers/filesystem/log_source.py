@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 from ...disk import Disk
-from ...record import RecordBatch
-from ..base import BatchLimits, Lane
+from ...record import Origin, Receipt, RecordBatch
+from ..base import DAMAGED, OVER_LIMIT, BatchLimits, Lane, Loss, Skipped
 from ..lanes import Lanes
 from .cursors import Cursor
 from .encoding import decode_content
@@ -23,13 +23,6 @@ WINDOW = 8192
 READ_TRIES = 10
 """Failures of the medium at one place after which the rest of the segment is given up."""
 
-DAMAGED = "storage_damaged"
-OVER_LIMIT = "storage_limit"
-"""Why stored records are not delivered to an output."""
-
-Skipped = Callable[[str, int, int, str], None]
-"""Is told of records that an output will not get: output, records, bytes as read, reason."""
-
 
 class Store(Protocol):
     """What a source sees of the buffer it reads."""
@@ -37,6 +30,8 @@ class Store(Protocol):
     disk: Disk
     segments: list[Segment]
     skipped: Skipped
+    first: int
+    """The number of the first entry that this run has put."""
 
     def unwritten(self) -> Sequence[Entry]:
         """Entries that are not on the disk yet, in their order."""
@@ -145,6 +140,12 @@ class LogSource:
                 self._give_up(entry, error)
         return batch
 
+    def is_replayed(self, entry: Entry) -> bool:
+        return entry.sequence < self._store.first
+
+    def name_of(self, entry: Entry) -> str:
+        return ""
+
     def release(self, entries: Sequence[Entry]) -> None:
         self._active -= len(entries)
         self._store.release(entries)
@@ -177,7 +178,7 @@ class LogSource:
         if entry is None:
             return 0
         self.lanes.drop(entry.sequence)
-        self._store.skipped(self.name, entry.records, entry.size, OVER_LIMIT)
+        self._note_loss(entry, OVER_LIMIT)
         self.finish([entry])
         return entry.stored
 
@@ -258,7 +259,7 @@ class LogSource:
         if rows is None:
             return batch
         records = batch.content.records()
-        return RecordBatch(batch.tag, [records[row] for row in rows], self.cursor.open[sequence][2])
+        return RecordBatch(batch.tag, [records[row] for row in rows], self.cursor.open[sequence][2], batch.receipt)
 
     def _following_segment(self) -> Segment | None:
         """The first segment that may hold a frame which was not looked at; None if there is none."""
@@ -303,7 +304,7 @@ class LogSource:
             lost.add(1, records, size, stored)
         if lost.batches > 0:
             self.held.plus(lost, -1)
-            self._store.skipped(self.name, lost.records, lost.size, DAMAGED)
+            self._store.skipped(Loss(self.name, lost.records, lost.size, DAMAGED))
         self.cursor.finish(hidden)
         self.close()
         self._at = max(self._at, segment.last)
@@ -339,8 +340,11 @@ class LogSource:
         for segment in self._store.segments:
             if segment.path == entry.path:
                 self._store.damaged(segment, damage)
-        self._store.skipped(self.name, entry.records, entry.size, DAMAGED)
+        self._note_loss(entry, DAMAGED)
         self.finish([entry])
+
+    def _note_loss(self, entry: Entry, reason: str) -> None:
+        self._store.skipped(Loss(self.name, entry.records, entry.size, reason, entry.tag, entry.time_ns))
 
     def __repr__(self) -> str:
         return f"LogSource({self.cursor!r}, {'level' if self.is_level else 'behind'})"
@@ -356,6 +360,11 @@ def read_entry(disk: Disk, path: str, offset: int) -> RecordBatch:
         reader.close()
 
 
+def stored_receipt(time_ns: int) -> Receipt:
+    """That of a stored batch; the time at which it was stored tells it from any other, also when numbers begin anew."""
+    return Receipt(origin=Origin("stored", time_ns, time_ns + 1))
+
+
 def _is_in(segments: Sequence[Segment], sequence: int) -> bool:
     at = bisect_right(segments, sequence, key=_base) - 1
     return at >= 0 and sequence <= segments[at].last
@@ -367,6 +376,7 @@ def _base(segment: Segment) -> int:
 
 def _batch_of(frame: Frame, tag: str, payload: bytes) -> RecordBatch:
     try:
-        return RecordBatch(tag, decode_content(frame.form, frame.records, payload), frame.size)
+        content = decode_content(frame.form, frame.records, payload)
+        return RecordBatch(tag, content, frame.size, stored_receipt(frame.time_ns))
     except ValueError as error:
         raise Damage(frame.offset, str(error)) from error

@@ -42,6 +42,12 @@ class Source(Protocol):
     def load(self, entry: Entry) -> RecordBatch | None:
         """The batch of an entry; None if it cannot be read any more, which is counted then."""
 
+    def is_replayed(self, entry: Entry) -> bool:
+        """Whether an earlier run has stored it."""
+
+    def name_of(self, entry: Entry) -> str:
+        """What a delivery is called that begins with this entry; empty if there is no name for it."""
+
     def release(self, entries: list[Entry]) -> None:
         """Take note that the batches of these entries are not needed any more."""
 
@@ -79,6 +85,8 @@ class StoredReader(Reader):
                     batches.append(batch)
             if loaded:
                 delivery = Delivery(lane, batches, now)
+                delivery.name = self.source.name_of(loaded[0])
+                delivery.is_replayed = self.source.is_replayed(loaded[0])
                 self._out[delivery] = loaded
                 return delivery
             self._lanes.back(lane)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from shipper.buffers.base import BatchLimits, Delivery, Reader
+from shipper.buffers.base import BatchLimits, Delivery, Loss, Reader
 from shipper.buffers.filesystem import FilesystemBuffer, StorageSettings
 from shipper.buffers.filesystem.limits import StorageLimit
 from shipper.clock import Clock, SystemClock
@@ -49,7 +49,7 @@ class Stored:
     ) -> None:
         self.disk = disk or ProcessDisk()
         self.metrics = Metrics()
-        self.skipped: list[tuple[str, int, int, str]] = []
+        self.skipped: list[Loss] = []
         self.told: list[str] = []
         self.buffer = FilesystemBuffer(
             name,
@@ -58,7 +58,7 @@ class Stored:
             Log(""),
             self.disk,
             self.metrics,
-            lambda *what: self.skipped.append(what),
+            self.skipped.append,
         )
         self.readers: dict[str, Reader] = {
             output: self.buffer.reader(output, by_tag, limits, lambda output=output: self.told.append(output))  # type: ignore[misc]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from shipper.buffers.base import BatchLimits, Reader
+from shipper.buffers.base import BatchLimits, Loss, Reader
 from shipper.buffers.filesystem.chunk_files import ChunkBacklog
 from shipper.clock import SystemClock
 from shipper.disk import Disk
@@ -21,7 +22,10 @@ from tests.buffers.filesystem.making import by_tag, files_in, lines_in
 class Backlog:
     """A backlog with its readers; everything goes to all outputs but what is tagged `none`."""
 
-    def __init__(self, folder: Path, outputs: Sequence[str] = ("one",), disk: Disk | None = None) -> None:
+    def __init__(
+        self, folder: Path, outputs: Sequence[str] = ("one",), disk: Disk | None = None, memory: int = 0
+    ) -> None:
+        self.lost: list[Loss] = []
         self.routed: list[tuple[str, int]] = []
         self.metrics = Metrics()
         self.backlog = ChunkBacklog(
@@ -33,7 +37,8 @@ class Backlog:
             disk or FaultyDisk(0),
             self.metrics,
             lambda output, records: self.routed.append((output, records)),
-            lambda *what: None,
+            self.lost.append,
+            memory=memory,
         )
         self.readers: dict[str, Reader] = {
             output: self.backlog.reader(output, by_tag, BatchLimits(), lambda: None) for output in outputs
@@ -168,14 +173,64 @@ def test_a_chunk_that_cannot_be_read_now_is_tried_again(tmp_path: Path) -> None:
     assert backlog.deliver() == ["a"]
 
 
-def test_few_chunks_are_in_memory_at_a_time(tmp_path: Path) -> None:
+def test_what_waits_takes_no_more_memory_than_it_may_however_long_an_output_hangs(tmp_path: Path) -> None:
+    """Chunks of other streams are found and delivered meanwhile."""
     for number in range(30):
-        leave(tmp_path, f"tail.0/1-{number}.1.flb", "z" * 700_000, tag=b"t%d" % number)
-    backlog = Backlog(tmp_path)
-    backlog.readers["one"].take(0.0)
+        leave(tmp_path, f"tail.0/1-{number}.1.flb", f"{number} {'z' * 1_000_000}")
+    leave(tmp_path, "tail.0/1-30.1.flb", "other", tag=b"u")
+    tracemalloc.start()
+    backlog = Backlog(tmp_path, memory=5_000_000)
+    reader = backlog.readers["one"]
+    hanging = reader.take(0.0)
+    seen, most = set[int](), 0
+    others: list[str] = []
+    for second in range(1, 30):
+        delivery = reader.take(second)
+        if delivery is not None:
+            others += lines_in(delivery)
+            reader.commit(delivery)
+        seen.add(reader.held()[0])
+        most = max(most, backlog.backlog.statistics().memory)
+    in_memory = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    reader.give_back(hanging or pytest.fail("nothing was taken"))
+    found = [int(line.split()[0]) for line in backlog.deliver()]
 
-    assert 1 < backlog.readers["one"].held()[0] <= 13
-    assert len(backlog.deliver()) == 29
+    assert 0 < most <= 5_000_000
+    assert in_memory < 10_000_000
+    assert max(seen) == 30
+    assert others == ["other"]
+    assert found == list(range(30))
+    assert backlog.backlog.statistics().memory == 0
+    assert backlog.lost == []
+
+
+def test_a_chunk_that_cannot_be_read_again_is_counted_and_stays_for_the_next_start(tmp_path: Path) -> None:
+    for number in range(3):
+        leave(tmp_path, f"tail.0/1-{number}.1.flb", f"{number}", tag=b"app.web")
+    backlog = Backlog(tmp_path)
+    reader = backlog.readers["one"]
+    first = reader.take(0.0)
+    assert first is not None
+    reader.give_back(first)
+    away = tmp_path / "tail.0" / "1-1.1.flb"
+    away.rename(tmp_path / "away")
+    found = backlog.deliver()
+    held = reader.held()
+    (tmp_path / "away").rename(away)
+
+    assert found == ["0", "2"]
+    assert held == (0, 0)
+    assert [(loss.output, loss.records, loss.tag) for loss in backlog.lost] == [("one", 1, "app.web")]
+    assert Backlog(tmp_path).deliver() == ["1"]
+
+
+def test_a_delivery_has_the_name_of_its_file(tmp_path: Path) -> None:
+    leave(tmp_path, "tail.0/1-1.1.flb", "a")
+    delivery = Backlog(tmp_path).readers["one"].take(0.0)
+
+    assert delivery is not None
+    assert (delivery.name, delivery.is_replayed) == ("1-1.1.flb", True)
 
 
 def test_nothing_can_be_put_among_the_files(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from shipper.buffers.base import DAMAGED, Loss
 from shipper.buffers.filesystem.frames import SEGMENT_HEAD, FrameReader
-from shipper.buffers.filesystem.log_source import DAMAGED
 from shipper.disk import SystemDisk
 from shipper.testing import batch_of
 from tests.buffers.filesystem.making import Stored, files_in, segments_in
@@ -46,7 +46,7 @@ def start_again(folder: Path) -> tuple[list[str], Stored]:
     stored = Stored(folder, ("one", "two"))
     held = stored.readers["one"].held()[0]
     found = stored.deliver("one")
-    lost = sum(records for output, records, _, reason in stored.skipped if (output, reason) == ("one", DAMAGED))
+    lost = sum(loss.records for loss in stored.skipped if (loss.output, loss.reason) == ("one", DAMAGED))
     assert held == len(found) + lost
     assert stored.readers["one"].held() == (0, 0)
     assert stored.deliver("two") == found
@@ -139,7 +139,7 @@ def test_f1_a_thousand_damaged_segments_start_quickly_and_give_what_is_intact(tm
     assert took < 2
     assert found == [line for line in lines if line in set(found)]
     assert len(found) > len(lines) // 3
-    assert held == len(found) + sum(records for _, records, _, _ in stored.skipped)
+    assert held == len(found) + sum(loss.records for loss in stored.skipped)
     stored.buffer.close()
     moved = [path for path in files_in(tmp_path / "quarantine") if path.suffix == ".seg"]
     assert len(moved) == stored.metrics.total("storage_quarantined_total") > len(segments) // 2
@@ -161,7 +161,7 @@ def test_a_segment_that_somebody_has_deleted_is_counted_as_lost(tmp_path: Path) 
     segment.unlink()
 
     assert stored.deliver("one") == []
-    assert stored.skipped == [("one", 6, sum(len(line) + 1 for line in LINES), DAMAGED)]
+    assert stored.skipped == [Loss("one", 6, sum(len(line) + 1 for line in LINES), DAMAGED)]
     assert stored.readers["one"].held() == (0, 0)
 
 

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipper.buffers.base import BatchLimits
+from shipper.buffers.base import OVER_LIMIT, BatchLimits
 from shipper.buffers.filesystem.limits import PIECE, ChunkBudget, FreeSpace, StorageLimit
-from shipper.buffers.filesystem.log_source import OVER_LIMIT
-from shipper.log import Log
 from shipper.record import Receipt
 from shipper.testing import ManualClock, batch_of, settle
 from tests.buffers.filesystem.disks import FaultyProcessDisk, ProcessDisk
@@ -30,11 +28,11 @@ def line(number: int) -> str:
 
 
 def skipped_for(stored: Stored, output: str) -> int:
-    return sum(records for name, records, _, reason in stored.skipped if (name, reason) == (output, OVER_LIMIT))
+    return sum(loss.records for loss in stored.skipped if (loss.output, loss.reason) == (output, OVER_LIMIT))
 
 
 def test_l1_what_exceeds_the_limit_of_an_output_is_skipped_oldest_first_for_it_alone(tmp_path: Path) -> None:
-    limits = {"one": StorageLimit("one", 5000, Log(""))}
+    limits = {"one": StorageLimit(5000)}
     stored = Stored(tmp_path, OUTPUTS, limits=LIMITS, segment_size=1000, output_limits=limits)
     lines = [line(number) for number in range(100)]
     for text in lines:
@@ -49,7 +47,7 @@ def test_l1_what_exceeds_the_limit_of_an_output_is_skipped_oldest_first_for_it_a
 
 
 def test_l3_the_files_of_a_limited_output_do_not_grow_beyond_the_limit(tmp_path: Path) -> None:
-    limits = {"one": StorageLimit("one", 50_000, Log(""))}
+    limits = {"one": StorageLimit(50_000)}
     stored = Stored(tmp_path, segment_size=3000, output_limits=limits)
     sizes = []
     for number in range(800):
@@ -61,7 +59,7 @@ def test_l3_the_files_of_a_limited_output_do_not_grow_beyond_the_limit(tmp_path:
 
 
 def test_what_is_being_delivered_is_not_skipped(tmp_path: Path) -> None:
-    limits = {"one": StorageLimit("one", 1000, Log(""))}
+    limits = {"one": StorageLimit(1000)}
     stored = Stored(tmp_path, limits=BatchLimits(150, 10, 1.0), output_limits=limits)
     stored.buffer.put(batch_of(line(0)), ["one"])
     delivery = stored.take()
@@ -76,7 +74,7 @@ def test_what_is_being_delivered_is_not_skipped(tmp_path: Path) -> None:
 
 
 def test_the_limit_of_an_output_holds_for_all_its_inputs_and_takes_the_oldest_of_any(tmp_path: Path) -> None:
-    limits = {"one": StorageLimit("one", 2000, Log(""))}
+    limits = {"one": StorageLimit(2000)}
     first = Stored(tmp_path, name="in.0", output_limits=limits)
     second = Stored(tmp_path, name="in.1", output_limits=limits)
     for number in range(30):
@@ -92,7 +90,7 @@ def test_the_backlog_of_an_earlier_run_is_under_the_limit_too(tmp_path: Path) ->
     for number in range(50):
         stored.buffer.put(batch_of(line(number)), ["one"])
     stored.end()
-    stored = Stored(tmp_path, output_limits={"one": StorageLimit("one", 1500, Log(""))})
+    stored = Stored(tmp_path, output_limits={"one": StorageLimit(1500)})
     stored.buffer.put(batch_of(line(50)), ["one"])
     found = stored.deliver()
 
@@ -102,7 +100,7 @@ def test_the_backlog_of_an_earlier_run_is_under_the_limit_too(tmp_path: Path) ->
 
 
 def test_with_drop_newest_what_was_stored_first_stays(tmp_path: Path) -> None:
-    limits = {"one": StorageLimit("one", 2000, Log(""), "drop_newest")}
+    limits = {"one": StorageLimit(2000, "drop_newest")}
     stored = Stored(tmp_path, OUTPUTS, output_limits=limits)
     lines = [line(number) for number in range(50)]
     receipts = []
@@ -121,7 +119,7 @@ def test_with_drop_newest_what_was_stored_first_stays(tmp_path: Path) -> None:
 
 
 async def test_an_input_that_keeps_its_source_waits_at_the_limit_of_an_output(tmp_path: Path) -> None:
-    limits = {"one": StorageLimit("one", 2000, Log(""))}
+    limits = {"one": StorageLimit(2000)}
     clock = ManualClock()
     stored = Stored(tmp_path, OUTPUTS, clock=clock, output_limits=limits, keeps_source=True)
     for number in range(30):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from shipper.buffers.base import BatchLimits
+from shipper.buffers.base import DAMAGED, BatchLimits
 from shipper.buffers.filesystem import log_source, reader
 from shipper.buffers.filesystem.names import safe_name, stored_inputs
 from shipper.disk import SystemDisk
-from shipper.record import RecordBatch
+from shipper.record import Origin, Receipt, RecordBatch
 from shipper.testing import batch_of
 from tests.buffers.filesystem.disks import FaultyProcessDisk
 from tests.buffers.filesystem.making import Stored, lines_in, segments_in
@@ -47,6 +47,21 @@ def test_one_stuck_stream_holds_up_no_other_and_only_its_own_segments(tmp_path: 
     assert left <= 2
     assert again.readers["one"].held() == (1, 6)
     assert again.deliver() == ["stuck"]
+
+
+def test_a_stored_batch_comes_from_the_same_place_after_a_kill_and_from_no_other(tmp_path: Path) -> None:
+    stored = Stored(tmp_path)
+    for line in "ab":
+        stored.buffer.put(batch_of(line, receipt=Receipt(origin=Origin("file", 0, 5))), ["one"])
+    before = stored.take()
+    stored.end()
+    again = Stored(tmp_path)
+    after = again.take()
+
+    assert before is not None and after is not None
+    origins = [batch.receipt.origin for batch in before.batches]
+    assert [batch.receipt.origin for batch in after.batches] == origins
+    assert len({None, Origin("file", 0, 5), *origins}) == 4
 
 
 def test_a_reader_far_behind_is_given_full_deliveries(tmp_path: Path) -> None:
@@ -99,7 +114,7 @@ def test_a_reader_that_has_fallen_behind_catches_up_and_then_reads_from_memory(
     delivery = stored.take()
 
     assert found == lines
-    assert delivery is not None and delivery.batches[0] is new
+    assert delivery is not None and delivery.batches[0].content is new.content
 
 
 def test_records_for_an_output_that_is_not_configured_stay_and_are_told_of(
@@ -185,7 +200,7 @@ def test_a_medium_that_fails_for_good_costs_its_segment_and_no_other(tmp_path: P
     found = [line for _ in range(10) for line in stored.deliver()]
 
     assert [line[0] for line in found] == ["1", "2", "3"]
-    assert [(records, reason) for _, records, _, reason in stored.skipped] == [(1, log_source.DAMAGED)]
+    assert [(loss.records, loss.reason) for loss in stored.skipped] == [(1, DAMAGED)]
 
 
 @pytest.mark.parametrize(

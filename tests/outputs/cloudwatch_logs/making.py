@@ -9,6 +9,7 @@ from shipper.codecs.json_lines import JsonEncoder
 from shipper.codecs.template import Template
 from shipper.context import Context
 from shipper.log import Log
+from shipper.outputs.aws_options import Region
 from shipper.outputs.cloudwatch_logs.emf import MetricFormat, parse_dimensions
 from shipper.outputs.cloudwatch_logs.events import EventMaker, Prepared, StreamNames
 from shipper.outputs.cloudwatch_logs.output import CloudwatchLogsOptions, CloudwatchLogsOutput
@@ -53,7 +54,7 @@ def output_to(url: str, clock: Clock | None = None, **options: Any) -> Cloudwatc
     if not {"log_stream_name", "log_stream_prefix"} & set(options):
         options["log_stream_name"] = "s"
     _parse_templates(options, "log_group_template", "log_stream_template")
-    chosen = CloudwatchLogsOptions(region="us-east-1", endpoint=url, **options)
+    chosen = CloudwatchLogsOptions(region=Region("us-east-1"), endpoint=url, **options)
     name = "cloudwatch_logs.0"
     log = Log(f"[output:cloudwatch_logs:{name}] ")
     return CloudwatchLogsOutput(
