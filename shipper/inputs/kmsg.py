@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Annotated
+from collections.abc import Hashable, Mapping
+from typing import Annotated, Any
 
 from ..config.options import opt
 from ..context import Context, Emit
@@ -39,6 +40,18 @@ class KmsgInput(Input):
         self._booted_ns = 0
         # The number that the next message of the kernel has, None before the first.
         self._next_sequence: int | None = None
+        # The number of the first message that was not emitted; the device begins anew with all that the kernel keeps.
+        self._not_emitted: int | None = None
+
+    def handed_over(self) -> tuple[Hashable, Any] | None:
+        return None if self._not_emitted is None else (self._source, self._not_emitted)
+
+    def go_on_from(self, handed_over: Mapping[Hashable, Any]) -> None:
+        self._not_emitted = self._next_sequence = handed_over.get(self._source)
+
+    @property
+    def _source(self) -> Hashable:
+        return "kmsg", self._tag
 
     async def open(self) -> None:
         try:
@@ -57,6 +70,7 @@ class KmsgInput(Input):
                 await emit(RecordBatch(self._tag, records, sum(map(len, messages))))
             elif not messages:
                 await readable(self._fd, self._context.clock)
+            self._not_emitted = self._next_sequence
 
     async def close(self) -> None:
         if self._fd >= 0:
@@ -86,6 +100,8 @@ class KmsgInput(Input):
         except ValueError:
             self._context.log.error("a message of the kernel cannot be read", every=60.0, text=message[:80])
             self._context.dropped(1, len(message), "unreadable")
+            return None
+        if self._not_emitted is not None and number < self._not_emitted:
             return None
         self._count_lost(number)
         priority = prefix & _PRIORITY_BITS

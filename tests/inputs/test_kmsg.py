@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from shipper.clock import SystemClock
+from shipper.context import Context
 from shipper.errors import OptionError
 from shipper.inputs.kmsg import KmsgInput, KmsgOptions
 from shipper.record import Body
@@ -43,9 +44,13 @@ def kernel() -> Iterator[Kernel]:
     one.close()
 
 
-def kmsg(kernel: Kernel, lines: str = "") -> Collected:
-    context = context_of("input", "kmsg.0", SystemClock())
-    return Collected(KmsgInput(options_from(KmsgOptions, lines, "input"), context, kernel.path))
+def kmsg(kernel: Kernel, lines: str = "", before: Collected | None = None, context: Context | None = None) -> Collected:
+    """The input, maybe in the place of one that has ended, as at a hot reload."""
+    context = context or context_of("input", "kmsg.0", SystemClock())
+    one = KmsgInput(options_from(KmsgOptions, lines, "input"), context, kernel.path)
+    left = before.input.handed_over() if before is not None else None
+    one.go_on_from({} if left is None else dict([left]))
+    return Collected(one)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +109,38 @@ async def test_what_the_kernel_overwrote_is_counted_and_told(kernel: Kernel, cap
 
     assert context.metrics.by_label("input_dropped_records_total", "reason") == {"overwritten": 3, "unreadable": 1}
     assert "overwritten messages" in caplog.text and "cannot be read" in caplog.text
+
+
+async def test_at_a_reload_what_was_emitted_comes_no_more(kernel: Kernel) -> None:
+    """The device begins anew with all that the kernel keeps."""
+    ring = [b"6,%d,1,-;%d\n" % (number, number) for number in range(10, 20)]
+    kernel.says(*ring[:4])
+    async with kmsg(kernel) as one:
+        await one.has(4)
+        one.gate.clear()
+        kernel.says(*ring[4:6])
+        await one.is_held_up.wait()
+    kernel.says(*ring[:8])
+    async with kmsg(kernel, before=one) as two:
+        bodies = await two.has(4)
+    kernel.says(*ring[1:9])
+    async with kmsg(kernel, before=two) as three:
+        more = await three.has(1)
+
+    assert [body["sequence"] for body in bodies] == [14, 15, 16, 17]
+    assert [body["sequence"] for body in more] == [18]
+
+
+async def test_what_the_kernel_overwrote_over_a_reload_is_counted(kernel: Kernel) -> None:
+    kernel.says(b"6,10,1,-;a\n")
+    async with kmsg(kernel) as one:
+        await one.has(1)
+    kernel.says(b"6,14,1,-;b\n")
+    context = context_of("input", "kmsg.0", SystemClock())
+    async with kmsg(kernel, before=one, context=context) as two:
+        await two.has(1)
+
+    assert context.metrics.by_label("input_dropped_records_total", "reason") == {"overwritten": 3}
 
 
 async def test_without_the_device_the_start_ends() -> None:

@@ -2,7 +2,8 @@
 
 A list tells what there is, a watch what changes; `collecting.py` takes them in turn. What was sent is known three ways:
 
-- `RecentlySeen` remembers what was emitted by this process, within bounds.
+- `RecentlySeen` remembers what was emitted by this process, within bounds. Over a hot reload it goes from one input to
+  the next, without what was not delivered.
 - The version behind which everything was emitted is the floor: what a list has below it was seen before. It may only
   be trusted while versions grow, so a list that is older than the floor (a restored cluster) takes it away.
 - The database (`database.py`), in Fluent Bit's table, holds the events that were delivered; with leader election the

@@ -207,6 +207,7 @@ class Collecting:
         step = progress.owe(version)
         try:
             keys, rows, records, size = self._chosen(events)
+            step.keys = keys
             if not records:
                 progress.settle(step)
                 return

@@ -6,8 +6,9 @@ import asyncio
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ...context import Context, Emit
 from ...errors import OptionError
@@ -63,6 +64,22 @@ class KubernetesEventsInput(Input):
         self._election: Election | None = None
         self._progress = Progress(self._note_progress)
         self._is_collecting = False
+
+    def handed_over(self) -> tuple[Hashable, Any] | None:
+        if self._sent is not None:
+            return None
+        self._seen.forget(self._progress.owed_keys())
+        return self._source, (self._seen, self._progress.reached)
+
+    def go_on_from(self, handed_over: Mapping[Hashable, Any]) -> None:
+        if self._sent is None and self._source in handed_over:
+            self._seen, reached = handed_over[self._source]
+            self._progress.begin(reached)
+
+    @property
+    def _source(self) -> Hashable:
+        options = self._options
+        return "kubernetes_events", str(options.kube_url), options.kube_namespace, options.tag
 
     async def open(self) -> None:
         """Open the database, and find out which lease to hold."""

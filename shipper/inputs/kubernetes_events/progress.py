@@ -1,18 +1,22 @@
-"""Up to which version everything was delivered, though receipts are settled in any order."""
+"""What was delivered, and up to which version all of it, though receipts are settled in any order."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Hashable
 
 
 class Step:
-    """Something that was emitted; `version` is reached when it and all before it are settled, None for none."""
+    """Something that was emitted; `version` is reached when it and all before it are settled, None for none.
 
-    __slots__ = ("is_settled", "version")
+    `keys` are those of its events while it is not settled.
+    """
+
+    __slots__ = ("is_settled", "keys", "version")
 
     def __init__(self, version: str | None) -> None:
         self.version = version
+        self.keys: Collection[Hashable] = ()
         self.is_settled = False
 
 
@@ -43,8 +47,12 @@ class Progress:
 
     def settle(self, step: Step) -> None:
         """The step is delivered."""
-        step.is_settled = True
+        step.is_settled, step.keys = True, ()
         self._advance()
+
+    def owed_keys(self) -> set[Hashable]:
+        """The keys of the events that were emitted and are not delivered."""
+        return {key for step in self._steps for key in step.keys}
 
     def _advance(self) -> None:
         before = self.reached

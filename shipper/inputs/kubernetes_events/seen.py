@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 
 import msgspec
 
@@ -55,6 +55,13 @@ class RecentlySeen:
         while len(self._runs) > self._most_runs or (self._runs and now - self._runs[0].ended_at > self._keep_s):
             self._runs.popleft()
         self._latest.add(hash(key))
+
+    def forget(self, keys: Collection[Hashable]) -> None:
+        """Forget these; everything is looked through for them."""
+        values = set(map(hash, keys))
+        self._latest -= values
+        left = (_Run(array("q", [h for h in run.hashes if h not in values]), run.ended_at) for run in self._runs)
+        self._runs = deque(left)
 
 
 def _holds(hashes: array[int], value: int) -> bool:

@@ -20,7 +20,9 @@ from ...log import Log
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS in_systemd_cursor (cursor TEXT NOT NULL, updated INTEGER)"
 _NONE = "(null)"
-_LONGEST_WAIT_S = 5.0
+_LONGEST_WAIT_S = 0.5
+"""Longest wait for a lock of another program: meanwhile the thread reads nothing. Then it is tried again."""
+
 _REMARK_EVERY_S = 60.0
 
 SYNCHRONOUS = {"off": 0, "normal": 1, "full": 2, "extra": 3}
@@ -29,7 +31,8 @@ SYNCHRONOUS = {"off": 0, "normal": 1, "full": 2, "extra": 3}
 class CursorStore:
     """The saved cursor of one input; without a path, or if the database cannot be opened, nothing is saved.
 
-    It belongs to the thread that calls `open`.
+    While another program locks the database from the start, `is_locked_out` says so, and `open` and `save` may be tried
+    again. It belongs to the thread that calls `open`.
     """
 
     def __init__(self, path: str | None, sync: str | None, log: Log) -> None:
@@ -37,23 +40,31 @@ class CursorStore:
         self._sync = sync.lower() if sync else None
         self._log = log
         self._db: sqlite3.Connection | None = None
+        self.is_locked_out = False
 
     def open(self) -> str | None:
-        """Open or create the database; gives the cursor that was saved, None if there is none."""
+        """Open or create the database; gives the cursor that was saved, None if there is none or it is not known."""
+        self.is_locked_out = False
         if self._path is None:
             return None
         try:
             return self._connect(self._path)
         except sqlite3.OperationalError as error:
-            self._log.error("database cannot be opened, so the cursor is not saved", database=self._path, reason=error)
+            self.is_locked_out = _is_lock(error)
+            message = "database cannot be opened, so the cursor is not saved"
+            if self.is_locked_out:
+                message = "database is locked by another program; it is tried again until the cursor is known"
+            self._log.error(message, every=_REMARK_EVERY_S, database=self._path, reason=error)
         except sqlite3.DatabaseError as error:
             return self._begin_anew(self._path, error)
         return None
 
     def save(self, cursor: str) -> bool:
         """Save the cursor; false if the database cannot be written now."""
+        if self.is_locked_out:
+            self.open()
         if self._db is None:
-            return True
+            return not self.is_locked_out
         values = (cursor, int(time.time()))
         try:
             if not self._db.execute("UPDATE in_systemd_cursor SET cursor=?, updated=?", values).rowcount:
@@ -96,6 +107,11 @@ class CursorStore:
         except (OSError, sqlite3.Error) as failure:
             self._log.error("no new database can be made, so the cursor is not saved", database=path, reason=failure)
             return None
+
+
+def _is_lock(error: sqlite3.Error) -> bool:
+    # The upper bits tell more precisely what is locked; an error of Python's own module has no code.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class _Round(msgspec.Struct, eq=False):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ...record import Body
+from ..tags import seen_as_tag
+from .fields import Pair
 
 Entry = dict[str, Any]
 """The fields of an entry as the library gives them: bytes, or a list of bytes for a field that occurs several times.
 
-The library has grouped them: a field is where it occurs first, with all its values. None of its calls tells which other
-fields stood between those, so where some did, a list is further ahead than in Fluent Bit.
+A field is where it occurs first, with all its values, and what stood between those is not told.
 """
 
 _MOST_NAMES = 10_000
@@ -27,26 +29,28 @@ class EntryReader:
         self._names: dict[str, str] = {}
         self.invalid = 0
 
-    def read(self, entry: Entry) -> tuple[Body, int]:
-        """The body of an entry, and the bytes that its fields have in the journal."""
+    def read(self, entry: Entry) -> tuple[Body, int] | None:
+        """The body of an entry, and the bytes that its fields have in the journal.
+
+        None if its fields have to be read one by one: some occur several times, are no UTF-8, or they are too many.
+        """
         if len(entry) <= self._max_fields:
             try:
                 body = {name: str(value, "utf-8") for name, value in entry.items()}
             except (TypeError, UnicodeDecodeError):
-                return self._read_slowly(entry)
+                return None
             if self._lowercase or self._strip:
                 name_of = self._name_of
                 renamed = {name_of(name): text for name, text in body.items()}
                 if len(renamed) != len(body):
-                    return self._read_slowly(entry)
+                    return None
                 body = renamed
             return body, sum(map(len, entry)) + sum(map(len, entry.values())) + 2 * len(entry)
-        return self._read_slowly(entry)
+        return None
 
-    def _read_slowly(self, entry: Entry) -> tuple[Body, int]:
-        """Read an entry with fields that occur several times, that are no UTF-8, or that are too many."""
+    def read_one_by_one(self, pairs: Sequence[Pair]) -> tuple[Body, int]:
+        """The same of any fields; one that occurs again becomes a list, behind the fields before it."""
         body: Body = {}
-        pairs = [(n, v) for n, vs in entry.items() for v in (vs if isinstance(vs, list) else [vs])]
         was_invalid = False
         for name, value in pairs[: self._max_fields]:
             name = self._name_of(name)
@@ -94,5 +98,5 @@ class TagOfUnit:
         return bytes(unit[0] if isinstance(unit, list) else unit)
 
     def tag(self, unit: bytes) -> str:
-        """The tag of the entries with this unit."""
-        return f"{self._before}{unit.decode('utf-8', 'replace')}{self._behind}"
+        """The tag of the entries with this unit; whoever writes a journal file may call a unit as he likes."""
+        return f"{self._before}{seen_as_tag(unit.decode('utf-8', 'replace'))}{self._behind}"

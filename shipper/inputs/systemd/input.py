@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from msgspec import field
 
@@ -28,6 +29,7 @@ _LOOK_EVERY_S = 1.0
 _GATHER_S = 0.05
 """Wait after a change, so that a program that writes without a break makes batches and not single records."""
 
+_TRY_AGAIN_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 _REMARK_EVERY_S = 60.0
 
@@ -104,8 +106,24 @@ class SystemdInput(Input):
         # The cursor of the last entry that was emitted: a second `run` goes on behind it.
         self._emitted: str | None = None
         self._saved: str | None = None
+        # The cursor up to which the input before this one, of a configuration that was replaced, was safe.
+        self._handed_over: str | None = None
+        # Whether reading must not begin because another program locks the database that may hold a cursor.
+        self._awaits_cursor = False
         self._has_run = False
         self._has_moved = asyncio.Event()
+
+    def handed_over(self) -> tuple[Hashable, Any] | None:
+        safe = self._order.safe
+        return None if safe is None else (self._source, safe)
+
+    def go_on_from(self, handed_over: Mapping[Hashable, Any]) -> None:
+        self._handed_over = handed_over.get(self._source)
+
+    @property
+    def _source(self) -> Hashable:
+        where = self._options.where()
+        return "systemd", where.path, where.matches, where.filter_type, self._options.tag
 
     async def open(self) -> None:
         """Open the journal and the database; waits for the disk."""
@@ -118,17 +136,26 @@ class SystemdInput(Input):
         self._worker = ThreadPoolExecutor(1, "journal")
         await self._in_worker(self._tell_unreadable)
         self._saved = await self._in_worker(self._store.open)
+        # What the database has may be older: it is not written while it is locked.
+        known = self._handed_over or self._saved
+        self._awaits_cursor = known is None and self._store.is_locked_out
         try:
-            self._emitted = await self._in_worker(lambda: self._journal.open(self._saved))
+            self._emitted = await self._in_worker(lambda: self._journal.open(known))
         except (OSError, ValueError) as error:
             raise OptionError("path", f"the journal cannot be opened: {error}") from error
-        if self._emitted is not None and self._emitted != self._saved:
-            # From the tail: what comes after this entry is owed, even if we are killed before anything is delivered.
+        if not self._awaits_cursor:
+            await self._owe_the_rest()
+
+    async def _owe_the_rest(self) -> None:
+        """Save behind which entry reading begins: from there, as from the tail, all is owed, even if we are killed
+        before anything is delivered."""
+        if self._emitted is not None:
             self._order.begin(self._emitted, 0)
             await self._in_worker(self._save)
 
     async def run(self, emit: Emit) -> None:
-        """Read on for ever; waits for changes and while the buffers are full."""
+        """Read on for ever; waits for changes, while the buffers are full, and for a database that is locked."""
+        await self._wait_for_cursor()
         if self._has_run:
             # A bug ended the run before this one, maybe between the reading of entries and their emission.
             await self._in_worker(lambda: self._journal.open(self._emitted))
@@ -136,6 +163,18 @@ class SystemdInput(Input):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._save_cursors())
             await self._read(emit)
+
+    async def _wait_for_cursor(self) -> None:
+        """Wait while another program keeps the database from us: without its cursor we would repeat or lose entries."""
+        while self._awaits_cursor:
+            await self._context.clock.sleep(_TRY_AGAIN_S)
+            self._saved = await self._in_worker(self._store.open)
+            if not self._store.is_locked_out:
+                # Without a saved cursor it is the tail, if that is wanted, as it was when we started.
+                known = self._saved or self._emitted
+                self._emitted = await self._in_worker(partial(self._journal.open, known))
+                await self._owe_the_rest()
+                self._awaits_cursor = False
 
     async def close(self) -> None:
         """Save the cursor and let the thread end."""
@@ -200,9 +239,12 @@ class SystemdInput(Input):
             message = "the journal cannot be read and is opened again; files that are gone were not read to their end"
             self._log.error(message, every=_REMARK_EVERY_S, reason=found.error)
             self._context.counter("journal_errors_total").add()
+        if found.broken or found.broken_fields:
+            self._log.error(f"Skip {found.broken + found.broken_fields} broken entries")
         if found.broken:
-            self._log.error(f"Skip {found.broken} broken entries")
             self._context.dropped(found.broken, 0, "broken_entry")
+        if found.broken_fields:
+            self._context.counter("journal_broken_fields_total").add(found.broken_fields)
         if self._entries.invalid:
             self._context.counter("invalid_utf8_records_total").add(self._entries.invalid)
             self._entries.invalid = 0
@@ -218,7 +260,7 @@ class SystemdInput(Input):
             await self._has_moved.wait()
             self._has_moved.clear()
             if not await self._in_worker(self._save):
-                await self._context.clock.sleep(1.0)
+                await self._context.clock.sleep(_TRY_AGAIN_S)
                 self._has_moved.set()
 
     def _save(self) -> bool:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal, Self
 import msgspec
 
 from ...log import Log
-from ...record import Record
-from .entries import EntryReader, TagOfUnit
+from ...record import Body, Record
+from .entries import Entry, EntryReader, TagOfUnit
+from .fields import fields_of
 
 if TYPE_CHECKING:
     from systemd._reader import _Reader
@@ -68,8 +69,8 @@ class TagRecords(msgspec.Struct):
 class Round(msgspec.Struct, kw_only=True):
     """What was read in one go: records by tag, and the cursor of the last entry, None if there was no entry.
 
-    `is_last` says that the journal was read to its end. `broken` entries could not be read at all, and `error` is
-    what ended the round early; the journal is opened again by the next one.
+    `is_last` says that the journal was read to its end. `broken` entries could not be read at all, of others
+    `broken_fields` were left out, and `error` is what ended the round early; the journal is opened again by the next.
     """
 
     batches: Sequence[TagRecords]
@@ -77,6 +78,7 @@ class Round(msgspec.Struct, kw_only=True):
     is_last: bool
     broken: int
     error: OSError | None
+    broken_fields: int = 0
 
 
 class Journal:
@@ -90,7 +92,7 @@ class Journal:
         self._journal: _Reader | None = None
         # The entry that was read last, behind which the next round begins; None stands for the head.
         self._cursor: str | None = None
-        self._was_open = False
+        self._was_read = False
         # Whether the library stands at that entry, or where it was, and has not been asked yet if it is there.
         self._is_resuming = False
 
@@ -102,8 +104,8 @@ class Journal:
     def open(self, cursor: str | None) -> str | None:
         """Open the journal behind the entry with this cursor; gives the cursor that reading begins behind.
 
-        Without a cursor, or with one that is none, it begins at the head; for the first time at the tail, if wanted,
-        and then there always is a cursor to begin behind.
+        Without a cursor, or with one that is none, it begins at the head; at the tail, if wanted and nothing was read
+        yet, and then there always is a cursor to begin behind.
         Raises `OSError` or `ValueError` if the journal cannot be opened.
         """
         self.close()
@@ -111,7 +113,6 @@ class Journal:
         journal.fileno()  # from here on the library notes changes
         self._journal, self._is_resuming = journal, False
         self._cursor = self._sought(journal, cursor)
-        self._was_open = True
         return self._cursor
 
     def close(self) -> None:
@@ -121,6 +122,7 @@ class Journal:
 
     def read(self, most_entries: int, most_bytes: int) -> Round:
         """Read on from where the last round ended."""
+        self._was_read = True
         gathered = _Gathered(self._entries, self._tags)
         cursor, error, is_last = None, None, False
         end = time.monotonic() + _LONGEST_S
@@ -144,7 +146,14 @@ class Journal:
             # What was read without one is read again, so nothing of it must be emitted now.
             return Round(batches=[], cursor=None, is_last=is_last, broken=0, error=error)
         batches = list(gathered.by_unit.values())
-        return Round(batches=batches, cursor=cursor, is_last=is_last, broken=gathered.broken, error=error)
+        return Round(
+            batches=batches,
+            cursor=cursor,
+            is_last=is_last,
+            broken=gathered.broken,
+            error=error,
+            broken_fields=gathered.broken_fields,
+        )
 
     def _advance(self) -> str:
         """Note the cursor of the entry that was read last, and give it."""
@@ -204,14 +213,14 @@ class Journal:
             try:
                 journal.seek_cursor(cursor)
             except (OSError, ValueError) as error:
-                if self._was_open:
+                if self._was_read:
                     raise  # it was read from this journal, so it is good, and another try will find it
                 self._log.warning("seek_cursor failed", cursor=cursor[:_SHOWN_OF_CURSOR], reason=error)
             else:
                 self._is_resuming = True
                 self._log.info(f"seek_cursor={cursor[:_SHOWN_OF_CURSOR]}... OK")
                 return cursor
-        if self._where.read_from_tail and not self._was_open:
+        if self._where.read_from_tail and not self._was_read:
             return self._go_to_tail(journal)
         journal.seek_head()
         return None
@@ -248,22 +257,23 @@ class _Gathered:
     """The entries of a round so far: their records by unit, how many there were, and how many bytes they have."""
 
     def __init__(self, entries: EntryReader, tags: TagOfUnit) -> None:
-        self._read = entries.read
+        self._entries = entries
         self._tags = tags
         self.by_unit: dict[bytes, TagRecords] = {}
         self.count = 0
         self.size = 0
         self.broken = 0
+        self.broken_fields = 0
 
     def take(self, journal: _Reader) -> None:
         """Take the entry at which the library stands."""
         self.count += 1
         try:
-            entry, time_us = journal._get_all(), journal._get_realtime()
+            time_us = journal._get_realtime()
+            entry, (body, size) = self._read(journal)
         except (OSError, ValueError):
             self.broken += 1
             return
-        body, size = self._read(entry)
         unit = self._tags.unit(entry)
         group = self.by_unit.get(unit)
         if group is None:
@@ -271,3 +281,15 @@ class _Gathered:
         group.records.append(Record(time_us * 1000, body))
         group.size += size
         self.size += size
+
+    def _read(self, journal: _Reader) -> tuple[Entry, tuple[Body, int]]:
+        try:
+            entry: Entry = journal._get_all()
+        except (OSError, ValueError):
+            pass  # a datum that is no field; the others are good
+        else:
+            if (found := self._entries.read(entry)) is not None:
+                return entry, found
+        pairs, broken = fields_of(journal)
+        self.broken_fields += broken
+        return dict(reversed(pairs)), self._entries.read_one_by_one(pairs)

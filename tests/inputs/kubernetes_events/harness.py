@@ -41,7 +41,8 @@ class NotedClock(SystemClock):
 class Collected:
     """What was emitted; receipts are settled at once, or kept in `owed` while `settles` is off."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, one: KubernetesEventsInput, metrics: Metrics) -> None:
+        self.input = one
         self._metrics = metrics
         self.batches: list[RecordBatch] = []
         self.settles = True
@@ -98,12 +99,17 @@ def options_for(api: EventsStandIn, folder: Path, more: str = "") -> KubernetesE
 
 @asynccontextmanager
 async def running(
-    api: EventsStandIn, folder: Path, more: str = "", clock: Clock | None = None
+    api: EventsStandIn, folder: Path, more: str = "", clock: Clock | None = None, before: Collected | None = None
 ) -> AsyncIterator[Collected]:
-    """An input that runs as long as the block; it is stopped as the engine does it."""
+    """An input that runs as long as the block; it is stopped as the engine does it.
+
+    `before` is what one has collected that has ended, and whose place it takes at a hot reload.
+    """
     context = context_of("input", _NAME, clock or SystemClock())
     one = KubernetesEventsInput(options_for(api, folder, more), context)
-    collected = Collected(context.metrics)
+    left = before.input.handed_over() if before is not None else None
+    one.go_on_from({} if left is None else dict([left]))
+    collected = Collected(one, context.metrics)
     await one.open()
     task = asyncio.create_task(one.run(collected.emit))
     try:

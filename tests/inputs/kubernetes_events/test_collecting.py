@@ -16,6 +16,8 @@ from ...components.http_server import Says
 from ...components.kubernetes_events import EventsStandIn, event_of, events_stand_in
 from .harness import Collected, NotedClock, running, until
 
+LEADING = "Kube_Leader_Election on"
+
 
 @pytest.fixture
 async def api() -> AsyncIterator[EventsStandIn]:
@@ -390,6 +392,37 @@ async def test_an_event_that_is_owed_is_not_emitted_again_by_the_same_process(
         await until(lambda: api.targets.count("/api/v1/events") == 2 and api.watches == 1)
 
         assert collected.names == ["a"]
+
+
+@pytest.mark.parametrize("more", ["", "Kube_Request_Limit 2", "Kube_Updates off", LEADING])
+async def test_at_a_reload_what_was_delivered_comes_no_more_and_the_rest_does(
+    api: EventsStandIn, tmp_path: Path, more: str
+) -> None:
+    api.add("a")
+    async with running(api, tmp_path, more) as one:
+        await watched(api, one, ["a"])
+        one.settles = False
+        for name in ("b", "c"):
+            api.add(name)
+            await until(lambda name=name: one.names[-1] == name)  # type: ignore[misc]
+        one.owed[1].receipt.settle()
+    api.add("d")
+    async with running(api, tmp_path, more, before=one) as two:
+        await watched(api, two, ["b", "d"])
+    # One to which nothing new came hands on what was handed to it.
+    async with running(api, tmp_path, more, before=two) as three:
+        await watched(api, three, [])
+        api.add("e")
+        await watched(api, three, ["e"])
+
+
+async def test_at_a_reload_an_input_of_other_events_begins_as_ever(api: EventsStandIn, tmp_path: Path) -> None:
+    """What was reached of one namespace says nothing of the events of others."""
+    api.add("a")
+    async with running(api, tmp_path, "Kube_Namespace default") as one:
+        await watched(api, one, ["a"])
+    async with running(api, tmp_path, before=one) as two:
+        await watched(api, two, ["a"])
 
 
 async def test_a_server_that_wants_tls_gets_tls(api: EventsStandIn, tmp_path: Path) -> None:

@@ -112,6 +112,17 @@ def test_what_is_owed_from_an_earlier_lead_holds_up_a_later_one() -> None:
     assert progress.reached == "20"
 
 
+def test_what_is_owed_are_the_keys_of_steps_that_are_not_settled() -> None:
+    progress = Progress(lambda: None)
+    steps = [progress.owe(str(number)) for number in range(3)]
+    for step, keys in zip(steps, ({"a"}, {"b", "c"}, {"d"}), strict=True):
+        step.keys = keys
+    progress.settle(steps[1])
+    progress.withdraw(steps[2])
+
+    assert progress.owed_keys() == {"a"}
+
+
 def test_what_was_seen_is_forgotten_when_it_is_old_or_too_much() -> None:
     now = 0.0
     seen = RecentlySeen(60, lambda: now, most=6, run=3)
@@ -136,6 +147,18 @@ def test_what_was_seen_is_found_wherever_it_is_kept(added: list[int], others: li
 
     assert all(key in seen for key in added)
     assert [key in seen for key in others] == [hash(key) in set(map(hash, added)) for key in others]
+
+
+@given(st.lists(st.integers(), max_size=50), st.sets(st.integers()))
+def test_what_was_seen_is_forgotten_wherever_it_is_kept(added: list[int], forgotten: set[int]) -> None:
+    forgotten |= set(added[::3])
+    seen = RecentlySeen(60, lambda: 0.0, run=4)
+    for key in added:
+        seen.add(key)
+    seen.forget(forgotten)
+
+    gone = set(map(hash, forgotten))
+    assert [key in seen for key in added] == [hash(key) not in gone for key in added]
 
 
 def store(path: Path) -> EventDatabase:

@@ -19,9 +19,12 @@ _PATIENCE_S = 10.0
 
 
 class Reading:
-    """A running input; receipts are settled at once, or left to the test. The context ends as a stop does."""
+    """A running input; receipts are settled at once, or left to the test. The context ends as a stop does.
 
-    def __init__(self, lines: str, *, is_settling: bool = True, **context: Any) -> None:
+    `before` is one that has ended, whose place it takes at a hot reload.
+    """
+
+    def __init__(self, lines: str, *, is_settling: bool = True, before: Reading | None = None, **context: Any) -> None:
         self.context: Context = context_of("input", "systemd.0", SystemClock(), **context)
         self.input = SystemdInput(options_from(SystemdOptions, lines, "input"), self.context)
         self.batches: list[RecordBatch] = []
@@ -29,9 +32,12 @@ class Reading:
         self.gate.set()
         self._came = asyncio.Event()
         self._is_settling = is_settling
+        left = before.input.handed_over() if before is not None else None
+        self._handed_over = {} if left is None else dict([left])
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        self.input.go_on_from(self._handed_over)
         await self.input.open()
         self.start()
         return self

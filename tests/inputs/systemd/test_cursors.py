@@ -254,6 +254,18 @@ async def test_without_a_database_that_can_be_opened_it_reads_all_the_same(
     assert "cannot be opened" in caplog.text
 
 
+def test_a_saved_cursor_that_is_no_text_is_no_lock(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(sqlite3.connect(tmp_path / "c.db", isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE in_systemd_cursor (cursor TEXT NOT NULL, updated INTEGER)")
+        connection.execute("INSERT INTO in_systemd_cursor VALUES (CAST(x'ff' AS TEXT), 1)")
+    store = CursorStore(str(tmp_path / "c.db"), None, Log(""))
+    with caplog.at_level(logging.ERROR, "shipper"):
+        cursor = store.open()
+
+    assert (cursor, store.is_locked_out) == (None, False)
+    assert "cannot be opened" in caplog.text
+
+
 def test_a_damaged_database_is_moved_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     db = tmp_path / "c.db"
     db.write_bytes(b"no database " * 100)
@@ -284,6 +296,86 @@ def test_a_cursor_that_cannot_be_written_is_tried_again(tmp_path: Path, caplog: 
     assert store.save("c")
     store.close()
     assert saved_cursors(tmp_path / "c.db") == ["c"]
+
+
+@pytest.mark.parametrize("from_tail", ["on", "off"])
+@pytest.mark.parametrize("is_first", [True, False], ids=["first", "again"])
+async def test_a_database_that_is_locked_at_the_start_is_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, from_tail: str, is_first: bool
+) -> None:
+    logs, db = tmp_path / "logs", tmp_path / "c.db"
+    logs.mkdir()
+    write_journal(logs / "a.journal", *numbered(1, 3))
+    if not is_first:
+        await read_all(f"path {logs}\ndb {db}", 3)
+    lock = sqlite3.connect(db, isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    with caplog.at_level(logging.ERROR, "shipper"):
+        async with Reading(f"path {logs}\ndb {db}\nread_from_tail {from_tail}") as reading:
+            write_journal(logs / "b.journal", *numbered(4, 6), first=100)
+            unread = await reading.is_quiet()
+            lock.close()
+            expected = texts(1 if is_first and from_tail == "off" else 4, 6)
+            await reading.has(len(expected))
+    again = await read_all(f"path {logs}\ndb {db}", 0)
+
+    assert "locked by another program" in caplog.text
+    assert unread == []
+    assert reading.messages() == expected
+    assert again.messages() == []
+
+
+@pytest.mark.parametrize("from_tail", ["on", "off"])
+@pytest.mark.parametrize("db", ["", "\ndb {0}/c.db", "\ndb {0}/nowhere/c.db"], ids=["none", "one", "unopened"])
+async def test_at_a_reload_it_goes_on_behind_what_was_settled(tmp_path: Path, from_tail: str, db: str) -> None:
+    lines = f"path {tmp_path}\nmax_entries 2\nread_from_tail {from_tail}{db.format(tmp_path)}"
+    write_journal(tmp_path / "a.journal", *numbered(1, 3))
+    async with Reading(lines, is_settling=False) as one:
+        write_journal(tmp_path / "b.journal", *numbered(4, 8), first=100)
+        await one.has(5 if from_tail == "on" else 8)
+        for batch in one.batches[:-1]:
+            batch.receipt.settle()
+    left = [record.body["MESSAGE"] for record in one.batches[-1]]
+    write_journal(tmp_path / "c.journal", *numbered(9, 10), first=200)
+    two = await read_after(one, lines, left + texts(9, 10))
+    # One to which nothing new came hands on what was handed to it.
+    three = await read_after(two, lines, [])
+    write_journal(tmp_path / "d.journal", *numbered(11, 12), first=300)
+    await read_after(three, lines, texts(11, 12))
+
+
+async def read_after(before: Reading, lines: str, expected: list[str]) -> Reading:
+    """The input that took the place of another one, has read exactly this, and was stopped."""
+    reading = await read_all(lines, len(expected), before=before)
+
+    assert reading.messages() == expected
+    return reading
+
+
+@pytest.mark.parametrize("more", ["\ntag other", KUBELET, f"{KUBELET}\nsystemd_filter A=1\nsystemd_filter_type and"])
+async def test_at_a_reload_an_input_of_something_else_begins_as_ever(tmp_path: Path, more: str) -> None:
+    write_journal(tmp_path / "a.journal", *({**fields, "A": "1"} for fields in kubelets(1, 3)))
+    one = await read_all(f"path {tmp_path}", 3)
+
+    await read_after(one, f"path {tmp_path}{more}", texts(1, 3))
+
+
+async def test_what_was_handed_over_is_not_held_up_by_a_database_that_is_locked(tmp_path: Path) -> None:
+    logs, db = tmp_path / "logs", tmp_path / "c.db"
+    logs.mkdir()
+    lines = f"path {logs}\ndb {db}"
+    write_journal(logs / "a.journal", *numbered(1, 3))
+    one = await read_all(lines, 3)
+    before = saved_cursors(db)
+    lock = sqlite3.connect(db, isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    async with Reading(lines, before=one) as two:
+        write_journal(logs / "b.journal", *numbered(4, 6), first=100)
+        await two.has(3)
+        lock.close()
+
+    assert two.messages() == texts(4, 6)
+    assert saved_cursors(db) != before
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,17 @@ from shipper.record import Body
 
 
 def body_of(entry: dict[str, object], *, lowercase: bool = False, strip: bool = False, max_fields: int = 8000) -> Body:
-    reader = EntryReader(lowercase=lowercase, strip_underscores=strip, max_fields=max_fields)
-    return reader.read(entry)[0]
+    return read(EntryReader(lowercase=lowercase, strip_underscores=strip, max_fields=max_fields), entry)[0]
+
+
+def read(reader: EntryReader, entry: dict[str, object]) -> tuple[Body, int]:
+    """The entry as it is read at once or, if it has to be, one field after the other."""
+    return reader.read(entry) or reader.read_one_by_one(pairs_of(entry))
+
+
+def pairs_of(entry: dict[str, Any]) -> list[tuple[str, bytes]]:
+    lists = [(name, value if isinstance(value, list) else [value]) for name, value in entry.items()]
+    return [(name, value) for name, values in lists for value in values]
 
 
 SEVERAL: dict[str, object] = {
@@ -64,6 +74,13 @@ def test_every_repetition_counts_as_a_field(max_fields: int, expected: Body) -> 
     assert body_of({"A": b"1", "B": [b"2", b"3"], "C": b"4"}, max_fields=max_fields) == expected
 
 
+def test_a_field_that_occurs_again_is_behind_those_that_came_before_that() -> None:
+    pairs = [("A", b"1"), ("B", b"2"), ("A", b"3"), ("C", b"4"), ("A", b"5")]
+    reader = EntryReader(lowercase=False, strip_underscores=False, max_fields=4)
+
+    assert list(reader.read_one_by_one(pairs)[0].items()) == [("B", "2"), ("A", ["1", "3"]), ("C", "4")]
+
+
 def test_no_more_fields_than_wanted_of_a_plain_entry() -> None:
     assert body_of({"A": b"1", "B": b"2", "C": b"3"}, max_fields=2) == {"A": "1", "B": "2"}
 
@@ -71,13 +88,13 @@ def test_no_more_fields_than_wanted_of_a_plain_entry() -> None:
 def test_the_size_is_that_of_names_and_values() -> None:
     reader = EntryReader(lowercase=False, strip_underscores=False, max_fields=8000)
 
-    assert reader.read({"AB": b"123", "C": b""})[1] == 10
-    assert reader.read({"AB": [b"123", b"4"]})[1] == 12
+    assert read(reader, {"AB": b"123", "C": b""})[1] == 10
+    assert read(reader, {"AB": [b"123", b"4"]})[1] == 12
 
 
 def test_values_that_are_no_utf8_keep_their_bytes_and_the_entry_is_counted_once() -> None:
     reader = EntryReader(lowercase=False, strip_underscores=False, max_fields=8000)
-    body, _ = reader.read({"A": b"\xff", "B": b"\xfe", "C": "ü\ufffd".encode()})
+    body, _ = read(reader, {"A": b"\xff", "B": b"\xfe", "C": "ü\ufffd".encode()})
 
     assert body == {"A": "\udcff", "B": "\udcfe", "C": "ü\ufffd"}
     assert reader.invalid == 1
@@ -100,6 +117,7 @@ def test_any_number_of_names_takes_bounded_memory() -> None:
         ("host", {"_SYSTEMD_UNIT": b"u"}, "host"),
         ("t.*", {"_SYSTEMD_UNIT": [b"first", b"second"]}, "t.first"),
         ("t.*", {"_SYSTEMD_UNIT": b"\xff"}, "t.\ufffd"),
+        ("t.*", {"_SYSTEMD_UNIT": b"a\nt.b: [0, {}]\r\x1b[31m\x00"}, "t.a_t.b: [0, {}]__[31m_"),
     ],
 )
 def test_the_unit_stands_for_the_first_star(tag: str, entry: dict[str, object], expected: str) -> None:
@@ -113,4 +131,4 @@ def test_all_ways_of_reading_give_the_same_of_a_plain_entry() -> None:
     for lowercase, strip in itertools.product((False, True), repeat=2):
         reader = EntryReader(lowercase=lowercase, strip_underscores=strip, max_fields=2)
 
-        assert reader.read(entry) == reader._read_slowly(entry)
+        assert reader.read(entry) == reader.read_one_by_one(pairs_of(entry))

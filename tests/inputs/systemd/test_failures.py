@@ -13,6 +13,7 @@ import pytest
 import systemd._reader
 
 from shipper.errors import OptionError
+from shipper.inputs.systemd import fields
 from shipper.inputs.systemd.entries import EntryReader, TagOfUnit
 from shipper.inputs.systemd.input import SystemdInput, SystemdOptions
 from shipper.inputs.systemd.journal import Journal, Round, Where
@@ -110,7 +111,7 @@ def test_a_cursor_that_cannot_be_told_lets_its_entries_be_read_again(
 
 def test_an_entry_that_cannot_be_read_is_left_out_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_journal(tmp_path / "a.journal", *numbered(1, 3))
-    Faults(monkeypatch, range(2, 3), ("_get_all",))
+    Faults(monkeypatch, range(2, 3), ("_get_realtime",))
     journal = journal_of(tmp_path)
     journal.open(None)
     one, _ = rounds(journal)
@@ -134,11 +135,56 @@ def test_a_failure_before_the_first_entry_does_not_lead_to_the_tail_again(
     assert found == texts(1, 3)
 
 
+async def test_a_datum_that_is_no_field_is_left_out_and_told_and_the_others_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = [("MESSAGE", "2"), ("BROKEN", "x"), ("A", "1"), ("B", "2"), ("A", "3"), ("_SYSTEMD_UNIT", "u")]
+    write_journal(tmp_path / "a.journal", *numbered(1, 1), broken, *numbered(3, 3))
+    damage(tmp_path / "a.journal", b"BROKEN=x", b"BROKEN?x")
+    with caplog.at_level(logging.ERROR, "shipper"):
+        async with Reading(f"path {tmp_path}\ntag t.*") as reading:
+            await reading.has(3)
+    metrics = reading.context.metrics
+    bodies = {body["MESSAGE"]: list(body.items())[-4:] for body in reading.bodies()}
+
+    assert bodies["2"] == [("MESSAGE", "2"), ("B", "2"), ("A", ["1", "3"]), ("_SYSTEMD_UNIT", "u")]
+    assert sorted(bodies) == texts(1, 3)
+    assert "Skip 1 broken entries" in caplog.text
+    assert metrics.by_label("input_dropped_records_total", "reason") == {}
+    assert {batch.tag for batch in reading.batches} == {"t.unknown", "t.u"}
+
+
+def damage(path: Path, written: bytes, instead: bytes) -> None:
+    """Let a journal file have something else, of the same size, where this was written."""
+    data = path.read_bytes()
+    assert data.count(written) == 1
+    path.write_bytes(data.replace(written, instead))
+
+
+async def test_the_order_of_fields_that_occur_again_is_kept_by_what_the_library_does_not_tell(tmp_path: Path) -> None:
+    write_journal(tmp_path / "a.journal", [("A", "1"), ("B", "2"), ("A", "3"), ("C", "4"), ("A", "5")])
+    async with Reading(f"path {tmp_path}\nmax_fields 6") as reading:
+        (body,) = await reading.has(1)
+
+    assert list(body.items())[2:] == [("B", "2"), ("A", ["1", "3"]), ("C", "4")]
+
+
+async def test_a_library_whose_readers_are_made_otherwise_gives_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fields, "_ONE_POINTER", 2 * fields._ONE_POINTER)
+    write_journal(tmp_path / "a.journal", [("A", "1"), ("B", "2"), ("A", "3")])
+    async with Reading(f"path {tmp_path}") as reading:
+        (body,) = await reading.has(1)
+
+    assert list(body.items())[2:] == [("A", ["1", "3"]), ("B", "2")]
+
+
 async def test_the_input_tells_and_counts_what_failed_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     Faults(monkeypatch, range(3, 4), ("_next",))
-    Faults(monkeypatch, range(2, 3), ("_get_all",))
+    Faults(monkeypatch, range(2, 3), ("_get_realtime",))
     with caplog.at_level(logging.ERROR, "shipper"), JournalFile(tmp_path / "a.journal") as journal:
         journal.write(*numbered(1, 6))
         async with Reading(f"path {tmp_path}") as reading:
