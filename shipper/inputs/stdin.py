@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable, Mapping
 from typing import Annotated, Any
 
 from ..config.options import opt
@@ -14,11 +15,14 @@ from ..errors import OptionError
 from ..parsers.base import Parser
 from ..record import Record, RecordBatch
 from .base import Input, InputOptions
-from .listening import CUT_OFF, InvalidJson, hand_on, parser_named, read_values
+from .listening import InvalidJson, count_cut_off, hand_on, parser_named, read_values
 from .readiness import readable
 
 _LONGEST_VALUE = 2_000_000
 _REMARK_EVERY_S = 10.0
+_SECOND = 1_000_000_000
+_LAST_SECOND = 1 << 33
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]]', re.DOTALL)
 
 
 class StdinOptions(InputOptions):
@@ -48,6 +52,16 @@ class StdinInput(Input):
         self._is_handing_on = False
         self._is_stopping = False
 
+    def handed_over(self) -> tuple[Hashable, Any] | None:
+        return (self._source, self._rest) if self._rest else None
+
+    def go_on_from(self, handed_over: Mapping[Hashable, Any]) -> None:
+        self._rest = handed_over.get(self._source, b"")
+
+    @property
+    def _source(self) -> Hashable:
+        return "stdin", self._fd
+
     async def open(self) -> None:
         try:
             mode = os.fstat(self._fd).st_mode
@@ -76,9 +90,9 @@ class StdinInput(Input):
         return self._is_handing_on
 
     async def close(self) -> None:
-        """Count what has no end by now."""
-        if self._rest.strip():
-            self._context.dropped(1, len(self._rest), CUT_OFF)
+        """Count what has no end by now, unless the next input reads on from there."""
+        if self._rest.strip() and not self.is_succeeded:
+            count_cut_off(1, len(self._rest), self._context)
             self._rest = b""
 
     async def _hand_on(self, batch: RecordBatch, emit: Emit) -> None:
@@ -135,7 +149,8 @@ class StdinInput(Input):
         try:
             values, used = read_values(data, is_end)
         except InvalidJson as error:
-            self._drop(len(error.values) + 1, len(data), "invalid_json", "invalid JSON message, skipping")
+            lost = len(error.values) + _count_values(data[error.start :])
+            self._drop(lost, len(data), "invalid_json", "invalid JSON message, skipping")
             self._rest = b""
             return []
         self._rest = data[used:]
@@ -146,24 +161,40 @@ class StdinInput(Input):
         found = [_record(value, now_ns) for value in values]
         records = [record for record in found if record is not None]
         if len(records) < len(found):
-            self._drop(
-                len(found) - len(records), 0, "no_record", "a JSON value is neither an object nor [time, object]"
-            )
+            told = "a JSON value is neither an object nor [time, object] with a time from 1970 to 2242"
+            self._drop(len(found) - len(records), 0, "no_record", told)
         return records
 
 
 def _record(value: Any, now_ns: int) -> Record | None:
-    """The record that a JSON value stands for, None if it stands for none."""
+    """The record that a JSON value stands for, None if it stands for none or its time cannot be one."""
     match value:
         case dict():
             return Record(now_ns, value)
-        case [[int() | float() as time_s, dict() as metadata], dict() as body] if not isinstance(time_s, bool):
+        case [[time_s, dict() as metadata], dict() as body] if _is_time(time_s):
             return Record(_nanoseconds(time_s), body, metadata or None)
-        case [int() | float() as time_s, dict() as body] if not isinstance(time_s, bool):
+        case [time_s, dict() as body] if _is_time(time_s):
             return Record(_nanoseconds(time_s), body)
     return None
 
 
+def _is_time(time_s: Any) -> bool:
+    return type(time_s) in (int, float) and 0 <= time_s < _LAST_SECOND
+
+
 def _nanoseconds(time_s: float) -> int:
     whole = int(time_s)
-    return whole * 1_000_000_000 + round((time_s - whole) * 1e9)
+    return whole * _SECOND + round((time_s - whole) * 1e9)
+
+
+def _count_values(data: bytes) -> int:
+    """How many values there seem to be where the first one is no JSON: that one, and then objects and arrays."""
+    count, depth = int(data[:1] not in (b"{", b"[")), 0
+    for token in _TOKEN.finditer(data):
+        first = data[token.start()]
+        if first in b"{[":
+            count += depth == 0
+            depth += 1
+        elif first in b"}]":
+            depth = max(0, depth - 1)
+    return count

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from ..context import Context, Emit
 from ..record import RecordBatch
-from .listening import Address, Connection, PayloadReader, PushInput, RawOptions, Refused, StreamListener, hand_on
+from .listening import (
+    Address,
+    Connection,
+    PayloadReader,
+    PushInput,
+    RawOptions,
+    Read,
+    Refused,
+    StreamListener,
+    count_cut_off,
+    hand_on,
+)
 
 
 class TcpOptions(RawOptions):
@@ -25,26 +38,36 @@ class TcpInput(PushInput):
         self.listener = StreamListener(Address(options.listen, options.port), options, context, self._serve)
 
     async def _serve(self, connection: Connection, emit: Emit) -> None:
-        rest = b""
-        while data := await connection.read(self._idle_s):
-            rest = await self._take(rest + data, connection.peer, emit)
-            if len(rest) > self._longest:
-                message = f"a message is longer than buffer_size, which is {self._longest} bytes"
-                raise Refused("too_long", message, len(rest), 1)
-        if rest:
-            await self._take_last(rest, connection.peer, emit)
+        peer, rest = connection.peer, b""
+        try:
+            while data := await connection.read(self._idle_s):
+                read, rest = self._read(rest + data, peer)
+                await self._hand_on(read, emit)
+                if len(rest) > self._longest:
+                    message = f"a message is longer than buffer_size, which is {self._longest} bytes"
+                    raise Refused("too_long", message, len(rest), 1)
+            if rest:
+                read, rest = self._read(rest, peer, is_end=True)
+                await self._hand_on(read, emit)
+                self._count_unterminated(rest, peer)
+        except asyncio.CancelledError:
+            read, rest = self._read(rest + connection.cut_off(), peer, is_end=True)
+            count_cut_off(len(read.records), read.rest - read.invalid, self._context)
+            self._count_unterminated(rest, peer)
+            raise
 
-    async def _take(self, data: bytes, peer: str, emit: Emit, *, is_end: bool = False) -> bytes:
-        """Emit what is whole; gives what is not."""
+    def _read(self, data: bytes, peer: str, *, is_end: bool = False) -> tuple[Read, bytes]:
+        """What is whole, and what is not; what is nothing is counted."""
         read = self._payload.read(data, peer, is_end=is_end)
-        if read.records:
-            await hand_on(RecordBatch(self._tag, read.records, read.rest - read.invalid), emit, self._context)
         if read.invalid:
             self._payload.count_invalid(read.invalid, peer)
-        return data[read.rest :]
+        return read, data[read.rest :]
 
-    async def _take_last(self, data: bytes, peer: str, emit: Emit) -> None:
-        rest = await self._take(data, peer, emit, is_end=True)
+    async def _hand_on(self, read: Read, emit: Emit) -> None:
+        if read.records:
+            await hand_on(RecordBatch(self._tag, read.records, read.rest - read.invalid), emit, self._context)
+
+    def _count_unterminated(self, rest: bytes, peer: str) -> None:
         if rest.strip():
             self._context.dropped(1, len(rest), "unterminated")
             self._context.log.warning(

@@ -93,6 +93,15 @@ async def test_an_array_tells_the_time(text: bytes, time_ns: int, metadata: Body
     assert (record.time_ns, record.metadata) == (time_ns, metadata)
 
 
+@pytest.mark.parametrize("time_s", ["1e300", "99999999999999999999", "8589934592", "-1", "-0.5", "[1e300, {}]"])
+async def test_what_cannot_be_a_time_makes_no_record(time_s: str) -> None:
+    context = context_with()
+    one = await read(b'{"a":1}[%b, {"b":1}]{"c":1}' % time_s.encode(), context=context)
+
+    assert one.bodies() == [{"a": 1}, {"c": 1}]
+    assert context.metrics.by_label("input_dropped_records_total", "reason") == {"no_record": 1}
+
+
 async def test_a_value_may_come_in_any_pieces() -> None:
     text = '{"a":"grüße, \\"du\\" {["}{"b":[1,{"c":2}]} {"d":12}'.encode()
     whole = (await read(text)).bodies()
@@ -117,6 +126,23 @@ async def test_what_is_thrown_away_with_invalid_json_is_counted_and_told(caplog:
     reasons = context.metrics.by_label("input_dropped_records_total", "reason")
     assert reasons == {"invalid_json": 3, "no_record": 1}
     assert "invalid JSON message" in caplog.text and "ends within" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        (b'{"a":1} bad {"b":2}{"c":3}{"d":4}', 5),
+        (b'{"a":1} {"b":bad, "[":[{}]}{"c":3}\n', 3),
+        (b'bad [1,{"a":1}] {"open":', 3),
+        (b"}", 1),
+    ],
+)
+async def test_all_that_is_lost_around_invalid_json_is_counted(text: bytes, lost: int) -> None:
+    context = context_with()
+    one = await read(text, context=context)
+
+    assert one.bodies() == []
+    assert context.metrics.by_label("input_dropped_records_total", "reason") == {"invalid_json": lost}
 
 
 async def test_a_value_without_end_takes_bounded_memory(tmp_path: Path) -> None:
@@ -244,3 +270,34 @@ async def test_without_a_standard_input_the_start_ends() -> None:
 
     with pytest.raises(OptionError, match="no standard input"):
         await StdinInput(StdinOptions(), context_with(), fd).open()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "lines", "bodies"),
+    [
+        (b'{"a":1}{"b":', b'2}{"c":3}\n', "", [{"a": 1}, {"b": 2}, {"c": 3}]),
+        (b"k=1 v=a\nk=2 v", b"=b\n", "parser p", [{"k": 1, "v": "a"}, {"k": 2, "v": "b"}]),
+    ],
+)
+async def test_at_a_reload_the_next_input_goes_on_in_the_middle_of_a_value(
+    first: bytes, second: bytes, lines: str, bodies: list[Body]
+) -> None:
+    context = context_with([section_of(REGEX, "parser")])
+    options = options_from(StdinOptions, lines, "input")
+    read_end, write_end = os.pipe()
+    old, new = (Collected(StdinInput(options, context, read_end)) for _ in range(2))
+    async with old:
+        os.write(write_end, first)
+        await old.has(1)
+        old.input.is_succeeded = True
+    handed_over = old.input.handed_over()
+    assert handed_over is not None
+    new.input.go_on_from(dict([handed_over]))
+    async with new:
+        os.write(write_end, second)
+        os.close(write_end)
+        found = old.bodies() + await new.until_ended()
+    os.close(read_end)
+
+    assert found == bodies
+    assert context.metrics.total("input_dropped_records_total") == 0

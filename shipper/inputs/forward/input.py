@@ -7,7 +7,10 @@ is acknowledged with the first one, and they are not taken twice.
 
 from __future__ import annotations
 
+import asyncio
 import zlib
+from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, ClassVar, Self
 
@@ -31,8 +34,10 @@ from ..listening import (
     StreamListener,
     TooLarge,
     UnixPath,
+    count_cut_off,
     hand_on,
 )
+from ..tags import seen_as_tag
 from .handshake import Handshake
 from .messages import Message, parse_message
 from .splitting import BadMessage, Splitter
@@ -44,6 +49,18 @@ MOST_OWED_BYTES = 16 << 20
 _REMARK_EVERY_S = 30.0
 
 ChunkKey = tuple[str, int, int]
+
+
+class Piece(msgspec.Struct):
+    """Records that are taken together: those of a chunk, which has a key, or all that follow each other under one tag.
+
+    A chunk that is not acknowledged is sent again; anything else its sender believes to be safe.
+    """
+
+    tag: str
+    records: list[Record]
+    size: int
+    key: ChunkKey | None = None
 
 
 class User(msgspec.Struct, frozen=True):
@@ -103,6 +120,11 @@ class ForwardOptions(ListenOptions):
         """Whether senders have to prove who they are."""
         return bool(self.shared_key) or bool(self.security_users) or super().asks_for_proof
 
+    @property
+    def leaves_tags_to_senders(self) -> bool:
+        """Whether senders may give their records any tag."""
+        return not self.tag_prefix and not self.tag
+
 
 class ForwardInput(PushInput):
     """What one read brings under one tag is one batch; a message with a chunk id is one of its own."""
@@ -126,20 +148,12 @@ class ForwardInput(PushInput):
         splitter = Splitter(self._longest, self._too_long)
         try:
             messages = await self._shake_hands(connection, splitter) if self._has_handshake else []
-            while True:
-                await self._take(connection, messages, emit)
-                if splitter.error is not None:
-                    raise splitter.error
-                data = await connection.read(self._idle_s)
-                if not data:
-                    break
-                messages = splitter.feed(data)
+            await self._take_all(connection, splitter, messages, emit)
         except BadMessage as error:
             raise Refused("malformed", str(error), splitter.unfinished, 1) from error
         except TooLarge as error:
             raise self._too_long(self._longest) from error
-        if splitter.unfinished:
-            self._context.counter("unfinished_messages_total").add()
+        self._count_unfinished(splitter)
 
     async def _shake_hands(self, connection: Connection, splitter: Splitter) -> list[bytes]:
         """Let the sender prove who it is; gives the messages that came with its proof. Raises `Refused`."""
@@ -160,49 +174,68 @@ class ForwardInput(PushInput):
             raise Refused("denied", reason)
         return messages[1:]
 
-    async def _take(self, connection: Connection, messages: list[bytes], emit: Emit) -> None:
-        """Emit the records of messages; those under one tag that nobody waits for go together."""
-        tag, records, size = "", list[Record](), 0
+    async def _take_all(self, connection: Connection, splitter: Splitter, messages: list[bytes], emit: Emit) -> None:
+        """Emit what comes until the sender ends; raises what is wrong with a message behind those that are good."""
+        pieces = deque[Piece]()
+        try:
+            while True:
+                error = self._read(messages, pieces, connection.peer) or splitter.error
+                while pieces:
+                    await self._take(connection, pieces.popleft(), emit)
+                await connection.drain()
+                if error is not None:
+                    raise error
+                data = await connection.read(self._idle_s)
+                if not data:
+                    return
+                messages = splitter.feed(data)
+        except asyncio.CancelledError:
+            self._read(splitter.feed(connection.cut_off()), pieces, connection.peer)
+            lost = [piece for piece in pieces if piece.key is None]
+            count_cut_off(sum(len(piece.records) for piece in lost), sum(piece.size for piece in lost), self._context)
+            self._count_unfinished(splitter)
+            raise
+
+    def _read(self, messages: Sequence[bytes], pieces: deque[Piece], peer: str) -> Exception | None:
+        """Make pieces of messages up to the first one that is wrong; gives what is wrong with it."""
         for data in messages:
             try:
                 message = parse_message(data, self._longest)
-            except (BadMessage, TooLarge):
-                if records:  # what came before it is good
-                    await hand_on(RecordBatch(tag, records, size), emit, self._context)
-                raise
-            self._remark(message, connection.peer)
-            own = self._tag_of(message.tag, connection.peer)
-            if records and (message.chunk is not None or own != tag):
-                await hand_on(RecordBatch(tag, records, size), emit, self._context)
-                records, size = [], 0
+            except (BadMessage, TooLarge) as error:
+                return error
+            self._remark(message, peer)
+            tag = self._tag_of(message.tag, peer)
             if message.chunk is not None:
-                await self._take_chunk(connection, message, own, data, emit)
-            else:
-                tag = own
-                records += message.records
-                size += message.size
-        if records:
-            await hand_on(RecordBatch(tag, records, size), emit, self._context)
-        await connection.drain()
+                key = (message.chunk, len(data), zlib.crc32(data))
+                pieces.append(Piece(tag, message.records, message.size, key))
+            elif pieces and pieces[-1].key is None and pieces[-1].tag == tag:
+                pieces[-1].records += message.records
+                pieces[-1].size += message.size
+            elif message.records:
+                pieces.append(Piece(tag, message.records, message.size))
+        return None
 
-    async def _take_chunk(self, connection: Connection, message: Message, tag: str, data: bytes, emit: Emit) -> None:
-        """Emit the records of a chunk and acknowledge it once they are safe; waits while too much is owed."""
-        assert message.chunk is not None
-        answer = connection.owe(msgpack_events.encode({"ack": message.chunk}), message.size)
-        if not message.records:
+    async def _take(self, connection: Connection, piece: Piece, emit: Emit) -> None:
+        """Emit the records of a piece; a chunk is acknowledged once they are safe, and waits while too much is owed."""
+        batch = RecordBatch(piece.tag, piece.records, piece.size)
+        if piece.key is None:
+            await hand_on(batch, emit, self._context)
+            return
+        answer = connection.owe(msgpack_events.encode({"ack": piece.key[0]}), piece.size)
+        if not piece.records:
             answer.send_now()
             return
-        key = (message.chunk, len(data), zlib.crc32(data))
-        if (waiting := self._unsafe.get(key)) is not None:
+        if (waiting := self._unsafe.get(piece.key)) is not None:
             waiting.append(answer)
-            self._context.counter("repeated_records_total").add(len(message.records))
+            self._context.counter("repeated_records_total").add(len(piece.records))
         else:
-            self._unsafe[key] = [answer]
+            self._unsafe[piece.key] = [answer]
+            batch.receipt = Receipt(partial(self._are_safe, piece.key))
             try:
-                await emit(RecordBatch(tag, message.records, message.size, Receipt(partial(self._are_safe, key))))
+                await emit(batch)
             except BaseException:
                 # Nothing was taken, so the chunk has to be taken when it comes again.
-                self._unsafe.pop(key, None)
+                self._unsafe.pop(piece.key, None)
                 raise
         await connection.until_owed(MOST_OWED - 1, MOST_OWED_BYTES)
 
@@ -215,8 +248,7 @@ class ForwardInput(PushInput):
         prefix, own = self._options.tag_prefix, self._options.tag
         if own and not prefix:
             return own
-        tag = told if told.isprintable() else "".join([c if c.isprintable() else "_" for c in told])
-        tag = tag or self._context.name
+        tag = seen_as_tag(told) or self._context.name
         if tag != told:
             self._context.counter("mended_tags_total").add()
             self._context.log.warning(
@@ -237,6 +269,10 @@ class ForwardInput(PushInput):
         if not message.is_logs:
             context.dropped(1, message.size, "not_logs")
             context.log.warning("metrics or traces are dropped, only logs are taken", every=_REMARK_EVERY_S, peer=peer)
+
+    def _count_unfinished(self, splitter: Splitter) -> None:
+        if splitter.unfinished:
+            self._context.counter("unfinished_messages_total").add()
 
     def _too_long(self, size: int) -> Refused:
         message = f"a message is longer than buffer_max_size, which is {self._longest} bytes"

@@ -7,17 +7,24 @@ from collections.abc import Sequence
 
 import msgspec
 
+from ...clock import Clock
 from ..listening import Connection
 
 MOST_HEAD = 32 * 1024
 MOST_HEADERS = 100
 HEAD_WITHIN_S = 30.0
+"""Longest time for the head of a request, from its first byte on."""
+
 BODY_WITHIN_S = 60.0
+LEAST_BYTES_PER_S = 1024
+"""A body may take so long, and longer as long as so many bytes a second have come since it began."""
+
 IDLE_S = 60.0
 
 _REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([!-~\x80-\xff]+) HTTP/1\.([01])")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?")
+_ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _LONGEST_CHUNK_LINE = 256
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -56,7 +63,8 @@ class Request(msgspec.Struct, frozen=True):
 
     @property
     def path(self) -> str:
-        return self.target.partition("?")[0]
+        """The path that is asked for, also where the target is a whole URL, as a proxy sends it."""
+        return _ORIGIN.sub("", self.target, count=1).partition("?")[0] or "/"
 
 
 def response(status: int, text: str = "", headers: Sequence[tuple[str, str]] = (), *, is_last: bool = False) -> bytes:
@@ -97,11 +105,15 @@ def parse_head(data: bytes) -> Request:
 class RequestReader:
     """Reads the requests of one connection, one after the other; no body may be larger than `most_body`."""
 
-    def __init__(self, connection: Connection, most_body: int, idle_s: float) -> None:
+    def __init__(self, connection: Connection, clock: Clock, most_body: int, idle_s: float) -> None:
         self._connection = connection
+        self._clock = clock
         self._most_body = most_body
         self._idle_s = idle_s
         self._buffer = bytearray()
+        # When the body began that is read, and how much of it and what follows has come.
+        self._body_since = 0.0
+        self._body_size = 0
 
     async def next(self) -> Request | None:
         """Wait for a request; None if the client has ended. Raises `BadRequest` and `TimeoutError`."""
@@ -109,6 +121,7 @@ class RequestReader:
         if head is None:
             return None
         request = parse_head(head)
+        self._body_since, self._body_size = self._clock.monotonic(), len(self._buffer)
         coding = request.headers.get("transfer-encoding", "").lower()
         length = request.headers.get("content-length")
         if coding:
@@ -131,19 +144,19 @@ class RequestReader:
     async def _head(self) -> bytes | None:
         while self._buffer[:2] == b"\r\n":  # some clients send one behind a body
             del self._buffer[:2]
-        patience = HEAD_WITHIN_S if self._buffer else self._idle_s
-        searched = 0
+        has_begun, searched = bool(self._buffer), 0
+        end_at = self._clock.monotonic() + (HEAD_WITHIN_S if has_begun else self._idle_s)
         while (end := self._buffer.find(b"\r\n\r\n", max(0, searched - 3))) < 0:
             searched = len(self._buffer)
             if searched > MOST_HEAD:
                 raise BadRequest(431, "error: the header is too long", is_last=True)
-            data = await self._connection.read(patience)
+            data = await self._read_until(end_at)
             if not data:
                 return None
-            if not searched:
+            if not has_begun:
+                has_begun, end_at = True, self._clock.monotonic() + HEAD_WITHIN_S
                 data = data.removeprefix(b"\r\n")
             self._buffer += data
-            patience = HEAD_WITHIN_S
         if end > MOST_HEAD:
             raise BadRequest(431, "error: the header is too long", is_last=True)
         head = bytes(self._buffer[:end])
@@ -195,7 +208,12 @@ class RequestReader:
         return data
 
     async def _more(self) -> None:
-        data = await self._connection.read(BODY_WITHIN_S)
+        data = await self._read_until(self._body_since + BODY_WITHIN_S + self._body_size / LEAST_BYTES_PER_S)
         if not data:
             raise BadRequest(400, "error: the request is not complete", is_last=True)
+        self._body_size += len(data)
         self._buffer += data
+
+    async def _read_until(self, end_at: float) -> bytes:
+        """Wait for data and return it; nothing at the end. Raises `TimeoutError` at this time."""
+        return await self._connection.read(max(0.0, end_at - self._clock.monotonic()))

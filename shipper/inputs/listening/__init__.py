@@ -14,8 +14,8 @@ from .datagrams import Datagram, DatagramListener
 from .inflating import TooLarge, inflate
 from .json_values import InvalidJson, read_values
 from .options import ListenOptions
-from .push_input import CUT_OFF, PushInput, hand_on
-from .raw_options import PayloadReader, RawOptions
+from .push_input import CUT_OFF, PushInput, count_cut_off, hand_on
+from .raw_options import PayloadReader, RawOptions, Read
 from .sockets import Address, FileMode, Place, UnixPath
 from .streams import StreamListener
 from .texts import decoded_text, parser_named
@@ -35,10 +35,12 @@ __all__ = [
     "Place",
     "PushInput",
     "RawOptions",
+    "Read",
     "Refused",
     "StreamListener",
     "TooLarge",
     "UnixPath",
+    "count_cut_off",
     "decoded_text",
     "hand_on",
     "inflate",

@@ -22,6 +22,9 @@ MOST_AT_STOP = 1 << 20
 WRITE_PATIENCE_S = 60.0
 """Longest wait for a sender that does not take its answers."""
 
+_TURNS = 5
+"""Turns of the loop in which something that has arrived over TLS is read, if there is anything."""
+
 _PROBE_AFTER_S, _PROBE_EVERY_S, _PROBES = 60, 20, 4
 
 
@@ -111,7 +114,10 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._chunks.append(data)
         self._waiting += len(data)
-        if self._waiting >= READ_AHEAD:
+        if self.is_stopped:
+            self._left_at_stop -= len(data)
+        is_enough = self._left_at_stop <= 0 if self.is_stopped else self._waiting >= READ_AHEAD
+        if is_enough:
             self._pause()
         self._changed.set()
 
@@ -136,17 +142,13 @@ class Connection(asyncio.Protocol):
 
     async def read(self, seconds: float | None = None) -> bytes:
         """Wait for data and return all there is; nothing at the end. Raises `TimeoutError` after so many seconds."""
-        await self._until(lambda: bool(self._chunks) or self._has_ended, seconds)
+        await self._until(lambda: bool(self._chunks) or self._has_ended or self.is_stopped, seconds)
         if self.is_stopped and not self._chunks:
-            self._take_what_has_arrived()
-        chunks = self._chunks
-        if not chunks:
-            return b""
-        self._chunks, self._waiting = [], 0
-        if self._is_paused and not self._has_ended and self._transport is not None:
-            self._is_paused = False
-            self._transport.resume_reading()
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            await self._let_what_has_arrived_come()
+        data = self._taken()
+        if not self.is_stopped:
+            self._resume()
+        return data
 
     def stop_reading(self) -> None:
         """Take no more from the sender; what has come is still given to the reader.
@@ -154,11 +156,23 @@ class Connection(asyncio.Protocol):
         So is what has arrived at this machine: its sender takes it for delivered, and the end of a connection with
         something unread would even take back what was sent before.
         """
+        if self.is_stopped:
+            return
         self.is_stopped = True
-        self._pause()
-        self._left_at_stop = 0 if self._is_tls else MOST_AT_STOP
-        self._has_ended = True
+        self._left_at_stop = MOST_AT_STOP
+        if self._is_tls:
+            self._resume()  # only the transport can decrypt, so it goes on until it has read so much
+        else:
+            self._pause()
         self._changed.set()
+
+    def cut_off(self) -> bytes:
+        """Everything that has come and was not read, at once; nothing will be read any more."""
+        self.stop_reading()
+        self._pause()
+        while self._take_what_has_arrived():
+            pass
+        return self._taken()
 
     # -- answering ---------------------------------------------------------------------------------------------------
 
@@ -209,15 +223,43 @@ class Connection(asyncio.Protocol):
                 raise TimeoutError(f"nothing happened for {seconds:g} s")
             await clock.wait(self._changed, left)
 
-    def _take_what_has_arrived(self) -> None:
-        """Read some of what the system has, without waiting; the transport does not read any more."""
-        if self._transport is None or self.is_lost or self._left_at_stop <= 0 or self._transport.is_closing():
+    def _taken(self) -> bytes:
+        """What came and was not read."""
+        chunks, self._chunks, self._waiting = self._chunks, [], 0
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def _let_what_has_arrived_come(self) -> None:
+        """Have some of what the system has read; waits for the transport to decrypt it, if there is anything."""
+        if not self._is_tls:
+            self._take_what_has_arrived()
             return
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+            if self._chunks or self._has_ended:
+                return
+        self._pause()
+
+    def _take_what_has_arrived(self) -> bool:
+        """Read some of what the system has, without waiting; false if there is nothing, or it cannot be read so."""
+        if self._transport is None or self._is_tls or self._left_at_stop <= 0:
+            return False
+        if self.is_lost or self._transport.is_closing():
+            return False
+        data = b""
         # There may be nothing, or the sender is gone.
         with contextlib.suppress(OSError):
-            if data := os.read(self._transport.get_extra_info("socket").fileno(), READ_AHEAD):
-                self._left_at_stop -= len(data)
-                self._chunks.append(data)
+            data = os.read(self._transport.get_extra_info("socket").fileno(), READ_AHEAD)
+        if data:
+            self._left_at_stop -= len(data)
+            self._chunks.append(data)
+        return bool(data)
+
+    def _resume(self) -> None:
+        if self._transport is None or self._has_ended or self._transport.is_closing():
+            return
+        if self._is_paused:
+            self._is_paused = False
+            self._transport.resume_reading()
 
     def _pause(self) -> None:
         if not self._is_paused and not self.is_lost and self._transport is not None:

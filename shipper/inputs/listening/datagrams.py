@@ -17,7 +17,7 @@ from ...context import Context, Emit
 from ...errors import OptionError
 from .options import ListenOptions
 from .push_input import CUT_OFF
-from .sockets import Place, UnixPath, bind, file_of, is_reachable, shown_address, unlink_socket
+from .sockets import Place, UnixPath, bind, check_place, file_of, is_reachable, shown_address, unlink_socket
 from .streams import OPEN_TO_ALL
 
 MOST_WAITING = 4 << 20
@@ -44,11 +44,18 @@ Take = Callable[[list[Datagram], Emit], Awaitable[None]]
 
 
 class DatagramListener:
-    """Reads datagrams while `run` runs; `take` is given those that have come since it was called last."""
+    """Reads datagrams while `run` runs; `take` is given those that have come since it was called last.
+
+    Options that cannot be used raise `OptionError` at once.
+    """
 
     def __init__(
         self, place: Place, options: ListenOptions, context: Context, take: Take, *, receive_buffer: int = 0
     ) -> None:
+        check_place(place)
+        if options.tls_verify_client_cert:
+            message = "nobody is asked for a certificate who sends datagrams"
+            raise OptionError("tls.verify_client_cert", message, "listen for a stream, such as syslog with mode tcp")
         self.place = place
         self._options = options
         self._context = context
@@ -70,11 +77,9 @@ class DatagramListener:
 
     async def open(self) -> None:
         """Bind; raises `OptionError`."""
-        options = self._options
-        if options.tls_verify_client_cert:
-            message = "nobody is asked for a certificate who sends datagrams"
-            raise OptionError("tls.verify_client_cert", message, "listen for a stream, such as syslog with mode tcp")
-        self._socket = bind(self.place, "datagram", share_port=options.share_port, receive_buffer=self._receive_buffer)
+        self._socket = bind(
+            self.place, "datagram", share_port=self._options.share_port, receive_buffer=self._receive_buffer
+        )
         self._file = file_of(self.place)
 
     async def run(self, emit: Emit) -> None:

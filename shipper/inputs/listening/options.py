@@ -82,3 +82,8 @@ class ListenOptions(InputOptions):
     def asks_for_proof(self) -> bool:
         """Whether senders on a stream have to prove who they are."""
         return self.tls_verify_client_cert
+
+    @property
+    def leaves_tags_to_senders(self) -> bool:
+        """Whether senders may give their records any tag."""
+        return False

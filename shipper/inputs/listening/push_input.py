@@ -18,8 +18,14 @@ async def hand_on(batch: RecordBatch, emit: Emit, context: Context) -> None:
     try:
         await emit(batch)
     except asyncio.CancelledError:
-        context.dropped(len(batch), batch.size, CUT_OFF)
+        count_cut_off(len(batch), batch.size, context)
         raise
+
+
+def count_cut_off(records: int, size: int, context: Context) -> None:
+    """Count what came from a sender who believes it to be safe, and what there was no time for."""
+    if records:
+        context.dropped(records, size, CUT_OFF)
 
 
 class Listener(Protocol):

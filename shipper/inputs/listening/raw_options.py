@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,8 @@ from .texts import decoded_text, parser_named
 
 _KIB = 1024
 _REMARK_EVERY_S = 30.0
+_LINE_FEED = b"\n"
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|.)", re.DOTALL)
 
 
 class KibiBytes(ByteSize):
@@ -67,14 +70,18 @@ class PayloadReader:
         self._scheme = scheme
         self._source_key = options.source_address_key
         self._parser = parser_named(options.parser, context) if options.parser else None
-        self._separator = unescape_unicode(options.separator or "\n")
-        self._separator_bytes = self._separator.encode("utf-8", "surrogateescape")
+        self._separator = _separator_of(options.separator) if options.separator else _LINE_FEED
+        try:
+            self._separator_text: str | None = self._separator.decode()
+        except UnicodeDecodeError:
+            self._separator_text = None
         is_json = options.format == "json" and self._parser is None
         self._read: Callable[[bytes, bool], Read] = self._read_json if is_json else self._read_lines
 
     def read(self, data: bytes, source: str, *, is_end: bool = False) -> Read:
         """The records that are whole in these bytes; `is_end` says that nothing follows them."""
-        if data[:1] in (b"\n", b"\r"):
+        # What a line feed leaves over at the front is nobody's; another separator may begin there.
+        if self._separator == _LINE_FEED and data[:1] in (b"\n", b"\r"):
             inner = self._read(data[1:], is_end)
             read = Read(inner.records, inner.rest + 1, inner.invalid)
         else:
@@ -96,11 +103,11 @@ class PayloadReader:
         return Read([Record(now, _body(value)) for value in values], rest, invalid)
 
     def _read_lines(self, data: bytes, is_end: bool) -> Read:
-        end = data.rfind(self._separator_bytes)
+        end = data.rfind(self._separator)
         if end < 0:
             return Read([], 0)
-        texts = decoded_text(data[:end]).split(self._separator)
-        now, rest = self._context.clock.time_ns(), end + len(self._separator_bytes)
+        texts = self._texts(data[:end])
+        now, rest = self._context.clock.time_ns(), end + len(self._separator)
         if self._parser is None:
             return Read([Record(now, {"log": text}) for text in texts if text], rest)
         parse, records = self._parser.parse, []
@@ -111,10 +118,25 @@ class PayloadReader:
                 records.append(Record(now if time_ns is None else time_ns, body))
         return Read(records, rest)
 
+    def _texts(self, data: bytes) -> list[str]:
+        if self._separator_text is not None:
+            return decoded_text(data).split(self._separator_text)  # decoding all at once costs half as much
+        return [decoded_text(part) for part in data.split(self._separator)]
+
     def count_invalid(self, size: int, source: str) -> None:
         """Count and tell bytes that were no JSON."""
         self._context.dropped(1, size, "invalid_json")
         self._context.log.warning("invalid JSON message, skipping", every=_REMARK_EVERY_S, peer=source, bytes=size)
+
+
+def _separator_of(text: str) -> bytes:
+    r"""The bytes that a text with escapes stands for: `\xff` is that byte and no character."""
+
+    def high_byte(found: re.Match[str]) -> str:
+        code = int(found[1], 16) if found[1] else int(found[2] or "0", 8)
+        return chr(0xDC00 + code) if 0x80 <= code <= 0xFF else found[0]
+
+    return unescape_unicode(_ESCAPE.sub(high_byte, text)).encode("utf-8", "surrogateescape")
 
 
 def _body(value: Any) -> Body:

@@ -14,6 +14,18 @@ from .options import ListenOptions
 _LOOK_EVERY_S = 1.0
 
 
+def check_tls(options: ListenOptions) -> None:
+    """Raise `OptionError` if the options alone show that TLS cannot be used; no file is looked at."""
+    if not options.tls_crt_file:
+        raise OptionError("tls.crt_file", "is needed to listen with TLS", "name a PEM file with the certificate")
+    if options.tls_verify_client_cert and not options.tls_ca_file and not options.tls_ca_path:
+        remedy = "name the authority that signs the certificates of your senders"
+        raise OptionError("tls.ca_file", "is needed for tls.verify_client_cert", remedy)
+    for option, version in (("tls.min_version", options.tls_min_version), ("tls.max_version", options.tls_max_version)):
+        if version:
+            tls_version(option, version)
+
+
 class ServerTls:
     """Gives a listener one context that follows its files; broken files leave the old ones in use."""
 
@@ -56,8 +68,6 @@ class ServerTls:
 
 
 def _new_context(options: ListenOptions) -> ssl.SSLContext:
-    if not options.tls_crt_file:
-        raise OptionError("tls.crt_file", "is needed to listen with TLS", "name a PEM file with the certificate")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if options.tls_min_version:
         context.minimum_version = tls_version("tls.min_version", options.tls_min_version)
@@ -65,7 +75,7 @@ def _new_context(options: ListenOptions) -> ssl.SSLContext:
         context.maximum_version = tls_version("tls.max_version", options.tls_max_version)
     if (ciphers := options.tls_ciphers) is not None:
         applied("tls.ciphers", "is not a list of ciphers", lambda: context.set_ciphers(ciphers))
-    crt, key, password = options.tls_crt_file, options.tls_key_file, options.tls_key_passwd or ""
+    crt, key, password = options.tls_crt_file or "", options.tls_key_file, options.tls_key_passwd or ""
     what = "cannot be used with its key and tls.key_passwd"
     # Without a password OpenSSL would ask for one at the terminal.
     applied("tls.crt_file", what, lambda: context.load_cert_chain(crt, key, password))
@@ -76,9 +86,6 @@ def _new_context(options: ListenOptions) -> ssl.SSLContext:
 
 def _demand_certificates(context: ssl.SSLContext, options: ListenOptions) -> None:
     file, folder = options.tls_ca_file, options.tls_ca_path
-    if not file and not folder:
-        remedy = "name the authority that signs the certificates of your senders"
-        raise OptionError("tls.ca_file", "is needed for tls.verify_client_cert", remedy)
     option = "tls.ca_file" if file else "tls.ca_path"
     applied(option, "holds no certificates", lambda: context.load_verify_locations(file, folder))
     context.verify_mode = ssl.CERT_REQUIRED

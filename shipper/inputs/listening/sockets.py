@@ -18,6 +18,8 @@ Kind = Literal["stream", "datagram"]
 
 _ANY_V6, _ANY_V4 = "::", "0.0.0.0"
 _FIRST_FREE_PORT = 1024
+_LAST_PORT = 65_535
+_LONGEST_PATH = 107
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -60,10 +62,20 @@ class FileMode(int):
         return cls(mode)
 
 
+def check_place(place: Place) -> None:
+    """Raise `OptionError` if nobody can listen there on any machine."""
+    if isinstance(place, UnixPath):
+        if len(os.fsencode(place.path)) > _LONGEST_PATH:
+            raise OptionError(place.option, f"is longer than {_LONGEST_PATH} bytes", "choose a shorter path")
+    elif not 0 <= place.port <= _LAST_PORT:
+        raise OptionError("port", f"{place.port} is not a port", f"choose one from 1 to {_LAST_PORT}")
+
+
 def bind(
     place: Place, kind: Kind, *, backlog: int = 128, share_port: bool = False, receive_buffer: int = 0
 ) -> socket.socket:
     """A bound socket that does not block, listening if it is one for streams; raises `OptionError`."""
+    check_place(place)
     bound = _bind_unix(place, kind) if isinstance(place, UnixPath) else _bind_address(place, kind, share_port)
     bound.setblocking(False)
     try:
@@ -115,8 +127,6 @@ def _type(kind: Kind) -> socket.SocketKind:
 
 
 def _bind_address(place: Address, kind: Kind, share_port: bool) -> socket.socket:
-    if not 0 <= place.port <= 65535:
-        raise OptionError("port", f"{place.port} is not a port", "choose one from 1 to 65535")
     if place.host is None:
         try:
             return _bound(socket.AF_INET6, (_ANY_V6, place.port), kind, share_port)

@@ -9,14 +9,16 @@ from collections.abc import Awaitable, Callable
 from ...context import Context, Emit
 from .connection import Connection, Refused
 from .options import ListenOptions
-from .server_tls import ServerTls
-from .sockets import Place, UnixPath, bind, file_of, is_reachable, unlink_socket
+from .server_tls import ServerTls, check_tls
+from .sockets import Place, UnixPath, bind, check_place, file_of, is_reachable, unlink_socket
 
 MOST_CONNECTIONS = 1024
 """Senders that are served at one time; each may hold a message of the largest size in memory."""
 
 OPEN_TO_ALL = "whoever reaches the address can send records, nobody is asked who they are"
 """Told at the start of a listener that other machines reach; it runs, because Fluent Bit's configurations have such."""
+
+TAGS_OF_SENDERS = "senders choose the tags of their records, and can choose those of other inputs"
 
 ANSWER_PATIENCE_S = 300.0
 """Longest time for which a sender that has said everything is kept for the answers it is owed."""
@@ -29,13 +31,17 @@ Serve = Callable[[Connection, Emit], Awaitable[None]]
 class StreamListener:
     """Takes connections while `run` runs, and closes each when `serve` has returned for it.
 
-    `serve` may raise `Refused`, which is counted and told. Asked to stop, it takes nothing more from senders, and `run`
-    returns when all that had come was served; connections stay open for answers that are owed until `close`.
+    Options that cannot be used raise `OptionError` at once. `serve` may raise `Refused`, which is counted and told.
+    Asked to stop, it takes nothing more from senders, and `run` returns when all that had come was served; connections
+    stay open for answers that are owed until `close`.
     """
 
     def __init__(
         self, place: Place, options: ListenOptions, context: Context, serve: Serve, most: int = MOST_CONNECTIONS
     ) -> None:
+        check_place(place)
+        if options.tls:
+            check_tls(options)
         self.place = place
         self._options = options
         self._context = context
@@ -132,6 +138,8 @@ class StreamListener:
         if is_reachable(self._socket) and not options.asks_for_proof:
             remedy = f"listen on 127.0.0.1, or set {options.proofs}"
             context.log.warning(OPEN_TO_ALL, address=self.place, remedy=remedy)
+        if is_reachable(self._socket) and options.leaves_tags_to_senders:
+            context.log.warning(TAGS_OF_SENDERS, address=self.place, remedy="set tag_prefix, which is put before them")
         # The server closes the socket that it is given, and the name of the socket is needed after that.
         given = self._socket.dup()
         if isinstance(self.place, UnixPath):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
@@ -21,6 +22,7 @@ from ..listening import (
     PushInput,
     StreamListener,
     UnixPath,
+    count_cut_off,
     decoded_text,
     hand_on,
     parser_named,
@@ -75,13 +77,23 @@ class SyslogInput(PushInput):
 
     async def _serve(self, connection: Connection, emit: Emit) -> None:
         source, rest = self._source(connection.peer), b""
-        while data := await connection.read(self._idle_s):
-            data = rest + data
+        try:
+            while data := await connection.read(self._idle_s):
+                data = rest + data
+                found = self._split(data, self._longest)
+                rest = data[found.rest :]
+                await self._emit([(text, source) for text in found.messages], found.rest, emit)
+                if found.error is not None:
+                    raise found.error
+        except asyncio.CancelledError:
+            data = rest + connection.cut_off()
             found = self._split(data, self._longest)
-            await self._emit([(text, source) for text in found.messages], found.rest, emit)
-            if found.error is not None:
-                raise found.error
-            rest = data[found.rest :]
+            count_cut_off(len(found.messages), found.rest, self._context)
+            self._count_unterminated(data[found.rest :], source)
+            raise
+        self._count_unterminated(rest, source)
+
+    def _count_unterminated(self, rest: bytes, source: str) -> None:
         if rest:
             self._context.dropped(1, len(rest), "unterminated")
             self._context.log.warning(

@@ -13,39 +13,14 @@ import pytest
 
 from shipper.inputs.http.input import HttpInput
 from shipper.inputs.http.requests import MOST_HEAD
-from shipper.record import Body, RecordBatch
+from shipper.record import Body
+from shipper.testing import ManualClock
 
 from ..listening.running import PATIENCE_S, Running, connected, ended
+from .asking import JSON, answer_of, asked, request
 
-JSON = "application/json"
+CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 FORM = "application/x-www-form-urlencoded"
-
-
-def request(
-    body: bytes = b'{"a":1}', kind: str | None = JSON, *, method: str = "POST", target: str = "/", more: str = ""
-) -> bytes:
-    typed = f"Content-Type: {kind}\r\n" if kind is not None else ""
-    return f"{method} {target} HTTP/1.1\r\nHost: x\r\n{typed}{more}Content-Length: {len(body)}\r\n\r\n".encode() + body
-
-
-async def answer_of(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], str]:
-    """Status, headers and body of the next answer."""
-    async with asyncio.timeout(PATIENCE_S):
-        line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
-        headers = dict(field.lower().split(": ", 1) for field in fields)
-        body = await reader.readexactly(int(headers.get("content-length", 0)))
-        return int(line.split()[1]), headers, body.decode().strip()
-
-
-async def asked(http: Running, *requests: bytes) -> list[tuple[int, dict[str, str], str]]:
-    """The answers to requests on one connection."""
-    reader, writer = await connected(http.port)
-    answers = []
-    for one in requests:
-        writer.write(one)
-        answers.append(await answer_of(reader))
-    await ended(writer)
-    return answers
 
 
 @pytest.mark.parametrize(
@@ -150,6 +125,12 @@ async def test_compressed_bodies_are_decoded_up_to_the_limit(coding: str, pack: 
         ("tag mine", "/", "mine"),
         ("tag mine", "/?x=y", "mine"),
         ("tag mine", "/a..%2Fb", "a.._2Fb"),
+        ("tag mine", "http://127.0.0.1:9880/abs?x=y", "abs"),
+        ("tag mine", "HTTPS://host/a/b", "a_b"),
+        ("tag mine", "http://127.0.0.1:9880", "mine"),
+        ("tag mine", "http://127.0.0.1:9880?x=y", "mine"),
+        ("tag_prefix net.", "/app.log", "net.app.log"),
+        ("tag_prefix net.\ntag mine", "/", "mine"),
     ],
 )
 async def test_the_path_is_the_tag(lines: str, target: str, tag: str) -> None:
@@ -165,6 +146,13 @@ async def test_a_field_of_the_record_is_the_tag_if_it_is_text() -> None:
 
         tags = {batch.tag: [r.body["n"] for r in batch] for batch in http.batches}
         assert tags == {"web_1": [1, 3], "other": [2]}
+
+
+async def test_no_field_of_a_record_gets_past_the_prefix() -> None:
+    async with Running(HttpInput, "tag_key svc\ntag_prefix net.") as http:
+        await asked(http, request(b'[{"svc":"kube.var.log"},{"n":1}]', target="/kube.other"))
+
+        assert [batch.tag for batch in http.batches] == ["net.kube.var.log", "net.kube.other"]
 
 
 async def test_a_chunked_body_is_put_together() -> None:
@@ -252,73 +240,6 @@ async def test_records_that_are_buffered_suffice_if_that_is_asked_for() -> None:
         assert status == 201
 
 
-async def test_a_destination_that_is_away_is_told_and_copies_are_not_taken() -> None:
-    async with Running(HttpInput, settling="later") as http:
-        http.input.answer_within_s = 0.05  # type: ignore[attr-defined]
-        late, again = await asked(http, request(), request())
-        taken = len(http.records)
-        http.settle()
-        reader, writer = await connected(http.port)
-        writer.write(request())
-        await http.until_records(2)
-        http.settle()
-
-        assert (late[0], again[0], taken) == (503, 503, 1)
-        assert in_doubt(http) == 1
-        assert late[1]["retry-after"] == "5"
-        assert (await answer_of(reader))[0] == 201
-        await ended(writer)
-
-
-class HalfFull(Running):
-    """Buffers that have room for one batch more, until `has_room` is set."""
-
-    has_room = False
-
-    async def _emit(self, batch: RecordBatch) -> None:
-        if self.batches and not self.has_room:
-            self.gate.clear()
-        await super()._emit(batch)
-
-
-async def test_of_a_request_that_is_taken_by_half_the_half_is_waited_for_and_counted() -> None:
-    async with HalfFull(HttpInput, "tag_key t", settling="later") as http:
-        http.input.answer_within_s = 0.05  # type: ignore[attr-defined]
-        sent = request(b'[{"t":"a"},{"t":"a"},{"t":"b"}]')
-        late, again = await asked(http, sent, sent)
-        taken = [(batch.tag, len(batch)) for batch in http.batches]
-        http.settle()
-        http.gate.set()
-        http.has_room, http.input.answer_within_s = True, PATIENCE_S  # type: ignore[attr-defined]
-        reader, writer = await connected(http.port)
-        writer.write(sent)
-        await http.until_records(5)
-        http.settle()
-
-        assert (late[0], again[0], taken) == (503, 503, [("a", 2)])
-        assert in_doubt(http) == 2
-        assert (await answer_of(reader))[0] == 201
-        await ended(writer)
-
-
-def in_doubt(http: Running) -> int:
-    """Records that were taken though their clients were told to send them again."""
-    return http.context.metrics.total("input_in_doubt_records_total")
-
-
-async def test_nothing_is_taken_of_a_request_that_finds_no_room_in_time() -> None:
-    async with Running(HttpInput) as http:
-        http.input.answer_within_s = 0.05  # type: ignore[attr-defined]
-        http.gate.clear()
-        (refusal,) = await asked(http, request())
-        http.gate.set()
-        (success,) = await asked(http, request())
-
-        assert (refusal[0], success[0]) == (503, 201)
-        assert len(http.records) == 1
-        assert in_doubt(http) == 0
-
-
 async def test_an_answer_that_is_owed_when_we_stop_is_still_given() -> None:
     async with Running(HttpInput, settling="later") as http:
         reader, writer = await connected(http.port)
@@ -339,4 +260,50 @@ async def test_http_1_0_ends_after_one_answer() -> None:
 
         assert status == 201
         assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
+        await ended(writer)
+
+
+# -- slow clients ------------------------------------------------------------------------------------------------------
+
+
+HEAD, _, _ = request().partition(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("begin", "then"),
+    [
+        (b"", HEAD),
+        (b"", b"\r\n" * 50),
+        (HEAD.replace(b"7", b"100"), b"\r\n\r\n" + b"x" * 100),
+        (CHUNKED, b"1;" + b"x" * 100),
+    ],
+    ids=["head", "nothing but line ends", "body", "chunks"],
+)
+async def test_a_client_that_sends_a_byte_now_and_then_is_closed(begin: bytes, then: bytes) -> None:
+    clock = ManualClock()
+    async with Running(HttpInput, clock=clock) as http:
+        reader, writer = await connected(http.port)
+        writer.write(begin)
+        sent = 0
+        while sent < len(then) and not reader.at_eof():
+            writer.write(then[sent : sent + 1])
+            sent += 1
+            await clock.advance(29)  # shorter than each of the times in which something has to come
+
+        assert sent < 10
+        assert http.refused("too_slow") == 1
+        await ended(writer)
+
+
+async def test_a_client_with_a_slow_line_gets_its_body_through() -> None:
+    clock = ManualClock()
+    whole = request(json.dumps({"a": "x" * 600_000}).encode())
+    async with Running(HttpInput, clock=clock) as http:
+        reader, writer = await connected(http.port)
+        for at in range(0, len(whole), 50_000):
+            writer.write(whole[at : at + 50_000])
+            await writer.drain()
+            await clock.advance(30)
+
+        assert (await answer_of(reader))[0] == 201
         await ended(writer)

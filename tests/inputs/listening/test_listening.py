@@ -276,10 +276,9 @@ async def test_only_senders_with_a_trusted_certificate_come_in_if_that_is_asked_
 async def test_tls_options_that_cannot_be_used_are_named(certificates: Certificates, lines: str, option: str) -> None:
     crt, key = certificates["server"]
     written = lines.format(crt=crt, key=key)
-    running = Running(TcpInput, f"tls on\n{written}".strip())
 
     with pytest.raises(OptionError) as failure:
-        await running.input.open()
+        await Running(TcpInput, f"tls on\n{written}".strip()).input.open()
     assert failure.value.option == option
 
 
@@ -353,7 +352,7 @@ def test_a_demand_for_certificates_without_effect_is_refused(plugin: type[PushIn
 
 async def test_datagrams_come_without_tls(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(OptionError, match=r"tls\.verify_client_cert"):
-        await Running(UdpInput, "tls on\ntls.verify_client_cert on").input.open()
+        Running(UdpInput, "tls on\ntls.verify_client_cert on")
     with caplog.at_level(logging.INFO, "shipper"):
         async with Running(UdpInput, "tls on") as running:
             await running.until(lambda: "listening on" in caplog.text)

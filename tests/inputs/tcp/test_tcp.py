@@ -29,6 +29,10 @@ NONE = "format none"
         (NONE, b"\xff\xfe\n", [{"log": "\udcff\udcfe"}]),
         (NONE + "\nseparator ;", b"a;b c;\n;d;", [{"log": "a"}, {"log": "b c"}, {"log": "\n"}, {"log": "d"}]),
         (NONE + "\nseparator \\x00", b"a\0b\nc\0", [{"log": "a"}, {"log": "b\nc"}]),
+        (NONE + "\nseparator \\xff", b"ab\xffc\xc3\xbf\xff", [{"log": "ab"}, {"log": "c\xff"}]),
+        (NONE + "\nseparator \\377\\376", b"a\xff\xfeb\xff\xff\xfe", [{"log": "a"}, {"log": "b\udcff"}]),
+        (NONE + "\nseparator \\u00ff", b"ab\xc3\xbfc\xc3\xbf", [{"log": "ab"}, {"log": "c"}]),
+        (NONE + "\nseparator \\r\\n", b"\r\nab\r\n\r\n\ncd\r\n", [{"log": "ab"}, {"log": "\ncd"}]),
         ("parser p", b"7 seven\nx\n", [{"n": "7", "name": "seven"}, {"log": "x"}]),
     ],
 )  # fmt: skip
