@@ -20,7 +20,7 @@ from shipper.testing import context_of
 
 from ..components.http_server import Got, Says, http_server
 from ..written_options import options_from
-from .answers import LINES
+from .answers import LINES, TAKEN
 from .samples import delivery_of
 
 pytestmark = pytest.mark.usefixtures("aws_keys")
@@ -37,7 +37,7 @@ def entries(member: str) -> Judge:
         count = len(got.json["Records"])
         taken: list[dict[str, str]] = [{"ErrorCode": "InternalFailure"}] * count
         if count == 6:
-            taken = [{}, {"ErrorCode": "Slow"}, {}, {"ErrorCode": "Slow"}, {"ErrorCode": "Slow"}, {}]
+            taken = [TAKEN, {"ErrorCode": "Slow"}, TAKEN, {"ErrorCode": "Slow"}, {"ErrorCode": "Slow"}, TAKEN]
         return Says(200, msgspec.json.encode({member: taken}), AWS_HEADERS)
 
     return judge

@@ -24,6 +24,7 @@ from shipper.record import Record, RecordBatch
 from ..components.bulk_server import BulkStore
 from ..components.http_server import Got, Says, http_server
 from ..components.loki import Limits, LokiStandIn
+from .answers import TAKEN
 from .delivering import delivering
 from .s3.server import SmallS3
 
@@ -119,7 +120,7 @@ def kinesis(option: str, answers: str) -> Destination:
             if text.startswith("bad"):
                 return {"ErrorCode": "InvalidArgumentException", "ErrorMessage": "bad is not a word"}
             taken.append(text)
-            return {"RecordId": "1"}
+            return TAKEN
 
         def judge(got: Got) -> Says:
             texts = [base64.b64decode(record["Data"]).decode().strip() for record in got.json["Records"]]

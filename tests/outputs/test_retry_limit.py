@@ -20,7 +20,7 @@ from shipper.outputs.loki.output import LokiOutput
 from shipper.record import Record, RecordBatch
 
 from ..components.http_server import Got, Says, http_server
-from .answers import LINES, answer_of
+from .answers import LINES, TAKEN, answer_of
 from .delivering import delivering
 
 pytestmark = pytest.mark.usefixtures("aws_keys")
@@ -55,7 +55,7 @@ def entry_by_entry(answers: str, failure: Mapping[str, str]) -> Trouble:
     def trouble(got: Got, number: int) -> Says:
         told = [failure] * len(got.json["Records"])
         if number % 2:
-            told[0] = {}
+            told[0] = TAKEN
         return Says(200, msgspec.json.encode({answers: told}), AWS_HEADERS)
 
     return trouble

@@ -21,7 +21,13 @@ class KinesisFirehoseOutput(PutOutput):
 
     Options = KinesisFirehoseOptions
     service = Service(
-        "firehose", "PutRecordBatch", "DeliveryStreamName", "RequestResponses", Limits(500, 1_024_000, 4_194_304)
+        "firehose",
+        "PutRecordBatch",
+        "DeliveryStreamName",
+        "RequestResponses",
+        "FailedPutCount",
+        "RecordId",
+        Limits(500, 1_024_000, 4_194_304),
     )
 
     def stream_of(self, options: KinesisFirehoseOptions) -> str:

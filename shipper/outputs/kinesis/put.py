@@ -38,16 +38,24 @@ _REFUSALS = ("ValidationException", "SerializationException", "InvalidArgumentEx
 _BUSY = "ServiceUnavailableException"
 """How Firehose says that a stream is over its limits."""
 
+_UNPROVEN = "NoReceipt"
+"""Our word for an entry of which an answer says neither that it was taken nor that it was not."""
+
 _NAMES = re.compile(r"streamName|deliveryStreamName|StreamARN", re.IGNORECASE)
 
 
 class Service(msgspec.Struct, frozen=True):
-    """What is different between the services: names, limits, and where an answer says what failed."""
+    """What is different between the services: names, limits, and where an answer says what failed and how much.
+
+    `receipt_member` is in the answer for an entry that was taken.
+    """
 
     name: str
     operation: str
     stream_member: str
     answers_member: str
+    failures_member: str
+    receipt_member: str
     limits: Limits
     has_partition_keys: bool = False
 
@@ -158,16 +166,21 @@ class PutOutput(Output):
             raise RetryLater(f"no AWS credentials: {error}", counts=Counts.NEVER) from error
 
     def _failed(self, answer: Answer, request: Request) -> dict[int, AwsError]:
-        """The places of the entries that were not taken, and why."""
-        told = answer.body.get(self.service.answers_member)
+        """The places of the entries that were not taken, and why; raises `RetryLater` if the answer proves nothing."""
+        service = self.service
+        told = answer.body.get(service.answers_member)
         results: list[Any] = told if isinstance(told, list) else []
         if len(results) != len(request.entries) or not all([isinstance(result, dict) for result in results]):
-            raise RetryLater(f"{self.service.operation}: the answer does not tell about all entries")
+            raise RetryLater(f"{service.operation}: the answer does not tell about all entries")
         failed = {
-            place: AwsError(str(result["ErrorCode"]), 200, str(result.get("ErrorMessage") or ""))
+            place: AwsError(str(result.get("ErrorCode") or _UNPROVEN), 200, str(result.get("ErrorMessage") or ""))
             for place, result in enumerate(results)
-            if result.get("ErrorCode")
+            if result.get("ErrorCode") or not result.get(service.receipt_member)
         }
+        failures = answer.body.get(service.failures_member)
+        if failures is not None and failures != len(failed):
+            words = f"{service.failures_member} is {failures}, but {len(failed)} entries were not taken"
+            raise RetryLater(f"{service.operation}: the answer contradicts itself: {words}")
         for reason, entries in Counter(map(reason_of, failed.values())).items():
             self._context.counter("entries_failed_total", reason=reason).add(entries)
         return failed

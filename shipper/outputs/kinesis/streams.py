@@ -22,7 +22,14 @@ class KinesisStreamsOutput(PutOutput):
     Options = KinesisStreamsOptions
     # 1 MiB for an entry with its key, and 5 MiB for a request, which every stream takes.
     service = Service(
-        "kinesis", "PutRecords", "StreamName", "Records", Limits(500, 1_048_556, 5_242_880), has_partition_keys=True
+        "kinesis",
+        "PutRecords",
+        "StreamName",
+        "Records",
+        "FailedRecordCount",
+        "SequenceNumber",
+        Limits(500, 1_048_556, 5_242_880),
+        has_partition_keys=True,
     )
 
     def stream_of(self, options: KinesisStreamsOptions) -> str:

@@ -226,8 +226,8 @@ class Destination:
             return self._slower(request, verdict, answer)
         if kind is Kind.SOME_REFUSED:
             return mending.without_refused(request, verdict)
-        if kind is Kind.LINES_TOO_LONG:
-            return mending.with_shorter_lines(request, verdict, lines)
+        if kind is Kind.LINES_TOO_LONG and (mended := mending.with_shorter_lines(request, verdict, lines)):
+            return mended
         if kind is Kind.BAD_METADATA:
             return mending.with_less_metadata(request, verdict)
         if kind is Kind.NO_METADATA:

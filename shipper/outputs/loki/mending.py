@@ -61,8 +61,11 @@ def refused_whole(request: Request) -> Mended:
     return Mended([], [place for part in request.parts for place in part.entries.places], request.size)
 
 
-def with_shorter_lines(request: Request, verdict: Verdict, lines: Lines) -> Mended:
-    """The lines above the limit alone, cut to it; refused if they may not be cut or were cut before."""
+def with_shorter_lines(request: Request, verdict: Verdict, lines: Lines) -> Mended | None:
+    """The lines above the limit alone, cut to it; refused if they may not be cut or were cut before.
+
+    None if no line is above the limit: then the answer does not tell which are meant, nor that others were taken.
+    """
     limit = verdict.limit or _DEFAULT_LINE_LIMIT
     mended = Mended()
     for part in request.parts:
@@ -79,9 +82,7 @@ def with_shorter_lines(request: Request, verdict: Verdict, lines: Lines) -> Mend
             cut = lines.encode.texts([shortened(texts[row], limit) for row in rows])
             shorter = Entries(found.times, cut, found.metadata, sum(map(len, cut)), found.places)
             mended.again.append(Request(request.tenant, (Part(part.stream, shorter),), is_mended=True))
-    if not mended.again and not mended.refused:
-        return without_refused(request, verdict)
-    return mended
+    return mended if mended.again or mended.refused else None
 
 
 def long_lines_apart(request: Request) -> list[Request]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import compress
+from itertools import compress, islice
 from typing import Any
 
 import msgspec
@@ -24,14 +24,15 @@ _decode_text = msgspec.json.Decoder(str).decode
 class Lines(msgspec.Struct):
     """The lines of a delivery as one text, each with its line feed.
 
-    If the lines do not show the times of their records, `parts` has them one by one, with their times. `missing` is how
-    many records made no line.
+    If the lines do not show the times of their records, `parts` has them one by one, with their times. `counts` is how
+    many lines came of each batch, and `missing` how many records made none.
     """
 
     text: bytes = b""
     records: int = 0
     parts: list[tuple[bytes, int]] | None = None
     missing: int = 0
+    counts: list[int] = []
 
     def identities(self) -> list[int]:
         """By what each record is known again."""
@@ -54,6 +55,8 @@ class Lines(msgspec.Struct):
             self.parts = list(compress(self.parts, wanted))
             lines = [line for line, _ in self.parts]
         self.text, self.records = _joined(lines), len(lines)
+        rest = iter(wanted)
+        self.counts = [sum(islice(rest, count)) for count in self.counts]
 
     def _split(self) -> list[bytes]:
         lines = self.text.split(b"\n")
@@ -88,10 +91,13 @@ class LineMaker:
         """The lines of all batches, in order."""
         if self.is_dated:
             text = b"".join([self._dated(batch.content) for batch in batches])
-            return Lines(text, sum(map(len, batches)))
+            counts = list(map(len, batches))
+            return Lines(text, sum(counts), counts=counts)
         made = Lines(parts=[])
         for batch in batches:
+            before = len(made.parts or ())
             self._add_parts(batch.content, made)
+            made.counts.append(len(made.parts or ()) - before)
         lines = [line for line, _ in made.parts or ()]
         made.text, made.records = _joined(lines), len(lines)
         return made

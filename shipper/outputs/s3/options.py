@@ -13,7 +13,7 @@ from ...codecs.dates import DateFormat
 from ...config.options import opt
 from ...config.units import ByteSize, Seconds
 from ...errors import OptionError
-from ..aws_options import AwsOutputOptions
+from ..aws_options import AwsOutputOptions, Region
 
 PART_LEAST = 5_242_880
 PUT_MOST = 1_000_000_000
@@ -34,7 +34,7 @@ class S3Options(AwsOutputOptions, kw_only=True):
     """Options of the output `s3`."""
 
     bucket: Annotated[str, opt("Bucket to put objects into.", example="my-bucket")]
-    region: Annotated[str, opt("AWS region.", example="eu-west-1")] = "us-east-1"
+    region: Annotated[Region, opt("AWS region.", example="eu-west-1")] = Region("us-east-1")
     total_file_size: Annotated[ByteSize, opt("Size of an object before compression.", example="50M")] = ByteSize(
         100_000_000
     )

@@ -4,9 +4,9 @@ A delivery ends in a spool on disk (`spool`) and leaves memory; what it owes its
 So nothing depends on the disk: if the store is lost, the input reads again what was in it. And if it is not lost, what
 is found in it after a kill is sent under the key it had, and what the input reads again is recognised (`recovery`).
 
-Records are told from each other by their line and their time. Those of inputs that take the time of reading for the
-time of a record look new when they are read again, so after a kill such records are in the bucket twice, never not at
-all.
+Records are told from each other by their line and their time, and by where they come from. Those of inputs that take
+the time of reading for the time of a record look new when they are read again, so after a kill such records are in the
+bucket twice, never not at all.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .left_behind import LeftBehind
 from .left_uploads import LeftUploads
 from .options import PART_LEAST, S3Options
 from .sending import Sender
-from .spool import Sheet, Spool, new_name
+from .spool import Sheet, Spool, new_name, stretches_of
 from .store import Store, StoreInUse
 from .taking_over import TakingOver
 from .uploads import Uploads
@@ -217,14 +217,15 @@ class S3Output(Output):
             size = delivery.size * made.missing // delivery.records
             which = partial(self._lines.without_line, delivery.batches)
             delivery.refuse(made.missing, size, "missing_log_key", which, message=said)
-        others = self._known.take_out(tag, made)
+        origins = [batch.receipt.origin for batch in delivery.batches]
+        others = self._known.take_out(tag, made, origins)
         if not made.records:
             taken = delivery.progress = _Taken(None, 0, others)
             return taken
         one = self._open_for(delivery, uploads)
         # From here on the spool has the lines, even if the disk has not: a retry must not add them again.
         taken = delivery.progress = _Taken(one, made.records, others)
-        self._written(one.spool.append, made.text, made.notes())
+        self._written(one.spool.append, made.text, made.notes(), stretches_of(origins, made.counts))
         self._end_if_full(one, uploads)
         return taken
 

@@ -16,11 +16,13 @@ from ...codecs.compression import CorruptData, decoded, new_compressor
 from ...disk import Disk
 from .bucket import file_digest
 from .content import identities, identity_of
-from .spool import NOTE, Begun, Piece, Sheet, Spool, opened, other_name, write_all
+from .spool import NOTE, Begun, Piece, Sheet, Spool, Stretch, opened, other_name, write_all
 
 _READ = 1 << 20
 _LONGEST = 1 << 26
 """No line is as long; a note that says so is damaged."""
+
+_decode_stretch = msgspec.json.Decoder(Stretch).decode
 
 
 class Damaged(Exception):
@@ -133,7 +135,7 @@ def _whole_content(spool: Spool, start: int, before: int) -> int:
     fits = bisect_right(ends, before + total)
     if not fits:
         return 0
-    is_right = any(end == ends[fits - 1] for _, end in _verified(spool, noted))
+    is_right = any(one is not None and end == ends[fits - 1] for one, end in _verified(spool, noted))
     return max(0, ends[fits - 1] - before) if is_right else last_feed
 
 
@@ -145,8 +147,8 @@ def _notes(spool: Spool) -> list[tuple[int, int, int]]:
     return list(NOTE.iter_unpack(data[: len(data) - len(data) % NOTE.size]))
 
 
-def _verified(spool: Spool, noted: list[tuple[int, int, int]]) -> Iterator[tuple[int, int]]:
-    """The identity of each record whose line is the one that was noted, and where the line ends."""
+def _verified(spool: Spool, noted: list[tuple[int, int, int]]) -> Iterator[tuple[int | None, int]]:
+    """The identity of each record, None if its line is not the one that was noted, and where the line ends."""
     contents, data = spool.contents(), b""
     start = place = 0  # where `data` starts in the content, and the record in `data`
     for identity, length, time_ns in noted:
@@ -158,14 +160,26 @@ def _verified(spool: Spool, noted: list[tuple[int, int, int]]) -> Iterator[tuple
                 return
             data, start, place = data[place:] + more, start + place, 0
         place += length
-        if identity_of(data[place - length : place - 1], time_ns) == identity:
-            yield identity, start + place
+        is_right = identity_of(data[place - length : place - 1], time_ns) == identity
+        yield (identity if is_right else None), start + place
 
 
-def identities_in(spool: Spool) -> Iterator[Sequence[int]]:
+def stretches_in(spool: Spool) -> Iterator[Stretch]:
+    """Where the records of a spool come from, in their order, as far as that was noted."""
+    try:
+        lines = spool.path(".from").read_bytes().splitlines()
+    except FileNotFoundError:
+        return
+    with contextlib.suppress(msgspec.MsgspecError):
+        for line in lines:
+            yield _decode_stretch(line)
+
+
+def identities_in(spool: Spool) -> Iterator[Sequence[int | None]]:
     """The identities of all records in a closed spool, in lists.
 
-    Lines that are not what was written have none of those: their records are not recognised, and are stored again.
+    Lines that are not what was written have none, or none of those: their records are not recognised, and are stored
+    again.
     """
     if spool.has_identities:
         yield [identity for identity, _ in _verified(spool, _notes(spool))]

@@ -6,6 +6,7 @@ tag ever becomes a part of them.
     ID.data   the bytes of the object, compressed as they come in
     ID.json   what it is (`Sheet`): its key, its pieces, the upload it belongs to. Replaced as a whole, by a rename
     ID.ids    only if lines do not show their times: for each record its identity, its length and its time
+    ID.from   for each batch where its records can be read again, and how many of them are here (`Stretch`)
     ID.made   only if the object is not simply the data (Parquet, Arrow): the object, made when it is sent
     ID.begun  only with a multipart upload: which one it is (`Begun`), should nobody be able to read the sheet any more
 
@@ -30,13 +31,25 @@ import msgspec
 from ...aws.messages import FilePart
 from ...codecs.compression import Compression, Compressor, CorruptData, decoded, new_compressor
 from ...disk import Disk
+from ...record import Origin
 from .debts import Owed
 
 NOTE = struct.Struct("<QIQ")
 """The identity of a record, the length of its line with the line feed, and its time, by which both can be verified."""
 
-DATA_SUFFIXES = (".data", ".ids", ".made")
+_encode_line = msgspec.json.Encoder().encode
+
+DATA_SUFFIXES = (".data", ".ids", ".from", ".made")
 SUFFIXES = (*DATA_SUFFIXES, ".begun", ".json")
+
+
+class Stretch(msgspec.Struct, array_like=True, gc=False):
+    """So many records that follow each other, and where they come from, see `Origin`; None if they come once only."""
+
+    records: int
+    source: str | None = None
+    begin: int = 0
+    end: int = 0
 
 
 class Piece(msgspec.Struct):
@@ -110,6 +123,7 @@ class Spool:
         self._piece_content_start = 0
         self._unwritten = b""
         self._unwritten_identities = b""
+        self._unwritten_stretches = b""
 
     def path(self, suffix: str) -> Path:
         """One of the files; see the module's text."""
@@ -130,8 +144,10 @@ class Spool:
         """Bytes that it takes on the disk."""
         return self.size + len(self._unwritten)
 
-    def append(self, data: bytes, notes: Sequence[tuple[int, int, int]] = ()) -> None:
-        """Compress and write lines and, if lines do not show their times, the `NOTE` of each record.
+    def append(
+        self, data: bytes, notes: Sequence[tuple[int, int, int]] = (), stretches: Sequence[Stretch] = ()
+    ) -> None:
+        """Compress and write lines, where they come from, and the `NOTE` of each record if lines show no times.
 
         If that raises `OSError`, the data are taken all the same: `write_out` must succeed before anything else.
         """
@@ -140,6 +156,7 @@ class Spool:
         self._unwritten += self._compressor.add(data)
         if self.has_identities:
             self._unwritten_identities += b"".join([NOTE.pack(*one) for one in notes])
+        self._unwritten_stretches += b"".join([_encode_line(one) + b"\n" for one in stretches])
         self.content_size += len(data)
         self.write_out()
 
@@ -148,6 +165,9 @@ class Spool:
         while self._unwritten_identities:
             written = self._write(".ids", self._unwritten_identities)
             self._unwritten_identities = self._unwritten_identities[written:]
+        while self._unwritten_stretches:
+            written = self._write(".from", self._unwritten_stretches)
+            self._unwritten_stretches = self._unwritten_stretches[written:]
         while self._unwritten:
             written = self._write(".data", self._unwritten)
             self._hash.update(self._unwritten[:written])
@@ -214,7 +234,7 @@ class Spool:
         sheet.lose_upload()
         sheet.pieces, sheet.state = [], "closed"
         self.size = self.content_size = 0
-        self._unwritten = self._unwritten_identities = b""
+        self._unwritten = self._unwritten_identities = self._unwritten_stretches = b""
         if sheet.lost_upload is None:
             self.remove()
             return
@@ -252,6 +272,15 @@ class Spool:
 
     def __repr__(self) -> str:
         return f"Spool({self.name}, {self.sheet.key!r}, {self.sheet.state}, {self.size} bytes)"
+
+
+def stretches_of(origins: Sequence[Origin | None], counts: Sequence[int]) -> list[Stretch]:
+    """What is noted of batches that come from there, of which so many records are left."""
+    return [
+        Stretch(count) if origin is None else Stretch(count, origin.source, origin.begin, origin.end)
+        for origin, count in zip(origins, counts, strict=True)
+        if count
+    ]
 
 
 def new_name(time_ns: int) -> str:

@@ -27,7 +27,7 @@ from ..samples import F1, delivery_of, sample_batch
 pytestmark = pytest.mark.usefixtures("aws_keys")
 
 THROUGHPUT = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "slow down"}
-TAKEN = {"SequenceNumber": "1", "ShardId": "shardId-0"}
+TAKEN = {"SequenceNumber": "1", "ShardId": "shardId-0", "RecordId": "1"}
 
 
 @asynccontextmanager
@@ -202,6 +202,44 @@ async def test_records_are_held_and_put_again(scripted_aws: ScriptedAws, reply: 
         await output.send(delivery)
 
     assert (delivery.accepted, delivery.refused) == (1, {})
+
+
+@pytest.mark.parametrize(("kind", "operation"), [("streams", "PutRecords"), ("firehose", "PutRecordBatch")])
+@pytest.mark.parametrize("failures", [None, 0, 2])
+async def test_an_answer_that_proves_nothing_delivers_nothing(
+    scripted_aws: ScriptedAws, kind: str, operation: str, failures: int | None
+) -> None:
+    member = "Records" if kind == "streams" else "RequestResponses"
+    count = {} if failures is None else {"FailedRecordCount": failures, "FailedPutCount": failures}
+    scripted_aws.script(operation, Reply(body={member: [{}, {}], **count}), answer(TAKEN, TAKEN, kind=kind))
+    delivery = delivery_of(batch_of("a", "b"))
+    async with output_to(scripted_aws.url, "", kind) as output:
+        with pytest.raises(RetryLater):
+            await output.send(delivery)
+        accepted_at_first = delivery.accepted
+        await output.send(delivery)
+
+    assert (accepted_at_first, delivery.accepted, delivery.refused) == (0, 2, {})
+
+
+async def test_more_failures_than_entries_that_failed_deliver_nothing(scripted_aws: ScriptedAws) -> None:
+    scripted_aws.script("PutRecords", Reply(body={"FailedRecordCount": 1, "Records": [TAKEN, TAKEN]}))
+    delivery = delivery_of(batch_of("a", "b"))
+    async with output_to(scripted_aws.url) as output:
+        with pytest.raises(RetryLater, match="contradicts itself: FailedRecordCount is 1"):
+            await output.send(delivery)
+
+    assert delivery.accepted == 0
+
+
+async def test_an_entry_without_its_number_is_put_again_alone(scripted_aws: ScriptedAws) -> None:
+    scripted_aws.script("PutRecords", Reply(body={"Records": [TAKEN, {}]}), answer(TAKEN))
+    delivery = delivery_of(batch_of("a", "b"))
+    async with output_to(scripted_aws.url, "log_key log") as output:
+        await output.send(delivery)
+
+    assert [data_of(call.json) for call in scripted_aws.calls("PutRecords")] == [["a\n", "b\n"], ["b\n"]]
+    assert delivery.accepted == 2
 
 
 async def test_an_entry_that_is_refused_costs_only_itself(scripted_aws: ScriptedAws) -> None:

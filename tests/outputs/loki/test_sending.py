@@ -393,6 +393,19 @@ async def test_a_line_that_is_too_long_is_dropped_if_asked_for() -> None:
     assert (delivery.accepted, {k: v[0] for k, v in delivery.refused.items()}) == (2, {"line_too_long": 1})
 
 
+async def test_a_limit_that_no_line_is_above_makes_nothing_delivered() -> None:
+    class TakesNothing(ScriptedHttp):
+        async def request(self, method: str, target: str, headers: Any, body: bytes = b"") -> Any:
+            await super().request(method, target, headers, body)
+            return says(400, "max entry size '0' bytes exceeded for stream '{job=\"x\"}' while adding an entry")
+
+    sending = Sending(TakesNothing(), "labels job=x\ndrop_single_key raw")
+    delivery = await sending.send(logs("a", "b"))
+
+    assert sending.http.lines == [["a", "b"], ["a"], ["b"]]
+    assert (delivery.accepted, delivery.refused_records) == (0, 2)
+
+
 async def test_labels_that_are_too_many_become_structured_metadata() -> None:
     text = 'entry for stream \'{a="1", b="2", c="3", service_name="x"}\' has 3 label names; limit 2'
     sending = Sending(ScriptedHttp(says(400, text)), "labels a=1, b=2, c=$c")

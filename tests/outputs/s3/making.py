@@ -17,7 +17,7 @@ from shipper.dispatcher import Dispatcher
 from shipper.log import Log
 from shipper.outputs.s3.options import S3Options
 from shipper.outputs.s3.output import S3Output
-from shipper.record import Record, RecordBatch
+from shipper.record import Origin, Receipt, Record, RecordBatch
 from shipper.retry import Backoff
 from shipper.testing import context_of
 from tests.written_options import options_from
@@ -33,9 +33,17 @@ def options_of(url: str, folder: Path, lines: str = "") -> S3Options:
     return options_from(S3Options, f"bucket b\nendpoint {url}\nstore_dir {folder}\n{lines}", "output")
 
 
-def batch_of(*bodies: dict[str, Any], tag: str = "app.web", time_ns: int = T0) -> RecordBatch:
+def batch_of(
+    *bodies: dict[str, Any], tag: str = "app.web", time_ns: int = T0, origin: Origin | None = None
+) -> RecordBatch:
     """A batch whose records follow each other at a distance of one millisecond."""
-    return RecordBatch(tag, [Record(time_ns + i * MS, body) for i, body in enumerate(bodies)], 100 * len(bodies))
+    records = [Record(time_ns + i * MS, body) for i, body in enumerate(bodies)]
+    return RecordBatch(tag, records, 100 * len(bodies), Receipt(origin=origin))
+
+
+def lines_from(begin: int, end: int) -> Origin:
+    """Lines of a file, counted."""
+    return Origin("file", begin, end)
 
 
 class _Shortly(Backoff):

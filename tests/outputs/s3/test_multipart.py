@@ -12,7 +12,7 @@ import pytest
 
 from shipper.record import RecordBatch
 
-from .making import batch_of, options_of, running
+from .making import batch_of, lines_from, options_of, running
 from .server import Fault, SmallS3
 
 pytestmark = pytest.mark.usefixtures("aws_keys")
@@ -23,7 +23,8 @@ INTERNAL = b"<?xml version='1.0'?>\n<Error><Code>InternalError</Code><Message>tr
 def large(number: int, size: int = 2_000_000) -> RecordBatch:
     """One record of random digits, which compress to a little less than half."""
     text = f"{random.Random(number).getrandbits(size * 4):x}"
-    return batch_of({"n": number, "pad": text[:size]}, time_ns=1_700_000_000_000_000_000 + number)
+    place = lines_from(number, number + 1)
+    return batch_of({"n": number, "pad": text[:size]}, time_ns=1_700_000_000_000_000_000 + number, origin=place)
 
 
 def numbers(s3: SmallS3) -> list[int]:

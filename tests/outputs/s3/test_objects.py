@@ -12,7 +12,7 @@ import pytest
 
 from shipper.record import Record, RecordBatch
 
-from .making import T0, batch_of, options_of, running
+from .making import T0, batch_of, lines_from, options_of, running
 from .server import SmallS3
 
 pytestmark = pytest.mark.usefixtures("aws_keys")
@@ -81,10 +81,10 @@ async def test_events_in_an_object_match_the_pattern_of_a_hive_table(s3: SmallS3
 async def test_documents_of_opentelemetry_are_there_once_after_a_kill(s3: SmallS3, tmp_path: Path, word: str) -> None:
     options = options_of(s3.url, tmp_path, f"{PUT}format {word}")
     async with running(options) as one:
-        one.put(batch_of({"log": "a", "n": 1}, {"log": "b\nc"}))
+        one.put(batch_of({"log": "a", "n": 1}, {"log": "b\nc"}, origin=lines_from(0, 2)))
         await one.until(lambda: one.buffer.statistics().records == 0)
     async with running(options) as one:
-        one.put(batch_of({"log": "a", "n": 1}, {"log": "b\nc"}, {"log": "d"}))
+        one.put(batch_of({"log": "a", "n": 1}, {"log": "b\nc"}, {"log": "d"}, origin=lines_from(0, 3)))
         await one.drain()
 
     text, records = "".join(stored.text for stored in s3.objects.values()), []

@@ -13,11 +13,12 @@ import pytest
 from shipper.disk import SystemDisk
 from shipper.outputs.s3.content import Lines, identities
 from shipper.outputs.s3.known import Recognised
+from shipper.outputs.s3.options import S3Options
 from shipper.outputs.s3.recovery import adopt, identities_in
-from shipper.outputs.s3.spool import NOTE, Sheet, Spool, new_name
-from shipper.record import RecordBatch
+from shipper.outputs.s3.spool import NOTE, Sheet, Spool, Stretch, new_name
+from shipper.record import Receipt, Record, RecordBatch
 
-from .making import T0, Running, batch_of, options_of, running
+from .making import T0, Running, batch_of, lines_from, options_of, running
 from .server import Fault, SmallS3
 from .test_multipart import large, numbers
 
@@ -29,7 +30,10 @@ GONE = Fault(cut=True)
 
 
 def batches(begin: int, end: int) -> list[RecordBatch]:
-    return [batch_of({"n": n}, {"n": n, "second": True}, time_ns=T0 + n * 1_000_000_000) for n in range(begin, end)]
+    return [
+        batch_of({"n": n}, {"n": n, "second": True}, time_ns=T0 + n * 1_000_000_000, origin=lines_from(n, n + 1))
+        for n in range(begin, end)
+    ]
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd", "snappy"])
@@ -133,6 +137,97 @@ def noted_parts(one: Running) -> int:
     """How many parts the output knows to be in S3."""
     uploads = one.output._uploads
     return sum(bool(p.etag) for u in uploads._waiting for p in u.spool.sheet.pieces) if uploads else 0
+
+
+def equal(begin: int, end: int, *, tells_origin: bool = True) -> RecordBatch:
+    """Lines of a file that are equal, and of one time."""
+    batch = batch_of(*[{"n": 1}] * (end - begin), origin=lines_from(begin, end) if tells_origin else None)
+    batch.records = [Record(T0, record.body) for record in batch.records]
+    return batch
+
+
+async def stored_and_killed(options: S3Options, *puts: RecordBatch) -> None:
+    """All of it is in S3 and settled; then the process dies, before what it has on disk is removed."""
+    async with running(options) as one:
+        one.put(*puts)
+        await one.until(lambda: one.buffer.statistics().records == 0)
+        one.output.flush()
+        await one.until(lambda: one.count("proc_records_total") == sum(map(len, puts)))
+
+
+@pytest.mark.parametrize("more", ["", "log_key n\n"])
+@pytest.mark.parametrize("begin", [0, 3, 6])
+async def test_of_equal_lines_every_one_is_stored_from_wherever_they_are_read_again(
+    s3: SmallS3, tmp_path: Path, begin: int, more: str
+) -> None:
+    """Six lines were stored, and eight are there; the position that was saved is that of the first batch, or more."""
+    options = options_of(s3.url, tmp_path, f"{PUT}{more}")
+    await stored_and_killed(options, equal(0, 3), equal(3, 6))
+    async with running(options) as one:
+        one.put(equal(begin, 8))
+        await one.drain()
+
+    assert len(s3.lines()) == 8
+
+
+async def test_a_second_kill_makes_no_new_line_look_like_one_that_was_stored(s3: SmallS3, tmp_path: Path) -> None:
+    options = options_of(s3.url, tmp_path, PUT)
+    await stored_and_killed(options, equal(0, 3))
+    await stored_and_killed(options, equal(0, 3), equal(3, 5))
+    async with running(options) as one:
+        one.put(equal(5, 8))
+        await one.drain()
+
+    assert len(s3.lines()) == 8
+
+
+async def test_a_record_that_comes_once_only_is_stored_however_often_its_line_is(s3: SmallS3, tmp_path: Path) -> None:
+    options = options_of(s3.url, tmp_path, PUT)
+    async with running(options) as one:
+        one.put(equal(0, 3, tells_origin=False))
+        await one.until(lambda: one.buffer.statistics().records == 0)
+    async with running(options) as one:
+        one.put(equal(0, 3, tells_origin=False))
+        await one.drain()
+
+    assert len(s3.lines()) == 6
+
+
+@pytest.mark.parametrize(("is_done", "lines"), [(False, 3), (True, 6)])
+async def test_what_somebody_keeps_is_recognised_unless_it_may_have_been_settled(
+    s3: SmallS3, tmp_path: Path, is_done: bool, lines: int
+) -> None:
+    def kept() -> RecordBatch:
+        batch = equal(0, 3, tells_origin=False)
+        batch.receipt = Receipt(lambda: None)
+        return batch
+
+    options = options_of(s3.url, tmp_path, PUT)
+    async with running(options) as one:
+        one.put(kept())
+        await one.until(lambda: one.buffer.statistics().records == 0)
+        if is_done:
+            one.output.flush()
+            await one.until(lambda: one.count("proc_records_total") == 3)
+    async with running(options) as one:
+        one.put(kept())
+        await one.drain()
+
+    assert len(s3.lines()) == lines
+
+
+async def test_where_records_come_from_may_be_damaged(s3: SmallS3, tmp_path: Path) -> None:
+    options = options_of(s3.url, tmp_path, PUT)
+    async with running(options) as one:
+        one.put(*batches(0, 3))
+        await one.until(lambda: one.buffer.statistics().records == 0)
+    [noted] = tmp_path.rglob("*.from")
+    noted.write_bytes(noted.read_bytes()[:-3])
+    async with running(options) as one:
+        one.put(*batches(0, 3))
+        await one.drain()
+
+    assert numbers(s3) == [0, 0, 1, 1, 2, 2, 2, 2]
 
 
 async def test_an_upload_goes_on_behind_its_parts(s3: SmallS3, tmp_path: Path) -> None:
@@ -271,7 +366,8 @@ def undated(folder: Path, compression: str) -> tuple[Spool, list[int]]:
 
 
 def known_of(spool: Spool) -> list[int]:
-    return [one for some in identities_in(adopt(spool.folder, spool.name, SystemDisk())) for one in some]
+    found = identities_in(adopt(spool.folder, spool.name, SystemDisk()))
+    return [one for some in found for one in some if one is not None]
 
 
 @pytest.mark.parametrize("is_closed", [True, False])
@@ -334,12 +430,23 @@ def test_what_was_cut_is_a_whole_gzip_file_again(tmp_path: Path) -> None:
 
 def test_a_line_that_occurs_twice_is_recognised_twice(tmp_path: Path) -> None:
     spool = spool_with(tmp_path, "none", [b"same\nother\nsame\n"])
-    known = Recognised(adopt(tmp_path, spool.name, SystemDisk()))
     same, other, new = identities([b"same", b"other", b"new"])
-    found = [known.take(one) for one in (same, new, same, same, other, other)]
+    known = Recognised(spool)
+    known.add(Stretch(3, "file", 0, 3), [same, other, same])
+    known.sort()
+    found = [known.take(one, 0, 3) for one in (same, new, same, same, other, other)]
 
     assert found == [True, False, True, False, True, False]
-    assert known.left == 0
+
+
+def test_of_equal_lines_only_those_of_the_stretch_that_is_read_are_recognised(tmp_path: Path) -> None:
+    known = Recognised(spool_with(tmp_path, "none", []))
+    for begin in (0, 10, 20):
+        known.add(Stretch(2, "file", begin, begin + 10), [7, 7])
+    known.sort()
+    found = [known.take(7, *stretch) for stretch in [(10, 20), (10, 20), (10, 20), (15, 25), (30, 40), (0, 10)]]
+
+    assert found == [True, True, False, True, False, False]
 
 
 def test_names_of_spools_sort_by_time_and_come_from_no_tag() -> None:
