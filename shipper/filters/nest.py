@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 import msgspec
 
+from ..columns import columns_of
 from ..config.options import Written, opt
 from ..context import Context
 from ..errors import OptionError
@@ -84,6 +85,9 @@ class NestFilter(Filter):
 
     def apply(self, batch: RecordBatch) -> RecordBatch | None:
         if (changed := self._shaped.made_of(batch)) is not None:
+            columns = columns_of(batch.content) if self._lifts and changed is batch else None
+            if columns is not None and self._target in columns.members:
+                self._remark_other_than_map()
             return changed
         records = batch.records
         self._shaped.make(self._without_shared(records) if self._lifts else records)
@@ -149,7 +153,7 @@ class NestFilter(Filter):
             return body
         nested = body[target]
         if not isinstance(nested, dict):
-            self._log.warning("the value to lift is not a map; the record stays as it is", every=_REMARK_EVERY_S)
+            self._remark_other_than_map()
             return body
         del body[target]
         for key, value in nested.items():
@@ -157,6 +161,9 @@ class NestFilter(Filter):
             body.pop(name, None)
             body[name] = value
         return body
+
+    def _remark_other_than_map(self) -> None:
+        self._log.warning("the value to lift is not a map; the record stays as it is", every=_REMARK_EVERY_S)
 
 
 def _shared_members(encoded: msgspec.Raw) -> Any:

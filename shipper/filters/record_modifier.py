@@ -50,7 +50,8 @@ class RecordModifierFilter(Filter):
 
     def __init__(self, options: RecordModifierOptions, context: Context) -> None:
         self._context = context
-        self._fields = _fields(options.record, context)
+        # Behind them comes the UUID, which replaces one of its name.
+        self._fields = {k: v for k, v in _fields(options.record, context).items() if k != options.uuid_key}
         self._uuid_key = options.uuid_key
         self._appends = bool(self._fields or options.uuid_key)
         self._goes = _going(options, {*self._fields, options.uuid_key})

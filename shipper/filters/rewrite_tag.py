@@ -17,6 +17,8 @@ from ..parsers.onigmo import Regex
 from ..record import Body, Record, RecordBatch
 from .base import FilterOptions, HoldingFilter
 
+_REMARK_EVERY_S = 60.0
+
 
 class Rule(msgspec.Struct, frozen=True):
     """One "KEY REGEX NEW_TAG KEEP" as written."""
@@ -79,6 +81,7 @@ class RewriteTagFilter(HoldingFilter):
     def __init__(self, options: RewriteTagOptions, context: Context) -> None:
         self._rules = options.rule
         self._ready: dict[str, list[RecordBatch]] = {}
+        self._log = context.log
         self._emitted = context.counter("emit_records_total")
         if options.match == "*":
             context.log.warning("match '*' also takes the records of other rewrite_tag filters")
@@ -98,7 +101,8 @@ class RewriteTagFilter(HoldingFilter):
             moved = handed_out.setdefault(tag, [])
             if is_kept:
                 staying.append(record)
-                moved.append(Record(record.time_ns, dict(record.body), record.metadata))
+                metadata = dict(record.metadata) if record.metadata else None
+                moved.append(Record(record.time_ns, dict(record.body), metadata))
             else:
                 moved.append(record)
         for tag, records in handed_out.items():
@@ -117,6 +121,14 @@ class RewriteTagFilter(HoldingFilter):
 
     def held(self, source: str) -> int:
         return sum(map(len, self._ready.get(source, ())))
+
+    def passed_by(self, batch: RecordBatch) -> None:
+        if any(self._decide(batch.tag, body) for body in _maps(batch)):
+            self._log.error(
+                "emitter cycle detected: a rule fits records that have had a tag of it; they keep the tag they have",
+                every=_REMARK_EVERY_S,
+                tag=batch.tag,
+            )
 
     def release(self, source: str, now: float | None) -> float | None:
         return None

@@ -147,11 +147,11 @@ class Joiner:
                 if group.deadline is not None and group.deadline <= now:
                     lane.flush(group)
 
-    def flush_all(self) -> None:
-        """Finish everything that is pending: the stream has ended."""
+    def flush_all(self, truncated: bool = False) -> None:
+        """Finish everything that is pending, because the stream ended or, if `truncated`, because it is too much."""
         self._stream.start = self._stream.end
         for lane in self._lanes:
-            lane.flush_all()
+            lane.flush_all(truncated)
 
     def statistics(self) -> JoinerStatistics:
         """How much is pending now."""

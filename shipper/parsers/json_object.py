@@ -3,6 +3,9 @@
 msgspec reads what is strictly JSON. What it refuses is looked at again by the standard library: text behind the object
 is ignored unless it is JSON itself, control characters may stand in strings, half a surrogate pair becomes a
 replacement character.
+
+An object that is nested deeper than 256 levels is none. Encoders and whatever else descends into a record stop at a
+depth that depends on the place where they are called, and what was read has to pass them all.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from ..record import Body
 
 _BLANKS = " \t\r\n"
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
+_DEEPEST = 256
 # Both halves of a surrogate pair, one half alone (the group), or any other escape.
 _HALF_PAIR = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
@@ -38,22 +42,31 @@ def read_object(text: str) -> Body | None:
         body = _strict(text)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError, ValueError):
         return _read_leniently(text)
-    if not _MAY_HOLD_INTEGERS.isdisjoint(map(type, body.values())):
-        _shorten_integers(body, body.items())
-    return body
+    if _MAY_HOLD_INTEGERS.isdisjoint(map(type, body.values())):
+        return body
+    return body if _shorten_integers(body) else None
 
 
-def _shorten_integers(holder: Any, items: Any) -> None:
-    """Replace integers of more than 64 bits, which no encoder takes, by floats."""
-    for key, value in items:
-        kind = type(value)
-        if kind is int:
-            if not _SMALLEST <= value <= _LARGEST:
-                holder[key] = _rounded(value)
-        elif kind is dict:
-            _shorten_integers(value, value.items())
-        elif kind is list:
-            _shorten_integers(value, enumerate(value))
+def _shorten_integers(body: Body) -> bool:
+    """Replace integers of more than 64 bits, which no encoder takes, by floats; False for too many levels.
+
+    It goes down level by level, so that it needs no depth of its own.
+    """
+    holders: list[Any] = [body]
+    for _ in range(_DEEPEST):
+        inner: list[Any] = []
+        for holder in holders:
+            for key, value in holder.items() if type(holder) is dict else enumerate(holder):
+                kind = type(value)
+                if kind is int:
+                    if not _SMALLEST <= value <= _LARGEST:
+                        holder[key] = _integer(str(value))
+                elif kind is dict or kind is list:
+                    inner.append(value)
+        if not inner:
+            return True
+        holders = inner
+    return False
 
 
 def read_pairs(text: str) -> list[tuple[str, Any]] | None:
@@ -78,7 +91,9 @@ def _read_leniently(text: str, decoder: json.JSONDecoder | None = None) -> Body 
         body, end = (decoder or _lenient).raw_decode(text)
     except (ValueError, RecursionError):
         return None
-    return None if _begins_with_value(text[end:].lstrip(_BLANKS)) else body
+    if _begins_with_value(text[end:].lstrip(_BLANKS)):
+        return None
+    return body if _shorten_integers(body) else None
 
 
 def _begins_with_value(text: str) -> bool:

@@ -21,7 +21,7 @@ class Joined(msgspec.Struct, gc=False):
 
     `size` is the number of bytes its lines had in their source, or the number of records it was joined from; `offset`
     is where the line began that was being read when the record was finished, or the end of what was read if silence
-    finished it. `truncated` says that the buffer limit cut the text.
+    finished it. `truncated` says that a limit cut the text or ended the record.
     """
 
     time_ns: int
@@ -175,10 +175,10 @@ class Lane(ABC):
             stream.finished.append(Joined(group.time_ns, body, group.size, stream.start, truncated, group.metadata))
         group.clear()
 
-    def flush_all(self) -> None:
+    def flush_all(self, truncated: bool = False) -> None:
         """Finish the messages of all groups."""
         for group in self.groups:
-            self.flush(group)
+            self.flush(group, truncated)
 
     def stand_alone(self, line: str) -> None:
         """Finish a line that no definition accepts as a record of its own; a line without text vanishes."""

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from shipper.errors import ConfigError
 from shipper.filters.nest import NestFilter, NestOptions
+from shipper.inputs.tail.cri_block import read_cri_block
+from shipper.log import Log
 from shipper.record import Body, Record, RecordBatch
-from shipper.testing import context_of
+from shipper.testing import ManualClock, context_of
 
 from ..written_options import options_from
 
@@ -116,6 +118,24 @@ def test_a_value_that_is_no_map_stays_and_is_told(caplog: pytest.LogCaptureFixtu
 
     assert list(body.items()) == [("k", "s"), ("z", 1)]
     assert "not a map" in caplog.text
+
+
+@pytest.mark.parametrize("has_columns", [False, True])
+async def test_values_that_are_no_maps_are_told_again_after_a_while(
+    has_columns: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    context = context_of("filter", clock=clock)
+    context.log = Log("", now=clock.monotonic)
+    one = NestFilter(options_from(NestOptions, "Operation lift\nNested_under log"), context)
+
+    for _ in range(3):
+        block = read_cri_block(b"2024-05-06T07:08:09.123456789Z stdout F x\n", 0)
+        assert block is not None
+        assert one.apply(RecordBatch("t", block if has_columns else block.records(), 100)) is not None
+        await clock.advance(40)
+
+    assert caplog.text.count("not a map") == 2
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,15 @@ def parsed(lines: str, body: Body) -> Record:
     return record
 
 
+@pytest.mark.parametrize("opening", ["[", '{"k":'])
+def test_a_text_that_is_nested_too_deeply_stays_as_it_is(opening: str) -> None:
+    closing = {"[": "]"}.get(opening, "}")
+    for levels in range(800, 1000):
+        body = {"log": f'{{"a":{opening * levels}1{closing * levels}}}'}
+
+        assert parsed("Key_Name log\nParser json", body).body == body
+
+
 @pytest.mark.parametrize(
     ("lines", "before", "after"),
     [

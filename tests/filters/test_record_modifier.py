@@ -72,6 +72,13 @@ def test_uuid_key_appends_a_different_uuid_to_every_record_behind_the_other_fiel
     assert bodies[0]["id"] != bodies[1]["id"]
 
 
+def test_a_uuid_stands_behind_a_fixed_field_although_one_more_has_its_name() -> None:
+    [body] = modified("Record id x\nRecord z y\nUuid_key id", {"a": 1})
+
+    assert list(body) == ["a", "z", "id"]
+    assert len(body["id"]) == 36
+
+
 def test_a_record_line_without_exactly_two_words_is_told_and_ignored(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR, "shipper"):
         bodies = modified("Record h v w\nRecord a b", {"m": 1})

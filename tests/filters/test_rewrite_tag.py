@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from shipper.buffers.base import BatchLimits
+from shipper.buffers.memory import MemoryBuffer
 from shipper.errors import ConfigError, OptionError
 from shipper.filters.rewrite_tag import RewriteTagFilter, RewriteTagOptions
+from shipper.intake import ActiveFilter, Intake
+from shipper.log import Log
 from shipper.record import Body, Receipt, Record, RecordBatch
-from shipper.testing import BlockContent, context_of
+from shipper.router import Route, Router, match_tag
+from shipper.testing import BlockContent, ManualClock, context_of
 
 from ..written_options import options_from
 
@@ -84,5 +89,41 @@ def test_a_kept_record_and_its_copy_change_apart() -> None:
     (copy,) = one.handed_out("in")
     assert left is not None
     left.records[0].body["b"] = 1
+    assert left.records[0].metadata is not None
+    left.records[0].metadata["n"] = 1
 
     assert copy.records == [Record(1, XYZ, {"m": 1})]
+
+
+@pytest.mark.parametrize(
+    ("matches", "rules", "tags", "told"),
+    [
+        (["*"], ["Rule $a ^x new.$TAG false"], ["new.t"], 1),
+        (["*"], ["Rule $a ^x new.$TAG true"], ["t", "new.t"], 1),
+        (["t", "u"], ["Rule $a ^x u false", "Rule $a ^x t false"], ["t"], 1),
+        (["t"], ["Rule $a ^x new false"], ["new"], 0),
+        (["t", "u"], ["Rule $a ^x u false", "Rule $a ^x v false"], ["v"], 0),
+    ],
+)
+async def test_records_that_come_round_keep_their_tag_and_that_is_told_once(
+    matches: list[str], rules: list[str], tags: list[str], told: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, context = ManualClock(), context_of("input", "in.0")
+    buffer = MemoryBuffer("in.0", 1_000_000, clock, Log(""))
+    reader = buffer.reader("out.0", lambda batch: "", BatchLimits(), lambda: None)
+    filters = [
+        ActiveFilter(filter_of(rule), match_tag(match), context_of("filter", f"rewrite_tag.{n}"))
+        for n, (match, rule) in enumerate(zip(matches, rules, strict=True))
+    ]
+    intake = Intake(context, filters, Router([Route("out.0", "*")], 1), buffer, True)
+
+    for _ in range(3):
+        await intake.emit(RecordBatch("t", [Record(1, dict(XYZ)), Record(2, dict(XYZ))], 100))
+        await intake.hand_out()
+    found: list[str] = []
+    while (delivery := reader.take(clock.monotonic(), flush=True)) is not None:
+        found += [batch.tag for batch in delivery.batches]
+        reader.commit(delivery)
+
+    assert found == tags * 3
+    assert [r.levelname for r in caplog.records if "emitter cycle detected" in r.message] == ["ERROR"] * told

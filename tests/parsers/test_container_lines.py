@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from shipper.parsers.container_time import container_time_ns
 from shipper.parsers.cri import CriParser
 from shipper.parsers.docker import DockerParser
+from shipper.parsers.json_object import read_object
 
 SECOND_NS = 1577836800_000000000
 
@@ -103,6 +104,23 @@ def test_a_docker_line_is_a_json_object() -> None:
         SECOND_NS + 500000000,
         {"log": "a\n", "time": "2020-01-01T00:00:00.5Z", "attrs": {"k": 1}},
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "log"),
+    [
+        ('  {"log":"a\\n"}', "a\n"),
+        ('{"log":"a\tb\\n"}', "a\tb\n"),
+        ('{"log":"a\\ud800\\n"}', "a\ufffd\n"),
+        ('{"log":"a\\n"} behind', "a\n"),
+        ('{"log":"a\\n","n":123456789012345678901234567890}', "a\n"),
+    ],
+)
+def test_a_docker_line_is_read_as_any_json(line: str, log: str) -> None:
+    parsed = DockerParser().parse(line)
+
+    assert parsed == (None, read_object(line))
+    assert parsed[1]["log"] == log
 
 
 @pytest.mark.parametrize("line", ["", "plain", "[1]", '"x"', "5", "{", '{"log":"a"', "\udcff", '["\udcff"]'])

@@ -53,10 +53,23 @@ from shipper.record import Body
         pytest.param('{"a":"\udcff"}', {"a": "\udcff"}, id="undecodable byte"),
         pytest.param('{"a":' * 5000, None, id="too deep"),
         pytest.param('{"a":' * 5000 + "1" + "}" * 5000, None, id="too deep but complete"),
+        pytest.param('{"a":' * 257 + "1" + "}" * 257, None, id="one level too deep"),
+        pytest.param('{"a":' * 256 + "[]" + "}" * 256, None, id="one level too deep, with a list"),
+        pytest.param('{"a":' * 257 + "1" + "}" * 257 + " x", None, id="one level too deep, and text behind"),
+        pytest.param('{"a":"' + "[" * 500 + '"}', {"a": "[" * 500}, id="brackets in a text"),
     ],
 )
 def test_an_object_is_read(text: str, expected: Body | None) -> None:
     assert read_object(text) == expected
+
+
+@pytest.mark.parametrize("behind", ["", " behind"])
+@pytest.mark.parametrize("inner", ["1", "123456789012345678901234567890", '"x"'])
+def test_objects_of_256_levels_are_read(inner: str, behind: str) -> None:
+    body = read_object('{"a":' * 256 + inner + "}" * 256 + behind)
+
+    assert body is not None
+    assert json.dumps(body).count("{") == 256
 
 
 @pytest.mark.parametrize("behind", ["", " behind"])

@@ -53,7 +53,13 @@ class KubernetesOptions(FilterOptions):
     use_journal: Annotated[bool, opt("Records are of the journal: use their CONTAINER_NAME instead of the tag.")] = (
         False
     )
-    regex_parser: Annotated[str | None, opt("Regex parser that replaces the built-in expression for tags.")] = None
+    regex_parser: Annotated[
+        str | None,
+        opt(
+            "Regex parser that replaces the built-in expression for tags. Its groups are pod_name, namespace_name,"
+            " container_name, docker_id, container_hash, and pod_uid, by which a pod is told from others of its name."
+        ),
+    ] = None
     k8s_logging_parser: Annotated[bool, opt("Obey fluentbit.io/parser annotations.")] = msgspec.field(
         default=False, name="k8s-logging.parser"
     )

@@ -3,21 +3,21 @@
 Nothing is made for a record but its JSON, when an output asks for it. With Merge_Log the texts of a block are decoded
 one after the other, and the fields go into the JSON with those of the row. That short way takes only what it can prove
 to be the same as `Merging.merge` makes of it, line by line; for anything else there is no short way, and the encoder
-asks for `bodies`. Only integers of more than 64 bits, which become floats there, keep their digits here.
+asks for `bodies`.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from itertools import repeat
-from operator import contains, itemgetter
-from typing import Any, Protocol, TypeGuard
+from operator import contains
+from types import GenericAlias
+from typing import Annotated, Any, Protocol, TypeGuard
 
 import msgspec
 
-from ...codecs.json_lines import HOLE, HoledLines, split_lines
+from ...codecs.json_lines import HOLE, HoledLines
 from ...record import Body, Content, Record
 from .merging import KUBERNETES, OWN_KEYS, Merging
 
@@ -58,15 +58,29 @@ class _Row(msgspec.Struct, gc=False):
     kubernetes: msgspec.Raw
 
 
-# Numbers with many digits, or with zeros behind the point: some of those are written otherwise than msgspec does it.
-_UNUSUAL_NUMBER = re.compile(r"\.(?:\d{9}|(?<=\d{8}\.)\d|0000)")
+# What fields on the short way may be. Large numbers are not among it: the encoder writes those otherwise than msgspec
+# does, or as floats. Decoding with a type is as fast as without one.
+_INTEGER = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_FLOAT = Annotated[float, msgspec.Meta(gt=-1e8, lt=1e8)]
+_PLAIN: Any = str | _INTEGER | bool | _FLOAT | None
+# Maps and arrays in one another; those in logs are fewer. Once there is JSON, the stack has room to decode it wherever
+# in the program the records are asked for.
+_MOST_LEVELS = 6
 
-# Digits in a row that are perhaps an integer of more than 64 bits. To look for zeros in a text in which every digit is
-# one takes a tenth of the time of a regular expression.
-_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
-_MANY_ZEROS = b"0" * 19
 
-_decode = msgspec.json.Decoder().decode
+def _field_type(levels: int) -> Any:
+    if not levels:
+        return _PLAIN
+    inner = _field_type(levels - 1)
+    return _PLAIN | GenericAlias(list, (inner,)) | GenericAlias(dict, (str, inner))
+
+
+# Many digits behind the point, or zeros, or a negative exponent: such a number may be small or have more than 16
+# digits, and then the encoder writes it otherwise, too. What ends an exponent never follows on the digits of a UUID.
+_UNUSUAL_FRACTION = re.compile(r"\.(?:\d{9}|0000)")
+_NEGATIVE_EXPONENT = re.compile(r"-(?<=\d[eE]-)\d+[,}\]\s]")
+
+_decode = msgspec.json.Decoder(GenericAlias(dict, (str, _field_type(_MOST_LEVELS))) | list[Any] | _PLAIN).decode
 _decode_lines = msgspec.json.Decoder(dict[str, Any]).decode_lines
 _HOLE = msgspec.Raw(HOLE)
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -102,14 +116,10 @@ class EnrichedRows:
 
     def bodies(self) -> list[Body]:
         if self._inner is None:
-            return [] if self._lines is None else _bodies_in(self._lines.whole())
+            return [] if self._lines is None else _decode_lines(self._lines.whole())
         rows = self._inner.rows
-        texts = "\n".join(map(itemgetter(_LOG), rows)) if self._merging is not None else ""
-        if not _may_hold_huge_integer(texts.encode("utf-8", "replace")):
-            bodies = self._bodies_with(rows, self._added)
-            if bodies is not None:
-                return bodies
-        return merged_one_by_one(rows, self._added, self._merging)
+        bodies = self._bodies_with(rows, self._added)
+        return merged_one_by_one(rows, self._added, self._merging) if bodies is None else bodies
 
     def json_lines(self) -> bytes | None:
         if self._inner is not None:
@@ -164,22 +174,6 @@ class EnrichedRows:
         return [{"time": t, "stream": s, "_p": p, "log": log, **added} for t, s, p, log in rows]
 
 
-def _may_hold_huge_integer(text: bytes) -> bool:
-    return _MANY_ZEROS in text.translate(_AS_ZEROS)
-
-
-def _bodies_in(lines: bytes) -> list[Body]:
-    """The maps of JSON lines; integers of more than 64 bits are floats, as in `Merging.merge`."""
-    if _may_hold_huge_integer(lines):
-        return [json.loads(line, parse_int=_integer) for line in split_lines(lines)]
-    return _decode_lines(lines)
-
-
-def _integer(digits: str) -> int | float:
-    value = int(digits)
-    return value if -(2**63) <= value < 2**64 else float(value)
-
-
 def merged_one_by_one(rows: Sequence[CriRow], added: Mapping[str, msgspec.Raw], merging: Merging | None) -> list[Body]:
     """The rows as maps, made in the way that is right whatever is in them."""
     bodies: list[Body] = [{"time": t, "stream": s, "_p": p, "log": log} for t, s, p, log in rows]
@@ -207,7 +201,7 @@ def _objects(texts: Sequence[str], trim: bool) -> list[Body | None] | None:
         return []
     if trim and "\\" in blob and _may_end_in_line_ends(blob):
         return None
-    if "." in blob and _UNUSUAL_NUMBER.search(blob):
+    if _has_unusual_number(blob):
         return None
     found = _decoded(texts)
     if found is not None:
@@ -224,11 +218,17 @@ def _objects(texts: Sequence[str], trim: bool) -> list[Body | None] | None:
 
 
 def _decoded(texts: Sequence[str]) -> list[Any] | None:
-    """The values that these texts are, each one of them; None if any is no JSON."""
+    """The values that these texts are, each one of them; None if any is no JSON, or none for the short way."""
     try:
         return list(map(_decode, texts))
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return None
+
+
+def _has_unusual_number(blob: str) -> bool:
+    """Whether there may be a number that msgspec does not write like the encoder, apart from those that it refuses."""
+    has_fraction = "." in blob and _UNUSUAL_FRACTION.search(blob) is not None
+    return has_fraction or ("-" in blob and _NEGATIVE_EXPONENT.search(blob) is not None)
 
 
 def _may_end_in_line_ends(blob: str) -> bool:

@@ -101,11 +101,11 @@ class LuaFilter(Filter):
         if not all(isinstance(body, dict) for body in bodies):
             raise Unusable("the function did not give back a map, or an array of maps")
         if not self._has_metadata:
-            each = [record.metadata] * len(bodies)
+            each = _copies(record.metadata, len(bodies))
         elif isinstance(metadata, list) and len(metadata) == len(bodies):
             each = [one if isinstance(one, dict) and one else None for one in metadata]
         else:
-            each = [metadata if isinstance(metadata, dict) and metadata else None] * len(bodies)
+            each = _copies(metadata if isinstance(metadata, dict) else None, len(bodies))
         for body in bodies:
             self._force_types(body)
         return [Record(time_ns, body, one) for body, one in zip(bodies, each, strict=True)]
@@ -145,6 +145,11 @@ class LuaFilter(Filter):
             seconds=seconds,
         )
         return time_ns
+
+
+def _copies(metadata: Body | None, count: int) -> list[Body | None]:
+    """Metadata for so many records, each of which may change its own."""
+    return [dict(metadata) if metadata else None for _ in range(count)]
 
 
 def _padded(result: Any, count: int) -> tuple[Any, ...]:

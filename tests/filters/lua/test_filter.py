@@ -212,6 +212,21 @@ async def test_a_function_of_five_parameters_gets_the_metadata() -> None:
     assert found == [Record(1, {"a": 1}, {"x": 1, "b": 2})]
 
 
+@pytest.mark.parametrize(
+    ("body", "head"),
+    [
+        ("return 1, ts, {{a = 1}, {a = 2}}", "tag, ts, r"),
+        ("return 1, ts, m, {{a = 1}, {a = 2}}", "tag, ts, g, m, r"),
+    ],
+)
+async def test_records_made_of_one_may_change_their_metadata_apart(body: str, head: str) -> None:
+    one, other = await through(body, Record(TIME_NS, {}, {"m": 1}), head=head)
+    assert one.metadata is not None
+    one.metadata["n"] = 2
+
+    assert other.metadata == {"m": 1}
+
+
 async def test_metadata_of_split_records_is_given_to_each() -> None:
     body = "return 1, ts, {{m = 1}, {m = 2}}, {{a = 1}, {a = 2}}"
     found = await through(body, Record(1, {}), head="tag, ts, group, md, r")
