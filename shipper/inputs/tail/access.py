@@ -1,8 +1,29 @@
-"""What to do about a file or folder that may not be read."""
+"""Opening what is to be read, and what to do about a file or folder that may not be read."""
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
+
+from ...disk import Disk
+
 READ_REMEDY = "give the process the capability DAC_READ_SEARCH, or a group that may read it"
+
+
+def open_regular(disk: Disk, name: str) -> int:
+    """A descriptor of a regular file; raises `OSError` for anything else and never waits for it."""
+    # Without O_NONBLOCK the opening of a named pipe waits until somebody writes to it, and the event loop with it.
+    fd = disk.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        is_regular = stat.S_ISREG(disk.fstat(fd).st_mode)
+    except OSError:
+        disk.close(fd)
+        raise
+    if not is_regular:
+        disk.close(fd)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return fd
 
 
 def remedy_of(error: OSError) -> str:

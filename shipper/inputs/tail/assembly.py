@@ -12,9 +12,14 @@ from ...parsers.joiner import Joiner
 from ...parsers.pending import Joined
 from ...record import Body, Content, Record, RecordList
 from .cri_block import read_cri_block
+from .mending import mended
 
 OpenSpan = tuple[int, int, int]
 """Bytes of a record that is still open: number of the generation, start, end."""
+
+
+CUT: Body = {"multiline_truncated": True}
+"""The metadata of a record that a limit has ended."""
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -56,12 +61,16 @@ class Fields(msgspec.Struct, frozen=True):
 
 
 class Tally:
-    """What assemblers count: lines, and those that were no valid UTF-8, were cut, or were left out as too old."""
+    """What assemblers count: lines, and those that were no valid UTF-8, were cut, or were left out as too old.
+
+    `unparsed` are lines on which a parser failed; they were taken as if it did not know them.
+    """
 
     def __init__(self) -> None:
         self.lines = 0
         self.invalid_utf8 = 0
         self.truncated = 0
+        self.unparsed = 0
         self.too_old_lines = 0
         self.too_old_bytes = 0
 
@@ -88,6 +97,10 @@ class Assembler(ABC):
         """The open records that are due, and those that have been idle for `idle_s` if that is given."""
         return None
 
+    def cut(self, now_ns: int) -> Content | None:
+        """All open records as they are, because they take too much room; they are marked and counted as cut."""
+        return None
+
 
 class LineAssembler(Assembler):
     """One record a line: raw, or the fields that a parser finds in it."""
@@ -100,13 +113,11 @@ class LineAssembler(Assembler):
         self._is_plain = parser is None and fields.path_key is None and fields.offset_key is None
 
     def take(self, block: Block, now_ns: int) -> Taken:
-        data = block.data.lstrip(b"\0")  # left behind by copytruncate
-        shift = len(block.data) - len(data)
+        data = block.data
         if self._is_plain and not self._skip_empty:
             lines = decode_lines(data, self._tally)
-            return Taken(PlainLines(lines, self._fields.key, now_ns), len(block.data))
-        records = self._records(data, block.start + shift, now_ns)
-        return Taken(RecordList(records), len(block.data))
+            return Taken(PlainLines(lines, self._fields.key, now_ns), len(data))
+        return Taken(RecordList(self._records(data, block.start, now_ns)), len(data))
 
     def _records(self, data: bytes, start: int, now_ns: int) -> list[Record]:
         offsets = line_offsets(data, start) if self._fields.offset_key else None
@@ -208,10 +219,13 @@ class JoinedLines(Assembler):
         self._joiner.flush_due(now if idle_s is None else now + max(0.0, self._flush_s - idle_s))
         return self._finished()
 
+    def cut(self, now_ns: int) -> Content | None:
+        self._joiner.flush_all(truncated=True)
+        return self._finished()
+
     def _joined(self, block: Block, now_ns: int) -> Content | None:
-        data = block.data.lstrip(b"\0")
-        start = block.start + len(block.data) - len(data)
-        offsets = line_offsets(data, start)
+        data = block.data
+        offsets = line_offsets(data, block.start)
         append, source, skip_empty = self._joiner.append, block.source, self._skip_empty
         try:
             text = data.decode()
@@ -232,20 +246,16 @@ class JoinedLines(Assembler):
         self._tally.truncated += sum(1 for j in joined if j.truncated)
         if self._has_odd_bytes:
             for j in joined:
-                self._mend(j.body)
+                j.body = self._mended(j.body)
             self._has_odd_bytes = not self._joiner.is_idle
         return RecordList([self._record(j) for j in joined])
 
-    def _mend(self, body: Body) -> None:
-        """Put characters together that were cut in two; what still is no UTF-8 becomes U+FFFD and is counted."""
-        for key, value in body.items():
-            if isinstance(value, str) and not value.isascii():
-                data = value.encode("utf-8", "surrogateescape")
-                try:
-                    body[key] = data.decode()
-                except UnicodeDecodeError:
-                    body[key] = data.decode("utf-8", "replace")
-                    self._tally.invalid_utf8 += 1
+    def _mended(self, body: Body) -> Body:
+        """The same without bytes that are no UTF-8; a record that had some is counted."""
+        damaged: list[str] = []
+        whole: Body = mended(body, damaged)
+        self._tally.invalid_utf8 += bool(damaged)
+        return whole
 
     def _record(self, joined: Joined) -> Record:
         body, fields = joined.body, self._fields
@@ -253,7 +263,7 @@ class JoinedLines(Assembler):
             body[fields.path_key] = fields.path
         if fields.offset_key:
             body[fields.offset_key] = joined.offset
-        return Record(joined.time_ns, body, {"multiline_truncated": True} if joined.truncated else None)
+        return Record(joined.time_ns, body, dict(CUT) if joined.truncated else None)
 
 
 def decode_lines(data: bytes, tally: Tally) -> list[str]:

@@ -8,11 +8,13 @@ read it twice.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 
 from ...disk import Disk
 from ...log import Log
 from ...metrics import Counter
+from .access import open_regular
 from .copies import Copies
 from .follower import Follower
 from .generation import Generation
@@ -37,6 +39,7 @@ class Catalogue:
         rotated: Counter,
         truncated: Counter,
         abandoned: Callable[[int, str], None],
+        is_wanted: Callable[[str], bool],
     ) -> None:
         self._store = store
         self._disk = disk
@@ -47,7 +50,8 @@ class Catalogue:
         self._abandoned = abandoned
         self._followers: dict[str, Follower] = {}
         self._known = KnownFiles(store, disk)
-        beside = Siblings(disk)
+        self._is_wanted = is_wanted
+        beside = Siblings(disk, is_wanted)
         self._history = History(store, disk, opening, self._known, beside, log)
         self._copies = Copies(store, disk, opening, self._known, beside, log)
 
@@ -101,10 +105,10 @@ class Catalogue:
         self._append(follower, generation)
         return follower
 
-    def resume_without_path(self, is_wanted: Callable[[str], bool]) -> None:
+    def resume_without_path(self) -> None:
         """Read on in rotated files whose path names no file at present, as after a rotation that was just done."""
         for path in sorted({saved.path for saved in self._store.files() if not saved.is_taken}):
-            if path in self._followers or os.path.exists(path) or not is_wanted(path):
+            if path in self._followers or os.path.isfile(path) or not self._is_wanted(path):
                 continue
             follower = self._make_follower(path)
             if follower is not None:
@@ -118,13 +122,13 @@ class Catalogue:
         try:
             state = self._disk.stat(follower.path)
         except (FileNotFoundError, NotADirectoryError):
-            self._mark_newest_rotated(follower)
-            # What was put there since the last look may have been renamed already.
-            follower.generations += self._history.between(follower, None)
-            self._forget_if_gone(follower)
+            self._names_no_file(follower)
             return None
         except OSError as error:
             self._log.error(f"read error, check permissions: {follower.path}", reason=error.strerror, every=60)
+            return None
+        if not stat.S_ISREG(state.st_mode):
+            self._names_no_file(follower)
             return None
         if newest is None or (state.st_dev, state.st_ino) != newest.identity:
             self._mark_newest_rotated(follower)
@@ -133,6 +137,12 @@ class Catalogue:
         if newest.is_rotated:
             self._mark_back(newest, follower.path)
         return state
+
+    def _names_no_file(self, follower: Follower) -> None:
+        self._mark_newest_rotated(follower)
+        # What was put there since the last look may have been renamed already.
+        follower.generations += self._history.between(follower, None)
+        self._forget_if_gone(follower)
 
     def truncated(self, follower: Follower, generation: Generation, unread: int) -> bool:
         """A file is about to be begun again; true if what it held goes on in a copy, see `Copies.truncated`."""
@@ -151,7 +161,7 @@ class Catalogue:
         if generation.source is not None:
             return
         try:
-            fd = self._disk.open(name_of(generation), os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_regular(self._disk, name_of(generation))
         except OSError:
             return
         state = self._disk.fstat(fd)

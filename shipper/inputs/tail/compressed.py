@@ -34,6 +34,10 @@ class GzipConverter(Converter):
         self._decoder = decoder
         self._member: zlib._Decompress | None = None
 
+    @property
+    def is_inside(self) -> bool:
+        return self._member is not None
+
     def convert(self, data: bytes) -> Iterator[Piece]:
         may_have_more = False
         while data or may_have_more:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ...disk import Disk
 from ...log import Log
+from .access import open_regular
 from .follower import Follower
 from .generation import Generation
 from .known import KnownFiles
@@ -117,7 +118,7 @@ class Copies:
     def _move(self, follower: Follower, generation: Generation, other: Sibling) -> Generation | None:
         """Let a generation go on in the copy of its file, and the file itself be a new generation."""
         try:
-            fd = self._disk.open(other.path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_regular(self._disk, other.path)
         except OSError:
             return None
         saved = generation.saved
@@ -140,7 +141,7 @@ class Copies:
     def _add(self, follower: Follower, generation: Generation, copies: Iterable[Sibling]) -> None:
         """Read copies of contents of which nothing was read, because the file was truncated twice between two looks."""
         for other in copies:
-            if not other.is_numbered or self._begins_like(other.path, generation):
+            if not other.is_numbered or other.is_followed or self._begins_like(other.path, generation):
                 continue
             if not self._known.is_new_content(follower.path, other):
                 continue
@@ -163,7 +164,7 @@ class Copies:
     def _read(self, path: str, size: int, offset: int) -> bytes | None:
         """Some bytes of a file; None if it cannot be opened."""
         try:
-            fd = self._disk.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_regular(self._disk, path)
         except OSError:
             return None
         try:

@@ -27,6 +27,7 @@ class Counting:
         self._tally = tally
         self._long_lines = long_lines
         self._told = (0, 0, 0)
+        self._long_told = (0, 0)
         self._lines = context.counter("lines_total")
         self._abandoned = context.counter("abandoned_bytes_total")
 
@@ -63,7 +64,8 @@ class Counting:
         """Bring the counters up to date; called once a read."""
         rules, tally, count = self._long_lines, self._tally, self._context.counter
         self._lines.add(tally.lines - self._lines.value)
-        now = (rules.skipped + rules.truncated, tally.invalid_utf8 + tally.too_old_lines, tally.truncated)
+        long = rules.skipped + rules.truncated + rules.dropped_bytes
+        now = (long, tally.invalid_utf8 + tally.too_old_lines + tally.unparsed, tally.truncated)
         if now == self._told:
             return
         self._told = now
@@ -71,9 +73,14 @@ class Counting:
         _raise_to(count("long_line_truncated_total"), rules.truncated)
         _raise_to(count("invalid_utf8_lines_total"), tally.invalid_utf8)
         _raise_to(count("multiline_truncated_total"), tally.truncated)
+        _raise_to(count("parser_failures_total"), tally.unparsed)
         if tally.too_old_lines:
             self._context.dropped(tally.too_old_lines, tally.too_old_bytes, "ignore_older", wanted=True)
             tally.too_old_lines = tally.too_old_bytes = 0
+        if rules.dropped_bytes:
+            lines, size = self._long_told
+            self._context.dropped(rules.skipped - lines, rules.dropped_bytes - size, "line_too_long", wanted=True)
+            self._long_told = rules.skipped, rules.dropped_bytes
         if rules.skipped:
             self._log.warning("have long lines. Skipping long lines.", skipped=rules.skipped, every=60)
         if tally.truncated:

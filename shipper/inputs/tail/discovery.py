@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
-import glob
 import os
 import re
 import stat
@@ -14,8 +12,8 @@ from ...disk import Disk
 from ...log import Log
 from ...parsers.onigmo import Regex
 from .access import READ_REMEDY, remedy_of
+from .patterns import PathPattern, Wanted
 
-_WILD = re.compile(r"[*?\[]")
 _TICK_NS = 100_000_000
 
 
@@ -23,8 +21,9 @@ class Discovery:
     """Finds the regular files of a list of patterns, in order, without those that an exclusion matches."""
 
     def __init__(self, patterns: Sequence[str], excludes: Sequence[str], disk: Disk, log: Log) -> None:
-        self._patterns = [os.path.expanduser(p) for p in patterns]
-        self._excluded = [re.compile(fnmatch.translate(p)).match for p in excludes]
+        self._wanted = Wanted(patterns, excludes)
+        self._patterns = self._wanted.patterns
+        self._folders = [PathPattern(os.path.dirname(p.text) or ".") for p in self._patterns]
         self._disk = disk
         self._log = log
         self._seen_folders: dict[str, int | None] = {}
@@ -36,11 +35,11 @@ class Discovery:
         found: dict[str, os.stat_result] = {}
         self._missing = set()
         for pattern in self._patterns:
-            paths = sorted(glob.glob(pattern)) if _WILD.search(pattern) else [pattern]
+            paths = pattern.paths()
             if not paths:
-                self._check_access(pattern)
+                self._check_access(pattern.text)
             for path in paths:
-                if path not in found and not any(match(path) for match in self._excluded):
+                if path not in found and not self._wanted.is_excluded(path):
                     state = self._state(path)
                     if state is None:
                         self._missing.add(path)
@@ -48,14 +47,9 @@ class Discovery:
                         found[path] = state
         return list(found.items())
 
-    def is_wanted(self, path: str) -> bool:
-        """Whether a pattern matches the path, whatever it names, and no exclusion does."""
-        return any(fnmatch.fnmatchcase(path, p) for p in self._patterns) and not any(m(path) for m in self._excluded)
-
     def folders(self) -> list[str]:
         """The folders in which new files can appear, as far as they exist now."""
-        folders = {os.path.dirname(p) or "." for p in self._patterns}
-        return sorted(f for folder in folders for f in (glob.glob(folder) if _WILD.search(folder) else [folder]))
+        return sorted({found for folder in self._folders for found in folder.paths()})
 
     def has_changed(self) -> bool:
         """Whether a folder was changed since the last call, or a name that led nowhere leads to a file now."""
@@ -93,11 +87,11 @@ def _folders_on_the_way(pattern: str) -> Iterator[tuple[str, bool]]:
     steps: list[tuple[str, bool]] = []
     path = pattern
     while (folder := os.path.dirname(path)) != path:
-        is_listed = _WILD.search(os.path.basename(path)) is not None
+        is_listed = PathPattern(os.path.basename(path)).is_wild
         steps.append((folder or ".", is_listed))
         path = folder
     for folder, is_listed in reversed(steps):
-        for found in glob.glob(folder) if _WILD.search(folder) else [folder]:
+        for found in PathPattern(folder).paths():
             yield found, is_listed
 
 

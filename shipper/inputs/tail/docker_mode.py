@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from ...parsers.base import Parser
 from ...record import Content, Record, RecordList
-from .assembly import Assembler, Block, Fields, OpenSpan, Taken, Tally, decode_lines, line_offsets
+from .assembly import CUT, Assembler, Block, Fields, OpenSpan, Taken, Tally, decode_lines, line_offsets
 from .open_lines import OpenLines
 
 _LOG = re.compile(r'"log"\s*:\s*"((?:[^"\\]++|\\.)*+)"')
@@ -20,13 +20,12 @@ _ENDS_WITH_NEWLINE = re.compile(r"(?<!\\)(?:\\\\)*\\n$")
 
 
 class DockerRules:
-    """The parsers and limits of docker mode; `largest` is the most bytes of a record, 0 for no limit."""
+    """The parsers of docker mode, and the time after which a record without an end is handed out."""
 
-    def __init__(self, firstline: Parser | None, parser: Parser | None, flush_s: float, largest: int) -> None:
+    def __init__(self, firstline: Parser | None, parser: Parser | None, flush_s: float) -> None:
         self.firstline = firstline
         self.parser = parser
         self.flush_s = flush_s
-        self.largest = largest
 
 
 class DockerLines(Assembler):
@@ -49,10 +48,9 @@ class DockerLines(Assembler):
         """Whether a first line was seen; until then whole lines are records of their own."""
 
     def take(self, block: Block, now_ns: int) -> Taken:
-        data = block.data.lstrip(b"\0")
-        offsets = line_offsets(data, block.start + len(block.data) - len(data))
+        offsets = line_offsets(block.data, block.start)
         finished: list[Record] = []
-        for line, start, end in zip(decode_lines(data, self._tally), offsets[:-1], offsets[1:], strict=True):
+        for line, start, end in zip(decode_lines(block.data, self._tally), offsets[:-1], offsets[1:], strict=True):
             if self._skip_empty and line in ("", "\r"):
                 continue
             found = _LOG.search(line)
@@ -82,6 +80,11 @@ class DockerLines(Assembler):
         self._finish(now_ns, finished)
         return RecordList(finished)
 
+    def cut(self, now_ns: int) -> Content | None:
+        finished: list[Record] = []
+        self._finish(now_ns, finished, cut=True)
+        return RecordList(finished)
+
     def _end_before(self, line: str, now_ns: int, finished: list[Record]) -> None:
         """Finish the open record if this line begins another one; a line that was cut is never ended by that."""
         firstline = self._rules.firstline
@@ -96,18 +99,21 @@ class DockerLines(Assembler):
         self._texts.append(found[1])
         self._last = found
         self._is_whole = _ENDS_WITH_NEWLINE.search(found[1]) is not None
-        is_too_large = 0 < self._rules.largest <= self._lines.size
-        if is_too_large or (self._is_whole and self._rules.firstline is None):
+        if self._is_whole and self._rules.firstline is None:
             self._finish(now_ns, finished)
 
-    def _finish(self, now_ns: int, finished: list[Record]) -> None:
+    def _finish(self, now_ns: int, finished: list[Record], cut: bool = False) -> None:
         last = self._last
         if last is None:
             return
         line = last.string
         if len(self._texts) > 1:
             line = "".join((line[: last.start(1)], *self._texts, line[last.end(1) :]))
-        finished.append(self._record(line, self._start, now_ns))
+        record = self._record(line, self._start, now_ns)
+        if cut:
+            record.metadata = dict(CUT)
+            self._tally.truncated += 1
+        finished.append(record)
         self._texts = []
         self._last = None
         self._is_whole = False

@@ -1,6 +1,7 @@
 """Files that are not UTF-8: which encodings there are, and how their bytes become UTF-8.
 
-Bytes that mean nothing in the encoding become U+FFFD.
+Bytes that mean nothing in the encoding become bytes that mean nothing in UTF-8, so that whoever reads the text counts
+the line and puts U+FFFD there, as for any file.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ AUTO = "auto"
 
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _BYTE_ORDER_MARK = codecs.BOM_UTF8
+_REPLACEMENT = "\ufffd".encode()
+_NO_TEXT = b"\xff"
 
 
 def python_codec(name: str, encodings: dict[str, str]) -> str | None:
@@ -66,7 +69,7 @@ class TextDecoder:
         """The text of these bytes; those of a character that is not complete yet are kept for the next call."""
         if self._is_utf8:
             return data
-        text = self._decoder.decode(data).encode()
+        text = self._decoder.decode(data).encode().replace(_REPLACEMENT, _NO_TEXT)
         if text and self._may_begin_with_mark:
             self._may_begin_with_mark = False
             return text.removeprefix(_BYTE_ORDER_MARK)

@@ -16,9 +16,10 @@ from collections import deque
 from collections.abc import Callable
 
 from ...disk import Disk
-from ...record import Content, Receipt, Record, RecordBatch, RecordList
+from ...record import Content, Origin, Receipt, Record, RecordBatch, RecordList
 from .assembly import Assembler, Block
 from .generation import Generation, Identity, Step, Update
+from .holes import size_of_hole, start_of_hole
 from .lag import Lag
 from .long_lines import LongLines, cut_at_character, end_of_fitting_lines
 from .positions import HEAD_SIZE, MARKER_SIZE, Position, Span, as_converted, spans_before
@@ -48,6 +49,8 @@ class Follower:
         """Rotated files that were there before the path was followed, with their times; they are not ours."""
         self.read_bytes = 0
         """Bytes taken from the files so far."""
+        self.open_bytes = 0
+        """Bytes of the lines of records that are not finished."""
         self._read_ns = 0
         """When it was read last, in nanoseconds since the epoch."""
         self._lag = Lag()
@@ -122,11 +125,10 @@ class Follower:
             return None
         if generation.is_skipping:
             return self._skip(generation, data)
-        # A writer that does not append leaves a hole of NUL bytes when its file is truncated; they are no text.
-        if data[:1] == b"\0":
-            return self._step(generation, data[: len(data) - len(data.lstrip(b"\0"))], None)
-        if (nul := data.find(b"\0")) > 0 and (hole := data.find(b"\n\0", nul - 1)) >= 0:
-            data = data[: hole + 1]
+        if b"\0" in data:
+            if hole := size_of_hole(data, is_begun=not generation.offset or generation.last_bytes.endswith(b"\0")):
+                return self._step(generation, data[:hole], None)
+            data = data[: start_of_hole(data)]
         end = end_of_fitting_lines(data, self._long_lines.limit)
         if end == 0:
             if len(data) >= self._long_lines.limit:
@@ -144,9 +146,21 @@ class Follower:
             return None
         return self._step(self.generations[-1], b"", content)
 
+    def cut(self, now_ns: int) -> RecordBatch | None:
+        """Hand out the open records as they are; what follows of them becomes records of its own."""
+        content = self.assembler.cut(now_ns)
+        if content is None or not self.generations:
+            return None
+        return self._step(self.generations[-1], b"", content)
+
     def can_end_line(self, generation: Generation) -> bool:
         """Whether the bytes behind the last newline of a finished generation can be taken as a line now."""
         return generation.has_unfinished_line and self._continuation(generation) is not None
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether a younger file waits for the end of a finished one's last line, which will be taken as a line."""
+        return any(self.can_end_line(generation) for generation in self.generations[:-1])
 
     def awaits_rest(self, generation: Generation) -> bool:
         """Whether the bytes behind the last newline of a finished generation go on in a file that has no line yet."""
@@ -197,7 +211,7 @@ class Follower:
         if self._on_restart(self, generation, unread):
             return
         self._forget_open_spans(generation)
-        generation.offset = generation.looked = 0
+        generation.offset = generation.looked = generation.whole_to = 0
         generation.first_bytes = generation.last_bytes = b""
         generation.marked = 0
         generation.replay = ()
@@ -258,7 +272,7 @@ class Follower:
             self.look_at(generation)
             if generation.has_unread:
                 return generation
-            if self._joins_at_rotation and generation.has_unfinished_line:
+            if generation.has_unfinished_line:
                 return None  # what follows in the next file belongs to this line, or comes after it
         return None
 
@@ -332,6 +346,7 @@ class Follower:
                 data = data[: size - 1] + b"\n"
             content = self.assembler.take(Block(data, start, generation.number, True), now_ns).content
             records += content.records() if content is not None else []
+            self.open_bytes += size
         generation.replay = ()
         return self._step(generation, b"", RecordList(records))
 
@@ -364,15 +379,18 @@ class Follower:
 
     def _step(self, generation: Generation, consumed: bytes, content: Content | None) -> RecordBatch | None:
         """Move the generation over the consumed bytes; what becomes safe waits for the records' receipt."""
+        size = len(consumed) + self.open_bytes
         self._advance(generation, consumed)
+        begin = generation.whole_to
         step = Step(self._pending_updates + self._updates(generation, consumed), self._read_ns)
         self._pending_updates = []
         self._steps.append(step)
         if content is None or not len(content):
             self._settle(step)
             return None
-        receipt = Receipt(lambda: self._settle(step))
-        return RecordBatch(self.tag, content, len(consumed), receipt)
+        origin = Origin(f"{generation.device}:{generation.inode}", begin, generation.whole_to)
+        receipt = Receipt(lambda: self._settle(step), origin)
+        return RecordBatch(self.tag, content, size - self.open_bytes, receipt)
 
     def _advance(self, generation: Generation, consumed: bytes) -> None:
         if len(generation.first_bytes) < HEAD_SIZE:
@@ -386,7 +404,9 @@ class Follower:
 
     def _updates(self, generation: Generation, consumed: bytes) -> list[Update]:
         spans: dict[int, list[Span]] = {}
+        self.open_bytes = 0
         for source, start, end in self.assembler.open_spans():
+            self.open_bytes += end - start
             if (source, start) not in self._overwritten:
                 spans.setdefault(source, []).append((start, end))
         touched = {**self._holding, generation.number: generation}
@@ -396,14 +416,14 @@ class Follower:
             held = tuple(spans.get(number, ()))
             if one.held_end is not None:
                 held = spans_before(one.held_end, held)
-            safe = held[0][0] if held else one.offset
+            safe = one.whole_to = held[0][0] if held else one.offset
             if one.source is not None:
                 place = one.source.break_before(safe)
-                position = Position(place.file, one.offset, held, place.text)
+                position = Position(place.file, one.offset, held, place.text, one.is_skipping)
                 updates.append(Update(one, position, one.source.marker_at(place)))
                 continue
             before = self._bytes_before(one, safe, consumed if one is generation else b"")
-            updates.append(Update(one, Position(safe, one.offset, held), before))
+            updates.append(Update(one, Position(safe, one.offset, held, skips=one.is_skipping), before))
         return updates
 
     def _bytes_before(self, generation: Generation, safe: int, consumed: bytes) -> bytes | None:

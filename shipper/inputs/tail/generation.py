@@ -40,6 +40,7 @@ class Generation:
         "saved",
         "size",
         "source",
+        "whole_to",
     )
 
     def __init__(
@@ -62,6 +63,8 @@ class Generation:
         """Up to where the bytes have been looked at; those behind `offset` are a line without its end."""
         self.replay: tuple[Span, ...] = saved.position.held
         """Bytes before `offset` that must be read again, because their record was open when the program stopped."""
+        self.whole_to = self.replay[0][0] if self.replay else self.offset
+        """First byte of a record that was not handed on; a position that is settled is never behind it."""
         self.first_bytes = b""
         """The first bytes of the file, read or not: with those before `offset` they tell what it holds."""
         self.last_bytes = last_bytes
@@ -75,7 +78,7 @@ class Generation:
         self.mtime_ns = self.mtime_before_ns = stat.st_mtime_ns
         """The file's time at the last look that showed a change, and at the one before."""
         self.is_rotated = False
-        self.is_skipping = False
+        self.is_skipping = saved.position.skips
         """Whether the bytes at `offset` belong to a line that was too long."""
         self.is_blocked = False
         """Whether reading stopped at a line that is too long and may not be dropped."""
@@ -109,6 +112,7 @@ class Generation:
         self.held_end = last_line
         self.is_skipping = self.is_blocked = False
         self.replay = spans_before(last_line, self.replay)
+        self.whole_to = min(self.whole_to, size)
         if last_bytes is not None:
             self.last_bytes = last_bytes
             self.marked = -1

@@ -67,7 +67,7 @@ class History:
         last_found_ns = None if goes_on else past.last_found_ns
         siblings: list[Sibling] = []
         for _ in range(_TRIES):
-            siblings = self._siblings(follower.path, first)
+            siblings = self._siblings(follower.path, first) + self._renamed(follower.path, first, past)
             if self._take(follower, siblings, found, last_found_ns):
                 break
         kept = {s.identity[1] for s in siblings if s.identity not in self._known}
@@ -82,6 +82,12 @@ class History:
             return self._beside.of(path)
         return [s for s in self._beside.before(path, first.identity) if s.identity != first.identity]
 
+    def _renamed(self, path: str, first: Generation | None, past: Past) -> list[Sibling]:
+        """The files that have the inode of a row and a name that tells nothing; their content decides."""
+        waiting = {row.inode for row in past.rows if not row.is_taken and row.inode}
+        known = {s.identity[1] for s in self._beside.of(path)} | ({first.inode} if first is not None else set())
+        return self._beside.with_inodes(path, waiting - known)
+
     def _take(self, follower: Follower, siblings: list[Sibling], found: list[Aged], last_found_ns: int | None) -> bool:
         """Open those that are ours; false if one vanished.
 
@@ -90,8 +96,9 @@ class History:
         names = {s.path for s in siblings}
         without_row = []
         for other in siblings:
-            # What is just being compressed is read from the original.
-            if self._known.is_unknown(other) and not (other.is_compressed and other.path[:-3] in names):
+            # What is just being compressed is read from the original, and a file with a path of its own is found there.
+            is_left = other.is_followed or (other.is_compressed and other.path[:-3] in names)
+            if self._known.is_unknown(other) and not is_left:
                 generation = self._opening.resume(follower.path, other.path)
                 if generation is None:
                     without_row.append(other)
@@ -130,7 +137,12 @@ class History:
         found = []
         for other in self._siblings(follower.path, newest):
             is_past = follower.past.get(other.identity) == other.mtime_ns
-            if is_past or not other.is_numbered or not self._known.is_new_content(follower.path, other):
+            if (
+                is_past
+                or other.is_followed
+                or not other.is_numbered
+                or not self._known.is_new_content(follower.path, other)
+            ):
                 continue
             generation = self._opening.open_from_head(follower.path, other.path)
             if generation is not None:

@@ -23,8 +23,10 @@ from .line_modes import LineModes
 from .long_lines import LongLines
 from .looking import PACE_S, Looking
 from .matching import Matching
+from .open_records import OpenRecords, most_open_bytes
 from .opening import Opening, Start
 from .options import TailOptions
+from .patterns import Wanted
 from .positions import PositionStore
 from .saving import PacedSaving
 from .state_loss import LostPositions, container_line_time
@@ -87,6 +89,7 @@ class TailInput(Input):
             count("files_rotated_total"),
             count("files_truncated_total"),
             self._counting.abandoned,
+            Wanted(options.path, options.exclude_path).__contains__,
         )
         most = min(int(options.static_batch_size), int(options.event_batch_size))
         self._turns = Turns(max(SMALLEST_BLOCK, min(block_size(context.memory_limit), most)))
@@ -101,6 +104,7 @@ class TailInput(Input):
             self._turns,
             self._counting,
         )
+        self._open_records = OpenRecords(most_open_bytes(int(context.service.multiline_buffer_limit)))
         self._waiting: dict[str, Follower] = {}
         """Those that were read to their end while a record was open; silence will finish it."""
         self._is_stopping = False
@@ -166,7 +170,7 @@ class TailInput(Input):
             await self._read_round(emit)
             await self._flush_open_records(emit)
             if not self._turns:
-                if self._options.exit_on_eof and self._looking.has_scanned:
+                if self._options.exit_on_eof and self._looking.has_scanned and not self._is_held_back():
                     await self._end_of_files(emit)
                     return
                 filled = self._turns.is_filled
@@ -203,10 +207,33 @@ class TailInput(Input):
                 self._turns.spend(follower.path, follower.read_bytes - begin)
                 self._looking.has_read(follower.path)
                 if batch is not None:
-                    self._looking.is_held_up = True
-                    await emit(batch)
-                    self._looking.is_held_up = False
+                    await self._emit_held_up(batch, emit)
+                self._open_records.note(follower.path, follower.open_bytes)
+                while (path := self._open_records.too_large()) is not None:
+                    await self._cut_open_records(path, emit)
                 await asyncio.sleep(0)
+
+    async def _emit_held_up(self, batch: RecordBatch, emit: Emit) -> None:
+        self._looking.is_held_up = True
+        await emit(batch)
+        self._looking.is_held_up = False
+
+    async def _cut_open_records(self, path: str, emit: Emit) -> None:
+        """Hand out the open records of the file as they are, if they are as large as they were when noted."""
+        follower = self._catalogue.get(path)
+        size = 0 if follower is None else follower.open_bytes
+        self._open_records.note(path, size)
+        if follower is None or self._open_records.too_large() != path:
+            return
+        batch = follower.cut(self._clock.time_ns())
+        self._open_records.note(path, 0)
+        self._counting.count()
+        message = (
+            "records without an end take too much memory; those of the file with the most are handed out as they are"
+        )
+        self._log.warning(message, file=path, bytes=size, limit=self._open_records.most, every=60)
+        if batch is not None:
+            await self._emit_held_up(batch, emit)
 
     def _read(self, follower: Follower) -> RecordBatch | None:
         """The next block of the file; if there is none, the file leaves the round."""
@@ -255,6 +282,7 @@ class TailInput(Input):
             if deadline > now or self._has_more(follower):
                 continue
             batch = follower.flush(now, None, self._clock.time_ns())
+            self._open_records.note(path, follower.open_bytes)
             self._counting.count()
             if batch is not None:
                 await emit(batch)
@@ -282,6 +310,9 @@ class TailInput(Input):
             self._counting.count()
             if batch is not None:
                 await emit(batch)
+
+    def _is_held_back(self) -> bool:
+        return any(follower.is_held_back for follower in self._catalogue)
 
     async def _end_of_files(self, emit: Emit) -> None:
         for follower in self._catalogue:

@@ -7,10 +7,11 @@ import os
 import msgspec
 
 from ...disk import Disk
+from .access import open_regular
 from .compressed import decompressed_head
 from .generation import Generation, Identity
 from .positions import HEAD_SIZE, Position, PositionStore, SavedFile, fingerprint
-from .siblings import Sibling
+from .siblings import Sibling, inodes_in
 
 COMPRESSED_HEAD_SIZE = 64 * 1024
 """So much of a compressed file is sure to have the first bytes of its text."""
@@ -115,7 +116,7 @@ class KnownFiles:
             return
         name = f"{saved.name}.gz"
         try:
-            fd = self._disk.open(name, os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_regular(self._disk, name)
         except OSError:
             return
         try:
@@ -133,7 +134,7 @@ class KnownFiles:
     def text_head(self, name: str) -> bytes:
         """The first bytes of the text of a compressed file; empty if it cannot be read."""
         try:
-            fd = self._disk.open(name, os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_regular(self._disk, name)
         except OSError:
             return b""
         try:
@@ -152,11 +153,3 @@ class KnownFiles:
 def name_of(generation: Generation) -> str:
     """The name of the file now, or the last one it had."""
     return os.path.realpath(f"/proc/self/fd/{generation.fd}").removesuffix(" (deleted)")
-
-
-def inodes_in(folder: str) -> dict[int, str]:
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.inode(): entry.name for entry in entries}
-    except OSError:
-        return {}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from ...context import Context
 from ...errors import OptionError
 from ...parsers.base import Parser
 from ...parsers.joiner import Joiner
 from ...parsers.multiline import MultilineDefinition, check_flush_timeouts
+from ...parsers.sparing import SparingParser
 from .assembly import Assembler, Fields, JoinedLines, LineAssembler, Tally
 from .docker_mode import DockerLines, DockerRules
 from .old_multiline import MultilineRules, OldMultiline
@@ -51,7 +54,8 @@ class LineModes:
                 raise OptionError(
                     "multiline.parser", f"names parser '{name}', which is not registered", f"known are: {known}"
                 )
-            found.append(definition)
+            parser = definition.parser and self._sparing(definition.parser)
+            found.append(msgspec.structs.replace(definition, parser=parser))
         if found:
             try:
                 check_flush_timeouts(found)
@@ -72,7 +76,16 @@ class LineModes:
         parser = self._context.parsers.get(name)
         if parser is None:
             self._log.error(f"parser '{name}' is not registered; lines are taken as they are")
-        return parser
+            return None
+        return self._sparing(parser)
+
+    def _sparing(self, parser: Parser) -> Parser:
+        """All lines go to parsers through this: one on which a parser fails is kept as it is, counted and told."""
+        return SparingParser(parser, self._tell_failure)
+
+    def _tell_failure(self, parser: str) -> None:
+        self._tally.unparsed += 1
+        self._log.exception("parser fails on a line, which is kept as it is", parser=parser, every=60)
 
     def _old_multiline_rules(self) -> MultilineRules | None:
         options = self._options
@@ -91,12 +104,11 @@ class LineModes:
         if parser is None:
             known = ", ".join(self._context.parsers.names())
             raise OptionError(option, f"names parser '{name}', which is not registered", f"known are: {known}")
-        return parser
+        return self._sparing(parser)
 
     def _docker_mode_rules(self) -> DockerRules | None:
         options = self._options
         if not options.docker_mode or self.definitions:
             return None
         first = self._registered_parser(options.docker_mode_parser) if options.docker_mode_parser else None
-        limit = int(self._context.service.multiline_buffer_limit)
-        return DockerRules(first, self.parser, float(options.docker_mode_flush), limit)
+        return DockerRules(first, self.parser, float(options.docker_mode_flush))

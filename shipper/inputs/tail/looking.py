@@ -34,6 +34,9 @@ SUCCESSOR_S = 5.0
 STALLED_S = 10.0
 """A file with unread bytes from which nothing could be read for so long is opened anew."""
 
+LOOK_S = 2.0
+"""Time between looks at every file, if what the options say makes no sense."""
+
 PACE_S = 0.05
 """Rest between rounds, so that a busy writer does not wake us for every line."""
 
@@ -95,7 +98,7 @@ class Looking:
     async def run(self) -> None:
         """Scan and look regularly, and scan at once after an event in a folder; until cancelled."""
         next_scan = next_look = next_full_scan = self._clock.monotonic()
-        look_s = float(self._options.progress_check_interval) if self._options.inotify_watcher else STAT_POLL_S
+        look_s = self._look_interval_s() if self._options.inotify_watcher else STAT_POLL_S
         while True:
             now = self._clock.monotonic()
             self._look_at_noticed(now)
@@ -118,6 +121,15 @@ class Looking:
                 await self._clock.sleep(PACE_S)
                 self._is_due.clear()
 
+    def _look_interval_s(self) -> float:
+        """Time between two looks at every file; nothing but a rest above zero makes sense."""
+        options = self._options
+        interval_s = float(options.progress_check_interval) + options.progress_check_interval_nsec / 1e9
+        if interval_s > 0:
+            return max(PACE_S, interval_s)
+        self._log.warning("progress_check_interval is not above 0 and left out", taken=f"{LOOK_S:g}s")
+        return LOOK_S
+
     # -- new files ---------------------------------------------------------------------------------------------------
 
     def _scan(self, is_full: bool) -> None:
@@ -129,9 +141,11 @@ class Looking:
             self._let_go_of_old(oldest_s)
         if not (self._discovery.has_changed() or is_full or is_undecided):
             return
-        for path, state in self._discovery.scan():
+        found = self._discovery.scan()
+        self._opening.forget_passed_over({(state.st_dev, state.st_ino) for _, state in found})
+        for path, state in found:
             if state.st_mtime < oldest_s and self._catalogue.get(path) is None:
-                self._opening.pass_over(state)
+                self._opening.pass_over(path, state)
                 continue
             follower = self._found(path, state)
             if follower is not None:
@@ -159,7 +173,7 @@ class Looking:
 
     def _first_scan_is_over(self) -> None:
         self._opening.first_scan_is_over()
-        self._catalogue.resume_without_path(self._discovery.is_wanted)
+        self._catalogue.resume_without_path()
         self.has_scanned = True
         if count := self._matching.forget_stale_rows():
             self._log.info(f"db: delete unmonitored stale inodes from the database: count={count}")
@@ -248,9 +262,23 @@ class Looking:
             if follower.can_end_line(generation):
                 self._turns.add(follower)  # its last line has no newline: the next round ends it
             elif generation.is_safe_to_its_end and not follower.awaits_rest(generation):
-                if generation.is_blocked:
-                    self._counting.abandoned(generation.size - generation.offset, "line_too_long")
+                self._count_unread(generation)
                 self._close_file(follower, generation)
+
+    def _count_unread(self, generation: Generation) -> None:
+        """Count and tell what a file has, or should have, that cannot be read."""
+        if generation.is_blocked:
+            self._counting.abandoned(generation.size - generation.offset, "line_too_long")
+        source = generation.source
+        if source is not None and (lost := source.unfinished_bytes):
+            self._counting.abandoned(lost, "incomplete_file")
+            why = source.failure or "its end is missing"
+            self._log.error(
+                "file is closed though not all of it could be read",
+                file=generation.saved.name,
+                because=why,
+                lost_bytes=lost,
+            )
 
     def _let_go_of_deleted(self) -> None:
         """Close deleted files unread where they are beyond the bounds that the user has set."""

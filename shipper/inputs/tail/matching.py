@@ -3,7 +3,9 @@
 The cases, in this order:
 
 1. A row has the file's inode, and nothing in the file speaks against it (see `mistrust`). Among several one of the same
-   path comes first. One of another path is copied, because it tells the history of that path.
+   device comes first, then one of the same path. One of another path is copied, because it tells the history of that
+   path. The number of a device may be another one after a reboot or a remount: a row of another device counts if it
+   knows something of the content.
 2. The path has named a file with this content, which now has another inode: it was copied and truncated, or compressed.
 3. There is none.
 """
@@ -16,9 +18,11 @@ from collections.abc import Sequence
 from ...disk import Disk
 from ...log import Log
 from ...metrics import Counter
+from .access import open_regular
 from .compressed import decompressed_head, is_compressed
-from .known import COMPRESSED_HEAD_SIZE, inodes_in
+from .known import COMPRESSED_HEAD_SIZE
 from .positions import HEAD_SIZE, Position, PositionStore, SavedFile, as_converted, fingerprint
+from .siblings import inodes_in
 
 _TELLING_SIZE = 32
 """A content of which fewer bytes are known may be that of any file."""
@@ -52,10 +56,14 @@ class Matching:
         return saved
 
     def _row_of_inode(self, path: str, name: str, fd: int, state: os.stat_result) -> SavedFile | None:
-        rows = self._store.rows_of_file(state.st_dev, state.st_ino)
-        for saved in sorted(rows, key=lambda row: row.path != path):
+        rows = self._store.rows_of_inode(state.st_ino)
+        for saved in sorted(rows, key=lambda row: (not _may_be_on(state.st_dev, row), row.path != path)):
+            is_here = _may_be_on(state.st_dev, saved)
+            if not is_here and not _may_have_moved(saved, path):
+                continue
             if self._compare_names and os.path.basename(saved.name) != os.path.basename(name):
-                self._store.remove(saved)
+                if is_here:
+                    self._store.remove(saved)
             elif why := self.mistrust(saved, fd, state):
                 if saved.path == path or saved.device is None:
                     self._refuse(saved, why)
@@ -72,14 +80,14 @@ class Matching:
         if not rows or self._compare_names:
             return None
         for saved in rows:
-            if not self.mistrust(saved, fd, state) and not self._has_own_file(saved, name):
+            if not self.mistrust(saved, fd, state) and not self._has_own_file(saved, name, state):
                 return saved
         if not is_compressed(name):
             return self._row_of_more_than(rows, path, name, fd, state)
         data = self._disk.pread(fd, COMPRESSED_HEAD_SIZE, 0)
         for saved in rows:
             is_alike = fingerprint(decompressed_head(data, saved.head_size)) == saved.head
-            if saved.position.text is None and is_alike and not self._has_own_file(saved, name):
+            if saved.position.text is None and is_alike and not self._has_own_file(saved, name, state):
                 saved.position = as_converted(saved.position)
                 saved.head_size = saved.marker_size = 0  # those to come are of the compressed bytes
                 return saved
@@ -94,14 +102,16 @@ class Matching:
             return None
         head = fingerprint(self._disk.pread(fd, HEAD_SIZE, 0))
         for saved in longer:
-            if saved.head_size == HEAD_SIZE and saved.head == head and not self._has_own_file(saved, name):
+            if saved.head_size == HEAD_SIZE and saved.head == head and not self._has_own_file(saved, name, state):
                 saved.position = saved.position.cut_at(state.st_size, state.st_size)
                 saved.marker_size = 0
                 return saved
         return None
 
-    def _has_own_file(self, saved: SavedFile, beside: str) -> bool:
+    def _has_own_file(self, saved: SavedFile, beside: str, state: os.stat_result) -> bool:
         """Whether the row's own file is in the folder of another; it waits for that, however much the two are alike."""
+        if saved.inode == state.st_ino:
+            return False  # what would be found is the file itself
         folder = os.path.dirname(os.path.realpath(beside))
         name = inodes_in(folder).get(saved.inode)
         return name is not None and self._may_be(saved, os.path.join(folder, name))
@@ -147,13 +157,23 @@ class Matching:
 
     def _may_be(self, saved: SavedFile, name: str) -> bool:
         try:
-            fd = self._disk.open(name, os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_regular(self._disk, name)
         except OSError:
             return True
         try:
             return not self.mistrust(saved, fd, self._disk.fstat(fd))
         finally:
             self._disk.close(fd)
+
+
+def _may_be_on(device: int, saved: SavedFile) -> bool:
+    return saved.device in (None, device)
+
+
+def _may_have_moved(saved: SavedFile, path: str) -> bool:
+    """Whether a row tells enough of a content to be that of a file whose device has another number now."""
+    is_told = saved.path == path and (saved.head_size or saved.marker_size)
+    return not saved.is_taken and bool(is_told or saved.head_size >= _TELLING_SIZE)
 
 
 def _is_name_alone(saved: SavedFile) -> bool:

@@ -2,7 +2,7 @@
 
     line                                        effect
     the first-line parser takes it              the open record is finished, a new one begins with its fields
-    another parser takes it                     its fields are added to the open record
+    another parser takes it                     its fields are added, a second value of one as another line of its text
     none does, and there is text to append to   appended to the last text of the fields that were added last
     none does otherwise                         a record of its own, as it is
 
@@ -13,10 +13,13 @@ is older than `ignore_older` is left out with all its lines.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from ...parsers.base import Parser
 from ...record import Body, Content, Record, RecordList
-from .assembly import Assembler, Block, Fields, OpenSpan, Taken, Tally, decode_lines, line_offsets
+from .assembly import CUT, Assembler, Block, Fields, OpenSpan, Taken, Tally, decode_lines, line_offsets
 from .open_lines import OpenLines
 
 
@@ -47,10 +50,9 @@ class OldMultiline(Assembler):
         """Whether the last first line was too old, so that its record is left out."""
 
     def take(self, block: Block, now_ns: int) -> Taken:
-        data = block.data.lstrip(b"\0")
-        offsets = line_offsets(data, block.start + len(block.data) - len(data))
+        offsets = line_offsets(block.data, block.start)
         finished: list[Record] = []
-        for line, start, end in zip(decode_lines(data, self._tally), offsets[:-1], offsets[1:], strict=True):
+        for line, start, end in zip(decode_lines(block.data, self._tally), offsets[:-1], offsets[1:], strict=True):
             if not (self._skip_empty and line in ("", "\r")):
                 self._append(line, block, (start, end), now_ns, finished)
         return Taken(RecordList(finished), len(block.data))
@@ -71,6 +73,11 @@ class OldMultiline(Assembler):
         self._finish(finished)
         return RecordList(finished)
 
+    def cut(self, now_ns: int) -> Content | None:
+        finished: list[Record] = []
+        self._finish(finished, cut=True)
+        return RecordList(finished)
+
     def _append(self, line: str, block: Block, place: tuple[int, int], now_ns: int, finished: list[Record]) -> None:
         start, end = place
         parsed = self._rules.firstline.parse(line)
@@ -88,7 +95,7 @@ class OldMultiline(Assembler):
             return
         self._lines.add(block, start, end)
         if self._rules.largest and self._lines.size >= self._rules.largest:
-            self._finish(finished)
+            self._finish(finished, cut=True)
 
     def _continues(self, line: str) -> bool:
         """Add the line to the open record, if it belongs to it."""
@@ -106,12 +113,13 @@ class OldMultiline(Assembler):
         oldest_s = self._rules.ignore_older_s
         return bool(oldest_s and time_ns) and (time_ns or 0) < now_ns - oldest_s * 1e9
 
-    def _finish(self, finished: list[Record]) -> None:
+    def _finish(self, finished: list[Record], cut: bool = False) -> None:
         if self._record is None:
             return
         body: Body = {self._fields.path_key: self._fields.path} if self._fields.path_key else {}
         body.update(self._record.whole_body())
-        finished.append(Record(self._record.time_ns, body))
+        self._tally.truncated += cut
+        finished.append(Record(self._record.time_ns, body, dict(CUT) if cut else None))
         self._record = None
         self._lines.clear()
 
@@ -122,33 +130,41 @@ class OldMultiline(Assembler):
 
 
 class _OpenRecord:
-    """The fields of a record so far, and the pieces of the text that lines are being appended to."""
+    """The fields of a record so far, and the texts that follow them, each in a line of its own."""
 
-    __slots__ = ("_body", "_parts", "_takes_text", "_text_key", "time_ns")
+    __slots__ = ("_body", "_following", "_takes_text", "_text_key", "time_ns")
 
     def __init__(self, time_ns: int, body: Body) -> None:
         self.time_ns = time_ns
         self._body = body
-        self._text_key: str | None = next(reversed(body), None)
+        self._following: dict[str, list[str]] = {}
+        self._text_key = next(reversed(body), None)
         self._takes_text = self._text_key is not None and isinstance(body[self._text_key], str)
-        self._parts: list[str] = []
 
     def add_fields(self, fields: Body) -> None:
-        self._join()
-        self._body.update(fields)
-        self._text_key = next((key for key in reversed(fields) if isinstance(fields[key], str)), self._text_key)
+        for key, value in fields.items():
+            if key in self._body:
+                self._follow(key, _as_text(value))
+            else:
+                self._body[key] = value
+            if isinstance(value, str):
+                self._text_key = key
 
     def add_text(self, line: str) -> bool:
         if not self._takes_text or self._text_key is None:
             return False
-        self._parts += ("\n", line)
+        self._follow(self._text_key, line)
         return True
 
     def whole_body(self) -> Body:
-        self._join()
+        for key, texts in self._following.items():
+            self._body[key] = "\n".join((_as_text(self._body[key]), *texts))
+        self._following = {}
         return self._body
 
-    def _join(self) -> None:
-        if self._parts and self._text_key is not None:
-            self._body[self._text_key] += "".join(self._parts)
-            self._parts.clear()
+    def _follow(self, key: str, text: str) -> None:
+        self._following.setdefault(key, []).append(text)
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

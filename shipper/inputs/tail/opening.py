@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from ...descriptors import is_lack, is_reserved, limit
 from ...disk import Disk
 from ...log import Log
 from ...metrics import Counter
-from .access import remedy_of
+from .access import open_regular, remedy_of
 from .conversion import Conversion
 from .generation import Generation, Identity
 from .matching import Matching
@@ -57,7 +57,8 @@ class Opening:
         self._log = log
         self._opened = opened
         self._numbers = 0
-        self._skipped_sizes: dict[Identity, int] = {}
+        self._passed_over: dict[Identity, SavedFile] = {}
+        """The files that were too old, as they were then."""
 
     def unopened(self) -> int:
         """How many files wait to be opened because too many are open."""
@@ -68,9 +69,35 @@ class Opening:
         self.start.first_scan_is_over()
         self.lost_positions = None
 
-    def pass_over(self, state: os.stat_result) -> None:
-        """Remember the size of a file that is too old; if it is changed later, reading begins there."""
-        self._skipped_sizes.setdefault((state.st_dev, state.st_ino), state.st_size)
+    def pass_over(self, path: str, state: os.stat_result) -> None:
+        """Remember a file that is too old as it is; if it grows later, reading begins at the size that it has now."""
+        identity = (state.st_dev, state.st_ino)
+        if identity in self._passed_over:
+            return
+        seen = SavedFile(path, path, *identity, Position(state.st_size, state.st_size))
+        try:
+            self._remember_content(seen)
+        except OSError as error:
+            self.tell_unreadable(path, error)
+            return
+        self._passed_over[identity] = seen
+
+    def _remember_content(self, seen: SavedFile) -> None:
+        """Take note of the first bytes of a file and of those before its position."""
+        fd = open_regular(self._disk, seen.path)
+        try:
+            end = seen.position.offset
+            head = self._disk.pread(fd, min(HEAD_SIZE, end), 0)
+            before = self._disk.pread(fd, min(MARKER_SIZE, end), max(0, end - MARKER_SIZE))
+        finally:
+            self._disk.close(fd)
+        seen.head, seen.head_size = fingerprint(head), len(head)
+        seen.marker, seen.marker_size = fingerprint(before), len(before)
+
+    def forget_passed_over(self, there: Container[Identity]) -> None:
+        """Forget the files that were too old and are not there any more; their inodes are given to new ones."""
+        for identity in [identity for identity in self._passed_over if identity not in there]:
+            del self._passed_over[identity]
 
     def open(self, path: str, name: str) -> Generation | None:
         """Open a file and find out from where to read it; None if that cannot be done now."""
@@ -136,7 +163,7 @@ class Opening:
         return generation
 
     def _open_unless_reserved(self, name: str) -> int:
-        fd = self._disk.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_regular(self._disk, name)
         if is_reserved(fd):
             self._disk.close(fd)
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -173,9 +200,9 @@ class Opening:
         return generation
 
     def _first_offset(self, path: str, fd: int, state: os.stat_result) -> int:
-        passed_over = self._skipped_sizes.pop((state.st_dev, state.st_ino), None)
-        if passed_over is not None:
-            return passed_over if state.st_size >= passed_over else 0
+        seen = self._passed_over.pop((state.st_dev, state.st_ino), None)
+        if seen is not None:
+            return 0 if self._matching.mistrust(seen, fd, state) else seen.position.offset
         if self.lost_positions is not None:
             return self.lost_positions.first_offset(fd, state)
         if self.start.from_head or self._store.was_lost:

@@ -36,7 +36,7 @@ class TailOptions(InputOptions):
         2
     )
     progress_check_interval: Annotated[Seconds, opt("Time between looks at every file, events or not.")] = Seconds(2)
-    progress_check_interval_nsec: Annotated[int, opt("Accepted.")] = 0
+    progress_check_interval_nsec: Annotated[int, opt("Nanoseconds to add to progress_check_interval.")] = 0
     rotate_wait: Annotated[
         Seconds, opt("Time a rotated file stays open after it was read to its end and stayed quiet.")
     ] = Seconds(5)

@@ -19,18 +19,31 @@ import xxhash
 
 from ...damaged import move_aside
 from ...log import Log
+from .rows import (
+    HEAD_SIZE,
+    MARKER_SIZE,
+    Own,
+    Row,
+    Shared,
+    delete_row,
+    has_no_positions,
+    make_tables,
+    read_rows,
+    write_row,
+)
 
-MARKER_SIZE = 32
-HEAD_SIZE = 256
+__all__ = [
+    "HEAD_SIZE",
+    "MARKER_SIZE",
+    "Position",
+    "PositionStore",
+    "SavedFile",
+    "Span",
+    "as_converted",
+    "fingerprint",
+    "spans_before",
+]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS in_tail_files (
-  id INTEGER PRIMARY KEY, name TEXT NOT NULL, offset INTEGER, inode INTEGER, created INTEGER,
-  rotated INTEGER DEFAULT 0, offset_marker INTEGER DEFAULT 0, offset_marker_size INTEGER DEFAULT 0);
-CREATE TABLE IF NOT EXISTS shipper_files (
-  id INTEGER PRIMARY KEY, device INTEGER, path TEXT, head INTEGER, head_size INTEGER,
-  ahead INTEGER, held TEXT, offset INTEGER, found INTEGER, text INTEGER, marker INTEGER);
-"""
 _SYNCHRONOUS = {"off": 0, "normal": 1, "full": 2, "extra": 3}
 
 _PAUSE_S = 0.5
@@ -43,7 +56,8 @@ class Position(msgspec.Struct, frozen=True):
     """What of a file is safe: everything before `offset`, and beyond it everything before `ahead` but the `held` spans.
 
     `held` are the bytes of records that are still open (a partial container line, an unfinished trace). Fluent Bit sees
-    the offset alone, which is the first byte that is not safe.
+    the offset alone, which is the first byte that is not safe. `skips` says that what follows `ahead` is the rest of a
+    line that was too long.
 
     Of a file that is not plain (see `Source`) `offset` is where converting is to begin, `text` the offset in the text
     of that place, and `ahead` and `held` are offsets in the text, too.
@@ -53,11 +67,13 @@ class Position(msgspec.Struct, frozen=True):
     ahead: int = 0
     held: tuple[Span, ...] = ()
     text: int | None = None
+    skips: bool = False
 
     def cut_at(self, size: int, last_line: int) -> Position:
         """The same in a content that ends there, with its last whole line: nothing behind that can be held."""
         offset = min(self.offset, size) if self.text is None else self.offset
-        return Position(offset, min(self.ahead, size), spans_before(last_line, self.held), self.text)
+        skips = self.skips and self.ahead <= size
+        return Position(offset, min(self.ahead, size), spans_before(last_line, self.held), self.text, skips)
 
 
 def spans_before(end: int, spans: Iterable[Span]) -> tuple[Span, ...]:
@@ -67,7 +83,7 @@ def spans_before(end: int, spans: Iterable[Span]) -> tuple[Span, ...]:
 
 def as_converted(position: Position) -> Position:
     """The same position of a plain file in a compressed copy of it, which is converted from its beginning."""
-    return Position(0, position.ahead, position.held, 0)
+    return Position(0, position.ahead, position.held, 0, position.skips)
 
 
 class SavedFile:
@@ -119,10 +135,6 @@ def fingerprint(data: bytes) -> int:
     """XXH3-64 of the bytes as SQLite stores it: signed."""
     digest: int = xxhash.xxh3_64_intdigest(data)
     return digest - (1 << 64) if digest >= 1 << 63 else digest
-
-
-def _has_no_positions(db: sqlite3.Connection) -> bool:
-    return db.execute("SELECT 1 FROM sqlite_master WHERE name='in_tail_files'").fetchone() is None
 
 
 class PositionStore:
@@ -182,6 +194,10 @@ class PositionStore:
     def rows_of_file(self, device: int, inode: int) -> list[SavedFile]:
         """The rows of this inode that may be of this device, the newest first."""
         return [saved for saved in reversed(self._files) if saved.inode == inode and saved.device in (None, device)]
+
+    def rows_of_inode(self, inode: int) -> list[SavedFile]:
+        """The rows of this inode, whatever their device, the newest first."""
+        return [saved for saved in reversed(self._files) if saved.inode == inode]
 
     def rows_of_path(self, path: str) -> list[SavedFile]:
         """The rows of the files that the path has named, the newest first."""
@@ -291,10 +307,9 @@ class PositionStore:
                 db.execute("PRAGMA locking_mode=EXCLUSIVE")
             db.execute(f"PRAGMA journal_mode={self._journal_mode}")
             db.execute(f"PRAGMA synchronous={_SYNCHRONOUS[self._sync]}")
-            self.is_new = self._db is None and not self._files and _has_no_positions(db)
-            db.executescript(_SCHEMA)
-            self._add_missing_columns(db)
-            rows = self._rows(db)
+            self.is_new = self._db is None and not self._files and has_no_positions(db)
+            make_tables(db)
+            rows = [_saved_file(row) for row in read_rows(db, self._tell_fault)]
         except sqlite3.Error:
             db.close()
             raise
@@ -303,38 +318,9 @@ class PositionStore:
         known = {saved.id for saved in self._files}
         self._files = [saved for saved in rows if saved.id not in known] + self._files
 
-    def _add_missing_columns(self, db: sqlite3.Connection) -> None:
-        present = {row[1] for row in db.execute("PRAGMA table_info(in_tail_files)")}
-        for column in ("rotated", "offset_marker", "offset_marker_size"):
-            if column not in present:
-                db.execute(f"ALTER TABLE in_tail_files ADD COLUMN {column} INTEGER DEFAULT 0")
-        present = {row[1] for row in db.execute("PRAGMA table_info(shipper_files)")}
-        for column in ("text", "marker"):
-            if column not in present:
-                db.execute(f"ALTER TABLE shipper_files ADD COLUMN {column} INTEGER")
-
-    def _rows(self, db: sqlite3.Connection) -> list[SavedFile]:
-        found = []
-        for row in db.execute(
-            "SELECT f.id, f.name, f.offset, f.inode, f.created, f.rotated, f.offset_marker, f.offset_marker_size,"
-            " s.device, s.path, s.head, s.head_size, s.ahead, s.held, s.offset, s.found, s.text, s.marker"
-            " FROM in_tail_files f LEFT JOIN shipper_files s ON s.id = f.id ORDER BY f.id"
-        ):
-            offset = int(row[2] or 0)
-            position = Position(offset, offset)
-            # Our own row counts only if Fluent Bit has not moved the offset since.
-            if row[14] == offset and row[13]:
-                held = tuple((a, b) for a, b in msgspec.json.decode(row[13]))
-                position = Position(offset, row[12], held, row[16])
-            saved = SavedFile(row[1], row[9] or row[1], row[8], row[3], position)
-            saved.id, saved.created, saved.rotated = row[0], row[4] or 0, bool(row[5])
-            # Older versions of Fluent Bit know no markers: they move the offset and leave ours as it was.
-            if row[14] == offset or row[17] is None or row[17] != row[6]:
-                saved.marker, saved.marker_size = row[6] or 0, row[7] or 0
-            saved.head, saved.head_size = row[10] or 0, row[11] or 0
-            saved.found_ns = row[15] or saved.created * 1_000_000_000
-            found.append(saved)
-        return found
+    def _tell_fault(self, name: str, fault: str) -> None:
+        message = "a stored position is damaged; lines of its file may be repeated"
+        self._log.warning(message, database=self._path, file=name, because=fault)
 
     def _write(self) -> None:
         db = self._db
@@ -342,53 +328,50 @@ class PositionStore:
         db.execute("BEGIN IMMEDIATE")
         try:
             for saved in self._dirty.values():
-                self._write_row(db, saved)
-            for row in self._gone:
-                db.execute("DELETE FROM in_tail_files WHERE id=?", (row,))
-                db.execute("DELETE FROM shipper_files WHERE id=?", (row,))
+                saved.id = write_row(db, saved.id, *_parts(saved))
+            for row_id in self._gone:
+                delete_row(db, row_id)
             db.execute("COMMIT")
-        except sqlite3.Error:
+        except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
         self._dirty.clear()
         self._gone.clear()
 
-    def _write_row(self, db: sqlite3.Connection, saved: SavedFile) -> None:
-        place = saved.position
-        values = (
-            saved.name,
-            place.offset,
-            saved.inode,
-            saved.created,
-            int(saved.rotated),
-            saved.marker,
-            saved.marker_size,
-        )
-        columns = "name=?, offset=?, inode=?, created=?, rotated=?, offset_marker=?, offset_marker_size=?"
-        if (
-            saved.id is None
-            or not db.execute(f"UPDATE in_tail_files SET {columns} WHERE id=?", (*values, saved.id)).rowcount
-        ):
-            saved.id = db.execute(
-                "INSERT INTO in_tail_files (name, offset, inode, created, rotated, offset_marker, offset_marker_size)"
-                " VALUES (?,?,?,?,?,?,?)",
-                values,
-            ).lastrowid
-        db.execute(
-            "INSERT OR REPLACE INTO shipper_files (id, device, path, head, head_size, ahead, held, offset, found, text,"
-            " marker) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                saved.id,
-                saved.device,
-                saved.path,
-                saved.head,
-                saved.head_size,
-                place.ahead,
-                msgspec.json.encode(place.held).decode(),
-                place.offset,
-                saved.found_ns,
-                place.text,
-                saved.marker,
-            ),
-        )
+
+def _saved_file(row: Row) -> SavedFile:
+    shared, own = row.shared, row.own or Own()
+    offset, marker = shared.offset or 0, shared.marker or 0
+    position = Position(offset, offset)
+    # Our own row counts only if Fluent Bit has not moved the offset since.
+    if own.offset == offset and own.ahead is not None:
+        position = Position(offset, own.ahead, own.held, own.text, bool(own.skips))
+    saved = SavedFile(shared.name, own.path or shared.name, own.device, shared.inode, position)
+    saved.id, saved.created, saved.rotated = row.id, shared.created or 0, bool(shared.rotated)
+    # Older versions of Fluent Bit know no markers: they move the offset and leave ours as it was.
+    if own.offset == offset or own.marker is None or own.marker != shared.marker:
+        saved.marker, saved.marker_size = marker, shared.marker_size or 0
+    saved.head, saved.head_size = own.head or 0, own.head_size or 0
+    saved.found_ns = own.found or saved.created * 1_000_000_000
+    return saved
+
+
+def _parts(saved: SavedFile) -> tuple[Shared, Own]:
+    place = saved.position
+    rotated = int(saved.rotated)
+    shared = Shared(saved.name, place.offset, saved.inode, saved.created, rotated, saved.marker, saved.marker_size)
+    own = Own(
+        saved.path,
+        saved.device,
+        saved.head,
+        saved.head_size,
+        place.ahead,
+        place.held,
+        place.offset,
+        saved.found_ns,
+        place.text,
+        saved.marker,
+        int(place.skips),
+    )
+    return shared, own

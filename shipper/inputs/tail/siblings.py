@@ -1,11 +1,18 @@
-"""Files beside a followed one that rotation made, and what tells a copy from a file of its own."""
+"""Files beside a followed one that rotation made.
+
+Rotation puts something behind the name (`app.log.1`, `app.log-20261122.gz`) or a date before its ending
+(`app-2026-11-22T07-00-00.000.log`). A number alone before the ending tells nothing: `app-1.log` may be the file of
+another writer.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 from bisect import bisect_left
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -15,6 +22,7 @@ Identity = tuple[int, int]
 """Device and inode."""
 
 _ROTATED_SUFFIX = re.compile(r"[.-]\d[\w.:+-]*")
+_DATE_BEFORE_ENDING = re.compile(r"[._-](?:\d{8}|\d{4}-\d\d|\d\d-\d\d-\d{4})[\w.:+-]*")
 _STAMP = re.compile(r"\d{8}-\d{6}")
 _NOT_TEXT = (".tmp", ".zip", ".xz", ".bz2", ".zst", ".lz4")
 _TRIES = 5
@@ -30,9 +38,10 @@ _State = tuple[int, int, int, int]
 
 
 class Sibling(msgspec.Struct, frozen=True):
-    """A file whose name is that of the followed one with something behind it.
+    """A file whose name is that of the followed one with something behind it, or with a date before its ending.
 
-    `is_numbered` says that what is behind looks like the work of a rotation: a number, a date, a time.
+    `is_numbered` says that what was put in looks like the work of a rotation: a number, a date, a time. `is_followed`
+    says that it has a date before its ending, and that its path is one to follow like any other.
     """
 
     path: str
@@ -40,6 +49,7 @@ class Sibling(msgspec.Struct, frozen=True):
     size: int
     mtime_ns: int
     is_numbered: bool
+    is_followed: bool = False
 
     @property
     def is_compressed(self) -> bool:
@@ -55,25 +65,46 @@ class Sibling(msgspec.Struct, frozen=True):
 class Siblings:
     """Finds siblings. What a folder holds is remembered while nothing is changed in it."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, is_wanted: Callable[[str], bool]) -> None:
         self._disk = disk
+        self._is_wanted = is_wanted
         self._listings: dict[str, tuple[_State, list[str]]] = {}
 
     def of(self, path: str) -> list[Sibling]:
-        """The regular files beside what the path leads to whose names begin with its name, oldest first."""
+        """The regular files beside what the path leads to whose names rotation may have given them, oldest first."""
         folder, name = os.path.split(os.path.realpath(path))
+        stem, ending = os.path.splitext(name)
         found = []
-        for entry in self._names_like(folder or ".", name):
-            if entry != name and not entry.endswith(_NOT_TEXT):
-                beside = os.path.join(folder, entry)
-                try:
-                    state = self._disk.lstat(beside)
-                except OSError:
-                    continue
-                is_numbered = _ROTATED_SUFFIX.fullmatch(entry, len(name)) is not None
-                identity = (state.st_dev, state.st_ino)
-                found.append(Sibling(beside, identity, state.st_size, state.st_mtime_ns, is_numbered))
-        return sorted(found, key=Sibling.age)
+        for entry in self._names_like(folder or ".", stem):
+            if entry == name or entry.endswith(_NOT_TEXT):
+                continue
+            is_dated = bool(ending) and _is_dated(entry, stem, ending)
+            if is_dated or entry.startswith(name):
+                is_numbered = is_dated or _ROTATED_SUFFIX.fullmatch(entry, len(name)) is not None
+                found.append(self._sibling(path, os.path.join(folder, entry), is_numbered, is_dated))
+        return sorted([sibling for sibling in found if sibling is not None], key=Sibling.age)
+
+    def with_inodes(self, path: str, inodes: Collection[int]) -> list[Sibling]:
+        """The files beside what the path leads to that have these inodes, whatever their names."""
+        if not inodes:
+            return []
+        folder = os.path.dirname(os.path.realpath(path))
+        there = inodes_in(folder)
+        names = [there[inode] for inode in inodes if inode in there]
+        found = [self._sibling(path, os.path.join(folder, name), False, True) for name in names]
+        return [sibling for sibling in found if sibling is not None]
+
+    def _sibling(self, path: str, beside: str, is_numbered: bool, may_be_followed: bool) -> Sibling | None:
+        try:
+            state = self._disk.lstat(beside)
+        except OSError:
+            return None
+        if not stat.S_ISREG(state.st_mode):
+            return None
+        as_found = os.path.join(os.path.dirname(path), os.path.basename(beside))
+        is_followed = may_be_followed and (self._is_wanted(beside) or self._is_wanted(as_found))
+        identity = (state.st_dev, state.st_ino)
+        return Sibling(beside, identity, state.st_size, state.st_mtime_ns, is_numbered, is_followed)
 
     def before(self, path: str, newest: Identity) -> list[Sibling]:
         """The siblings that the path named before this file, oldest first; the file itself may be one of them by now.
@@ -144,8 +175,28 @@ def _identity(disk: Disk, path: str) -> Identity | None:
     return state.st_dev, state.st_ino
 
 
+def inodes_in(folder: str) -> dict[int, str]:
+    """The names in a folder by their inodes."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.inode(): entry.name for entry in entries}
+    except OSError:
+        return {}
+
+
+def _is_dated(entry: str, stem: str, ending: str) -> bool:
+    """Whether a name is that of stem and ending with a date between them, compressed or not."""
+    plain = entry.removesuffix(".gz")
+    return (
+        plain.endswith(ending) and _DATE_BEFORE_ENDING.fullmatch(plain, len(stem), len(plain) - len(ending)) is not None
+    )
+
+
 def bases_of(path: str) -> list[str]:
     """The paths of which this one may be a rotated name or a copy, the longest first."""
     folder, name = os.path.split(path)
-    cuts = [m.start() for m in re.finditer(r"[.-]\d", name) if m.start()]
-    return [os.path.join(folder, name[:cut]) for cut in reversed(cuts)]
+    stem, ending = os.path.splitext(name.removesuffix(".gz"))
+    cuts = [m.start() for m in re.finditer(r"[._~-]", name) if m.start()]
+    dates = [cut for cut in cuts if _DATE_BEFORE_ENDING.fullmatch(stem, cut)] if ending else []
+    bases = [name[:cut] for cut in reversed(cuts)] + [stem[:cut] + ending for cut in dates]
+    return [os.path.join(folder, base) for base in bases]

@@ -55,6 +55,11 @@ class Piece(msgspec.Struct, frozen=True):
 class Converter(ABC):
     """Makes text of the bytes of a file, which it is given one after another."""
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether the bytes so far end inside something that has an end of its own."""
+        return False
+
     @abstractmethod
     def convert(self, data: bytes) -> Iterator[Piece]:
         """The text of the next bytes; raises `Unreadable` if they make no sense."""
@@ -117,6 +122,14 @@ class Source:
         if not left or self.failure or self._is_undecided_at == self.file_size:
             return self._text_end
         return max(self._text_end + left, offset + 1)
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """Bytes of the file that cannot be read, or those of its last part if the end of that is missing."""
+        if self.failure:
+            return self.file_size - self._converted
+        is_cut = self._converter is not None and self._converter.is_inside
+        return self._converted - self._breaks[-1].file if is_cut else 0
 
     def is_what_was_read(self) -> bool:
         """Whether the file still has the bytes that were read from it last."""

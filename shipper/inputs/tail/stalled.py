@@ -33,6 +33,7 @@ class Watchdog:
                     if now - since[generation.number][1] >= longest_s:
                         stalled.append(generation)
                         del since[generation.number]
+                if generation.has_unread or generation.has_unfinished_line:
                     break  # younger files wait for this one
         self._since = since
         return stalled

@@ -481,3 +481,65 @@ async def test_an_inode_that_went_to_another_path_leaves_its_own_path_its_histor
         lines = await after.is_quiet()
 
     assert sorted(lines) == [*numbered(21, 25), *numbered(121, 130)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        ("UPDATE in_tail_files SET offset=-5", ["one", "two"]),
+        ("UPDATE in_tail_files SET offset='x'", ["one", "two"]),
+        ("UPDATE in_tail_files SET inode=NULL", ["one", "two"]),
+        ("UPDATE in_tail_files SET inode='x'", ["one", "two"]),
+        ("UPDATE in_tail_files SET offset_marker_size=100000", ["two"]),
+        ("UPDATE shipper_files SET held='garbage'", ["two"]),
+        ("UPDATE shipper_files SET held='[[0,3,4]]'", ["two"]),
+        ("UPDATE shipper_files SET held='[[0,1000000000000]]'", ["two"]),
+        ("UPDATE shipper_files SET held=x'ff'", ["two"]),
+        ("UPDATE shipper_files SET head_size=100000", ["two"]),
+        ("UPDATE shipper_files SET ahead=-1", ["two"]),
+        ("UPDATE shipper_files SET device='x', text=1.5", ["two"]),
+    ],
+)
+@pytest.mark.parametrize("from_head", ["on", "off"])
+async def test_a_damaged_row_is_told_and_loses_nothing(
+    path: Path,
+    db: Path,
+    options: str,
+    caplog: pytest.LogCaptureFixture,
+    damage: str,
+    expected: list[str],
+    from_head: str,
+) -> None:
+    write(path, "one")
+    async with Tail(options) as tail:
+        await tail.has(1)
+    with sqlite3.connect(db) as connection:
+        connection.execute(damage)
+    connection.close()
+    append(path, "two")
+
+    async with Tail(f"{options}\nread_from_head {from_head}") as after:
+        await after.has(len(expected))
+        lines = await after.is_quiet(0.2)
+
+    assert lines == expected
+    assert "a stored position is damaged" in caplog.text
+    async with Tail(options) as again:
+        assert await again.is_quiet(0.2) == []
+
+
+async def test_a_row_without_what_was_delivered_beyond_the_offset_counts_up_to_the_offset(
+    path: Path, db: Path, options: str
+) -> None:
+    write(path, "one")
+    async with Tail(options) as tail:
+        await tail.has(1)
+    with sqlite3.connect(db) as connection:
+        connection.execute("UPDATE shipper_files SET ahead=NULL")
+    connection.close()
+    append(path, "two")
+
+    async with Tail(options) as after:
+        lines = await after.has(1)
+
+    assert lines == ["two"]

@@ -55,6 +55,7 @@ def test_a_star_in_the_tag_stands_for_the_path(tag: str, path: str, expected: st
         ("x.<n>.*", r"(?<n>[a-z]+)\.log$", "/srv/a.log", "x.a.*"),
         ("x.<n>", r"^/(?<n>.+)\.log$", "/srv/a.log", "x.srv/a"),
         ("x.<n>.<m>", r"(?<n>[a-z]+)\.(?<m>nothing)?log$", "/srv/a.log", "x.a._"),
+        ("x.<n>.<m>", r"(?<n>[a-z]+)(?<m>[0-9]*)\.log$", "/srv/a.log", "x.a._"),  # an empty one counts as none
         ("x.<n>", r"(?<n>[a-z]+)\.txt$", "/srv/a.log", None),
     ],
 )

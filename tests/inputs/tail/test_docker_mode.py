@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from shipper.config.service import ServiceOptions
+from shipper.config.units import BinaryByteSize
 from shipper.inputs.tail.assembly import Block, Fields, Tally
 from shipper.inputs.tail.docker_mode import DockerLines, DockerRules
 from shipper.parsers.base import Parser
@@ -24,10 +26,14 @@ def docker(text: str, time: str = "t1", stream: str = "stdout") -> str:
 
 
 def assembler(
-    *, first: Parser | None = None, parser: Parser | None = None, offset_key: str | None = None, largest: int = 0
+    *,
+    first: Parser | None = None,
+    parser: Parser | None = None,
+    offset_key: str | None = None,
+    tally: Tally | None = None,
 ) -> DockerLines:
-    rules = DockerRules(first, parser, 4.0, largest)
-    return DockerLines(rules, Fields("log", None, offset_key, "/a.log"), False, Tally())
+    rules = DockerRules(first, parser, 4.0)
+    return DockerLines(rules, Fields("log", None, offset_key, "/a.log"), False, tally or Tally())
 
 
 def block(*lines: str, start: int = 0) -> Block:
@@ -97,10 +103,19 @@ def test_fields_of_the_input_follow_those_of_the_parser() -> None:
     assert [list(body.items())[-1] for body in found] == [("o", 0), ("o", 2 * len(docker("a ")) + 3)]
 
 
-def test_a_record_at_the_limit_is_handed_out_as_it_is() -> None:
-    found = bodies(assembler(largest=80), docker("a "), docker("b "), docker("c\\n"), ends=False)
+def test_a_record_that_is_cut_is_handed_out_as_it_is_and_counted() -> None:
+    tally = Tally()
+    made = assembler(tally=tally)
+    made.take(block(docker("a "), docker("b ")), 1)
 
-    assert found == [{"log": docker("a b ")}, {"log": docker("c\\n")}]
+    content = made.cut(1)
+
+    assert content is not None
+    assert [(r.body, r.metadata) for r in content.records()] == [
+        ({"log": docker("a b ")}, {"multiline_truncated": True})
+    ]
+    assert bodies(made, docker("c\\n"), ends=False) == [{"log": docker("c\\n")}]
+    assert tally.truncated == 1
 
 
 def test_an_open_record_is_due_only_when_the_reader_is_at_the_end() -> None:
@@ -144,6 +159,17 @@ async def test_parts_from_before_a_restart_are_joined_with_those_after(tmp_path:
     assert held_at == [(len(docker("one\\n")) + 1,)]
     assert tail.lines() == ["one\n"]
     assert again.lines() == ["a b\n"]
+
+
+async def test_the_limit_of_joined_texts_does_not_cut_parts(tmp_path: Path) -> None:
+    parts = [docker(f"{number:03d} ") for number in range(50)]
+    write(tmp_path / "a.log", *parts, docker("end\\n"))
+    options = f"path {tmp_path}/a.log\nread_from_head on\ndocker_mode on\nparser json"
+
+    service = ServiceOptions(multiline_buffer_limit=BinaryByteSize(300))
+    tail = await read_all(options, 1, parsers={"json": JsonParser("json")}, service=service)
+
+    assert tail.lines() == ["".join(f"{number:03d} " for number in range(50)) + "end\n"]
 
 
 async def test_silence_hands_out_an_open_record(tmp_path: Path) -> None:

@@ -153,6 +153,18 @@ async def test_bytes_that_mean_nothing_become_replacement_characters(tmp_path: P
     tail = await read_all(options(path, "generic.encoding ShiftJIS"), 2)
 
     assert tail.lines() == ["a\ufffd", "b"]
+    assert tail.count("invalid_utf8_lines_total") == 1
+
+
+@pytest.mark.parametrize("multiline", ["", "multiline.parser docker, cri"])
+async def test_lines_with_half_a_surrogate_pair_are_counted_as_invalid(tmp_path: Path, multiline: str) -> None:
+    path = tmp_path / "a.log"
+    path.write_bytes("é\n".encode("utf-16-le") + b"\x00\xd8" + "x 😀\n".encode("utf-16-le"))
+
+    tail = await read_all(options(path, "unicode.encoding UTF-16LE", multiline), 2)
+
+    assert tail.lines() == ["é", "\ufffdx 😀"]
+    assert tail.count("invalid_utf8_lines_total") == 1
 
 
 @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "cp932", "gb18030"])

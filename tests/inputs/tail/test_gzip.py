@@ -212,3 +212,36 @@ async def test_text_that_compresses_well_is_taken_in_pieces(path: Path, options:
 
     assert len(tail.lines()) == 20_000
     assert max(batch.size for batch in tail.batches) <= 512 * 1024
+
+
+@pytest.mark.parametrize("fault", ["cut", "damaged"])
+async def test_a_rotated_file_that_is_not_whole_is_told_and_counted(
+    path: Path, options: str, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    first, second = member("one"), member(*numbered(1, 2000))
+    half = first + second[: len(second) // 2]
+    path.write_bytes(half if fault == "cut" else first + b"garbage" * 10)
+    lost = len(path.read_bytes()) - len(first)
+
+    async with Tail(options) as tail:
+        await tail.has(1)
+        path.rename(f"{path}.1")
+        await tail.until(lambda: tail.count("files_closed_total") == 1)
+
+    assert tail.count("abandoned_bytes_total") == lost
+    assert tail.context.metrics.by_label("input_dropped_bytes_total", "reason") == {"incomplete_file": lost}
+    assert caplog.text.count("file is closed though not all of it could be read") == 1
+
+
+async def test_a_rotated_file_that_is_whole_is_closed_without_a_word(
+    path: Path, options: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_bytes(member("one") + member(*numbered(1, 2000)) + b"\0" * 10)
+
+    async with Tail(options) as tail:
+        await tail.has(2001)
+        path.rename(f"{path}.1")
+        await tail.until(lambda: tail.count("files_closed_total") == 1)
+
+    assert tail.count("abandoned_bytes_total") == 0
+    assert "not all of it" not in caplog.text

@@ -26,6 +26,8 @@ VECTORS = [
     pytest.param("", b"\n\na\n\n", ["", "", "a", ""], id="3-empty-lines"),
     pytest.param("skip_empty_lines on", b"\n\na\n\r\n", ["a"], id="4-skip-empty-lines"),
     pytest.param("", b"\0\0\0abc\nd\0e\n", ["abc", "d\0e"], id="5-nul-bytes"),
+    pytest.param("", b"a\n\0b\n\0\nc\n", ["a", "\0b", "\0", "c"], id="nul-bytes-at-a-line-start"),
+    pytest.param("", b"a\n" + b"\0" * 4096 + b"b\n", ["a", "b"], id="a-hole"),
     pytest.param(f"{SMALL}\nskip_long_lines on", b"short\n" + L300 + b"\nend\n", ["short", "end"], id="9-skip"),
     pytest.param(
         f"{SMALL}\ntruncate_long_lines on",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .running import Tail, append, write
+from .running import Tail, append, read_all, rows, write
 
 SMALL = "buffer_chunk_size 128\nbuffer_max_size 128\nread_from_head on"
 LONG = "L" * 300
@@ -75,6 +75,39 @@ async def test_after_a_long_line_without_an_end_the_next_content_is_read_from_it
         await tail.until(lambda: tail.lines()[-2:] == ["two", "three"])
 
     assert tail.lines() == ["one", *[LONG[:127]] * ("truncate" in option), "two", "three"]
+
+
+@pytest.mark.parametrize("option", ["skip_long_lines on", "truncate_long_lines on"])
+async def test_the_rest_of_a_long_line_is_no_line_after_a_restart(tmp_path: Path, option: str) -> None:
+    log, db = tmp_path / "a.log", tmp_path / "p.db"
+    log.write_text(f"one\n{LONG}")
+    options = f"path {log}\ndb {db}\n{SMALL}\n{option}"
+    async with Tail(options) as tail:
+        await tail.until(lambda: rows(db, "offset") == [(304,)])
+        await tail.kill()
+    append(log, "REST", "two")
+
+    after = await read_all(options, 1)
+
+    assert after.lines() == ["two"]
+    assert after.count("long_line_skipped_total") + after.count("long_line_truncated_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "records", "size"), [("skip_long_lines on", 2, 602), ("truncate_long_lines on", 0, 348)]
+)
+async def test_what_is_dropped_of_long_lines_is_counted_as_wanted(
+    tmp_path: Path, option: str, records: int, size: int
+) -> None:
+    log = tmp_path / "a.log"
+    write(log, "a", LONG, "b", LONG, "c")
+
+    tail = await read_all(f"path {log}\n{SMALL}\n{option}", 3)
+
+    labels = {"name": tail.context.alias, "reason": "line_too_long", "wanted": "yes"}
+    metrics = tail.context.metrics
+    assert metrics.total("input_dropped_records_total", **labels) == records
+    assert metrics.total("input_dropped_bytes_total", **labels) == size
 
 
 async def test_a_file_that_was_stopped_at_a_long_line_is_not_read_again_and_again(

@@ -33,9 +33,9 @@ NUMBERED = regex(r"^(?<text>[a-z]+) (?<n>\d+)$", types=Types.parse("n:integer"))
 
 
 def assembler(
-    first: Parser = HEAD, *others: Parser, path_key: str | None = None, ignore_older_s: float = 0.0, largest: int = 0
+    first: Parser = HEAD, *others: Parser, path_key: str | None = None, ignore_older_s: float = 0.0
 ) -> OldMultiline:
-    rules = MultilineRules(first, others, 4.0, ignore_older_s, largest)
+    rules = MultilineRules(first, others, 4.0, ignore_older_s, 0)
     return OldMultiline(rules, Fields("log", path_key, "o", "/a.log"), False, Tally())
 
 
@@ -74,6 +74,27 @@ def test_lines_are_joined_by_their_parsers(lines: list[str], expected: list[Body
     assert bodies(assembler(HEAD, USER, ADDRESS), *lines) == expected
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        pytest.param(
+            ["L1 a", "user=joe", "user=ann", "free", "user=eve"],
+            [{"head": "L1", "rest": "a", "user": "joe\nann\nfree\neve"}],
+            id="a parser that takes several lines",
+        ),
+        pytest.param(["L1 a", "rest=b", "c"], [{"head": "L1", "rest": "a\nb\nc"}], id="a field of the first line"),
+        pytest.param(["L1 a", "n 5", "b"], [{"head": "L1", "rest": "a\n5\nb"}], id="a number beside a text"),
+        pytest.param(["L1 a", "m 5", "m 6", "b"], [{"head": "L1", "rest": "a\nb", "m": "5\n6"}], id="two numbers"),
+    ],
+)
+def test_a_second_value_of_a_field_is_another_line_of_its_text(lines: list[str], expected: list[Body]) -> None:
+    rest = regex(r"^rest=(?<rest>.*)$")
+    number = regex(r"^n (?<rest>\d+)$", types=Types.parse("rest:integer"))
+    other = regex(r"^m (?<m>\d+)$", types=Types.parse("m:integer"))
+
+    assert bodies(assembler(HEAD, USER, rest, number, other), *lines) == expected
+
+
 def test_a_line_stands_alone_when_the_first_line_ends_in_a_number() -> None:
     assert bodies(assembler(NUMBERED), "ab 1", "more") == [{"o": 5, "log": "more"}, {"text": "ab", "n": 1}]
 
@@ -96,11 +117,18 @@ def test_records_that_are_too_old_are_left_out_with_all_their_lines() -> None:
     assert (tally.too_old_lines, tally.too_old_bytes) == (2, 20)
 
 
-def test_a_record_at_the_limit_is_handed_out_and_no_line_is_lost() -> None:
-    assert bodies(assembler(largest=10), "L1 aaa", "bbb", "ccc") == [
-        {"head": "L1", "rest": "aaa\nbbb"},
-        {"o": 11, "log": "ccc"},
+def test_a_record_at_the_limit_is_handed_out_and_counted_and_no_line_is_lost() -> None:
+    tally = Tally()
+    made = OldMultiline(MultilineRules(HEAD, (), 4.0, 0.0, 10), Fields("log", None, "o", "/a.log"), False, tally)
+
+    content = made.take(block("L1 aaa", "bbb", "ccc"), NOW_NS).content
+
+    assert content is not None
+    assert [(r.body, r.metadata) for r in content.records()] == [
+        ({"head": "L1", "rest": "aaa\nbbb"}, {"multiline_truncated": True}),
+        ({"o": 11, "log": "ccc"}, None),
     ]
+    assert tally.truncated == 1
 
 
 def test_the_wait_begins_at_the_end_of_the_file() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shipper.errors import ConfigError
 from shipper.inputs.tail.options import TailOptions
+from shipper.testing import ManualClock
 
 from ...written_options import options_from
+from .running import Tail
 
 DEFAULTS: list[tuple[str, Any]] = [
     ("exclude_path", ()),
@@ -139,3 +143,31 @@ def test_a_value_that_cannot_work_stops_the_start(lines: str, words: str) -> Non
         options_from(TailOptions, f"path /x\n{lines}", "input")
 
     assert words in str(refused.value).lower()
+
+
+@pytest.mark.parametrize(
+    ("lines", "shortest_s", "warnings"),
+    [
+        ("progress_check_interval 3", 1.0, 0),
+        ("progress_check_interval 0\nprogress_check_interval_nsec 500000000", 0.5, 0),
+        ("progress_check_interval 0", 1.0, 1),
+        ("progress_check_interval 0\nprogress_check_interval_nsec -1", 1.0, 1),
+        ("progress_check_interval 0\nprogress_check_interval_nsec 1", 0.05, 0),
+    ],
+)
+async def test_between_two_looks_at_the_files_there_is_always_a_rest(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, lines: str, shortest_s: float, warnings: int
+) -> None:
+    rests: list[float] = []
+
+    class NotedClock(ManualClock):
+        async def wait(self, event: asyncio.Event, seconds: float | None) -> bool:
+            if seconds is not None:
+                rests.append(seconds)
+            return await super().wait(event, seconds)
+
+    async with Tail(f"path {tmp_path}/*.log\n{lines}\nrefresh_interval 1000", clock=NotedClock()) as tail:
+        await tail.until(lambda: len(rests) > 1)  # those of the reader, and of what looks at files and folders
+
+    assert min(rests) == shortest_s
+    assert caplog.text.count("progress_check_interval is not above 0") == warnings

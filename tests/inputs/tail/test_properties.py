@@ -221,6 +221,23 @@ def test_records_do_not_depend_on_how_a_file_grows(
         assert counts == whole_counts
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(["raw", "plain", "docker, cri"]),
+    size=st.integers(512, 3000),
+    cuts=st.lists(st.integers(0, 10_000), max_size=6),
+)
+def test_a_hole_is_no_text_wherever_the_file_was_read(kind: str, size: int, cuts: list[int]) -> None:
+    data = b"one\n" + b"\0" * size + b"two\n\0three\n"
+
+    records = followed(split_at(data, cuts), assembler_of(kind), LongLines(100_000, True, False), 1)
+
+    assert [body for _, body in records] == [
+        [*([("p", "/a"), ("o", offset)] if kind == "raw" else []), ("log", text)]
+        for offset, text in ((0, "one"), (4 + size, "two"), (8 + size, "\0three"))
+    ]
+
+
 # -- rotation and kill ---------------------------------------------------------------------------------------------
 
 

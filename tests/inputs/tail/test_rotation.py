@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from shipper.inputs.tail.stalled import Watchdog
+
 from .running import Tail, append, inode, numbered, rows, write
 
 CRI = "2026-01-01T00:00:00.000000001Z stdout"
@@ -251,9 +253,36 @@ async def test_the_unfinished_last_line_of_a_rotated_file_becomes_a_record_of_it
     async with Tail(pod.options()) as tail:
         await tail.has(1)
         pod.rotate("two")
-        lines = await tail.has(3)
+        pod.rotate("three")
+        lines = await tail.has(4)
 
-    assert sorted(lines) == ["one", "two", "unfinished"]
+    assert lines == ["one", "unfinished", "two", "three"]
+
+
+async def test_exit_on_eof_waits_for_the_file_behind_an_unfinished_line(pod: Pod, tmp_path: Path) -> None:
+    pod.log.write_text("one\nunfinished")
+    async with Tail(pod.options(f"db {tmp_path}/p.db")) as tail:
+        await tail.has(1)
+    pod.rotate("two")
+
+    async with Tail(pod.options(f"db {tmp_path}/p.db\nexit_on_eof on")) as after:
+        await after.until(lambda: after.stopped_service)
+
+    assert after.lines() == ["unfinished", "two"]
+
+
+async def test_a_file_that_waits_for_the_end_of_another_ones_last_line_is_not_stalled(pod: Pod) -> None:
+    pod.log.write_text("one\nunfinished")
+
+    async with Tail(pod.options("rotate_wait 60")) as tail:
+        await tail.has(1)
+        pod.rotate("two")
+        (follower,) = vars(tail.input)["_catalogue"]
+        await tail.until(lambda: len(follower.generations) == 2 and follower.unread() > len("unfinished"))
+        watchdog = Watchdog()
+        found = [watchdog.stalled([follower], now, 10.0) for now in (0.0, 11.0, 22.0)]
+
+    assert found == [[], [], []]
 
 
 async def test_a_file_deleted_right_after_its_last_line_is_read(tmp_path: Path) -> None:
