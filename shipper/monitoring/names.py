@@ -178,6 +178,7 @@ _OWN_HELP: Mapping[str, str] = {
     "input_file_lag_seconds": "Age of the oldest unread byte of a followed file; of the 100 that are farthest behind.",
     "input_files_behind": "Followed files whose oldest unread byte is older than so many seconds.",
     "input_abandoned_bytes_total": "Bytes of files that will never be read: deleted or truncated before they were.",
+    "input_parser_failures_total": "Lines that a parser failed on, which were kept as they are.",
     "input_files_unopened": "Files that wait to be opened because too many are open.",
     "input_oldest_unsettled_seconds": "Age of the oldest record that was read and is not delivered.",
     "input_offset_persist_age_seconds": "Time since which positions cannot be saved.",

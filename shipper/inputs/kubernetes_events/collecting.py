@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Hashable, Sequence
 from urllib.parse import quote
 
@@ -207,7 +208,7 @@ class Collecting:
         step = progress.owe(version)
         try:
             keys, rows, records, size = self._chosen(events)
-            step.keys = keys
+            step.hashes = array("q", map(hash, keys))
             if not records:
                 progress.settle(step)
                 return

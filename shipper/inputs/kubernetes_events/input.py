@@ -68,7 +68,7 @@ class KubernetesEventsInput(Input):
     def handed_over(self) -> tuple[Hashable, Any] | None:
         if self._sent is not None:
             return None
-        self._seen.forget(self._progress.owed_keys())
+        self._seen.forget(self._progress.owed_hashes())
         return self._source, (self._seen, self._progress.reached)
 
     def go_on_from(self, handed_over: Mapping[Hashable, Any]) -> None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Sequence
 
 
 class Step:
     """Something that was emitted; `version` is reached when it and all before it are settled, None for none.
 
-    `keys` are those of its events while it is not settled.
+    `hashes` are those of the keys of its events while it is not settled: the keys themselves are large.
     """
 
-    __slots__ = ("is_settled", "keys", "version")
+    __slots__ = ("hashes", "is_settled", "version")
 
     def __init__(self, version: str | None) -> None:
         self.version = version
-        self.keys: Collection[Hashable] = ()
+        self.hashes: Sequence[int] = ()
         self.is_settled = False
 
 
@@ -47,12 +47,12 @@ class Progress:
 
     def settle(self, step: Step) -> None:
         """The step is delivered."""
-        step.is_settled, step.keys = True, ()
+        step.is_settled, step.hashes = True, ()
         self._advance()
 
-    def owed_keys(self) -> set[Hashable]:
-        """The keys of the events that were emitted and are not delivered."""
-        return {key for step in self._steps for key in step.keys}
+    def owed_hashes(self) -> set[int]:
+        """The hashes of the keys of the events that were emitted and are not delivered."""
+        return {value for step in self._steps for value in step.hashes}
 
     def _advance(self) -> None:
         before = self.reached

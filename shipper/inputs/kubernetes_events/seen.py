@@ -56,9 +56,9 @@ class RecentlySeen:
             self._runs.popleft()
         self._latest.add(hash(key))
 
-    def forget(self, keys: Collection[Hashable]) -> None:
-        """Forget these; everything is looked through for them."""
-        values = set(map(hash, keys))
+    def forget(self, values: Collection[int]) -> None:
+        """Forget the keys with these hashes; everything is looked through for them."""
+        values = set(values)
         self._latest -= values
         left = (_Run(array("q", [h for h in run.hashes if h not in values]), run.ended_at) for run in self._runs)
         self._runs = deque(left)
