@@ -17,16 +17,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "a.log"
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Path:
-    return tmp_path / "p.db"
-
-
-@pytest.fixture
-def options(path: Path, db: Path) -> str:
-    return f"path {path}\nread_from_head on\ndb {db}"
-
-
 def pragma(tail: Tail, name: str) -> object:
     """A setting of the input's own connection."""
     return tail.database().execute(f"PRAGMA {name}").fetchone()[0]

@@ -24,16 +24,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "app.log"
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Path:
-    return tmp_path / "p.db"
-
-
-@pytest.fixture
-def options(path: Path, db: Path) -> str:
-    return f"path {path}\nread_from_head on\ndb {db}"
-
-
 def execute(db: Path, statement: str, *values: object) -> None:
     with sqlite3.connect(db) as connection:
         connection.execute(statement, values)
