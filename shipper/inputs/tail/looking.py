@@ -254,7 +254,11 @@ class Looking:
 
     def _let_go(self, follower: Follower, generation: Generation, now: float) -> None:
         """Close a rotated file that was read to its end, is delivered, and stayed quiet for rotate_wait."""
-        if not generation.is_rotated or generation.has_unread:
+        if not generation.is_rotated:
+            return
+        # Behind an older file whose last line has no end yet, nobody has looked at this one.
+        follower.look_at(generation)
+        if generation.has_unread:
             return
         if generation.quiet_since is None:
             generation.quiet_since = now

@@ -185,12 +185,16 @@ SHORT_REPLAY: list[Step] = [Write(326), Write(401), Look(), Look(), Rename(), Re
 ALIKE: list[Step] = [Write(48), Rename(), Reopen(), Write(47), Look(), Rename(), Reopen(), Kill()]
 """The file that is there at the restart begins like the one that was rotated in the meantime."""
 
+EMPTY_AT_FIRST: list[Step] = [Write(1), *[Rename(), Look(), Reopen()], Write(30), *[Rename(), Look(), Reopen()] * 2]
+"""A file that was empty when it was rotated is written behind another whose last line has no end."""
+
 
 @pytest.mark.parametrize("mode", MODES)
 @settings(max_examples=15, deadline=None, derandomize=True, database=None)
 @given(steps=STEPS, setting=SETTINGS)
 @example(steps=SHORT_REPLAY, setting=Setting(21, 73, True, False, False))
 @example(steps=ALIKE, setting=Setting(16, 961, True, False, False))
+@example(steps=EMPTY_AT_FIRST, setting=Setting(2, 0, True, False, True))
 def test_no_history_changes_the_records(mode: str, steps: list[Step], setting: Setting) -> None:
     assert_undisturbed(mode, steps, setting)
 
