@@ -105,6 +105,10 @@ class Catalogue:
         self._append(follower, generation)
         return follower
 
+    def first_scan_is_over(self, began_ns: int) -> None:
+        """From now on a path that is found for the first time was not there when the scan began."""
+        self._history.first_scan_ns = began_ns
+
     def resume_without_path(self) -> None:
         """Read on in rotated files whose path names no file at present, as after a rotation that was just done."""
         for path in sorted({saved.path for saved in self._store.files() if not saved.is_taken}):

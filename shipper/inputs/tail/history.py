@@ -2,7 +2,8 @@
 
 A path that was followed in an earlier life has rows in the database. The files beside it that belong to these rows are
 read on from there; files that were rotated since then have no row and are read from their beginning. If the path has no
-row, it is followed for the first time, and what lies beside it is not ours.
+row, it is followed for the first time, and what lies beside it is not ours, unless it was written while the path was
+looked for: that is what a new writer left whose first file was rotated before anybody saw it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ _TRIES = 5
 
 
 class Past(msgspec.Struct, frozen=True):
-    """The rows of a path, those among them that tell a content, and when the last of their files was found."""
+    """The rows of a path, those among them that tell a content, and when it was known last what is there.
+
+    That is when the last of their files was found, or when there was none.
+    """
 
     rows: list[SavedFile]
     proven: list[SavedFile]
@@ -50,12 +54,15 @@ class History:
         self._opening = opening
         self._known = known
         self._log = log
+        self.first_scan_ns: int | None = None
+        """When the first scan began, once it is over: a path that it did not find was not there."""
 
     def past(self, path: str) -> Past:
         """What is known of the path before its file is opened."""
         rows = self._store.rows_of_path(path)
-        found_ns = max((row.found_ns - _TICK_NS for row in rows), default=None)
-        return Past(rows, [row for row in rows if row.head_size], found_ns)
+        found_ns = max((row.found_ns for row in rows), default=self.first_scan_ns)
+        last_found_ns = None if found_ns is None else found_ns - _TICK_NS
+        return Past(rows, [row for row in rows if row.head_size], last_found_ns)
 
     def before_the_first(self, follower: Follower, first: Generation | None, past: Past) -> list[Generation]:
         """The earlier generations, oldest first; `first` is what the path names now, None if it names nothing.

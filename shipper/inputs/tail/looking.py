@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 
 from ...context import Context
 from .catalogue import Catalogue
@@ -135,6 +136,7 @@ class Looking:
     def _scan(self, is_full: bool) -> None:
         """Find new files. A folder that was not touched is passed over unless this is a full scan."""
         self._is_scan_due = False
+        began_ns = time.time_ns()
         is_undecided = self._catalogue.takes_undecided()
         oldest_s = self._oldest_wanted_s()
         if self._options.ignore_active_older_files:
@@ -155,7 +157,7 @@ class Looking:
         if self._options.inotify_watcher:
             self._notifier.watch_folders(self._discovery.folders())
         if not self.has_scanned:
-            self._first_scan_is_over()
+            self._first_scan_is_over(began_ns)
         elif is_full:
             self._catalogue.forget_vanished()
         self._saving.schedule()
@@ -171,9 +173,10 @@ class Looking:
             self._opening.tell_unreadable(path, error)
             return None
 
-    def _first_scan_is_over(self) -> None:
+    def _first_scan_is_over(self, began_ns: int) -> None:
         self._opening.first_scan_is_over()
         self._catalogue.resume_without_path()
+        self._catalogue.first_scan_is_over(began_ns)
         self.has_scanned = True
         if count := self._matching.forget_stale_rows():
             self._log.info(f"db: delete unmonitored stale inodes from the database: count={count}")

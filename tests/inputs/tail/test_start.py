@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import time
 from pathlib import Path
@@ -138,3 +139,41 @@ async def test_a_file_that_was_let_go_for_its_age_goes_on_where_it_was_left(tmp_
 
     assert lines == ["one", "two"]
     assert rows(db) == [(str(path), 8, inode(path), 0)]
+
+
+# -- rotated before it was seen -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("from_head", ["on", "off"])
+async def test_a_new_container_whose_file_was_rotated_before_it_was_seen_is_read_from_its_first_line(
+    tmp_path: Path, from_head: str, compressed: bool
+) -> None:
+    log, links = tmp_path / "pods" / "0.log", tmp_path / "containers"
+    links.mkdir()
+    rotated = Path(f"{log}.20260101-000001")
+    async with Tail(f"path {links}/*.log\nread_from_head {from_head}") as tail:
+        await tail.until(lambda: tail.input._looking.has_scanned)
+        log.parent.mkdir()
+        write(rotated, *numbered(1, 20))
+        if compressed:
+            Path(f"{rotated}.gz").write_bytes(gzip.compress(rotated.read_bytes()))
+            rotated.unlink()
+        write(log, *numbered(21, 22))
+        (links / "c.log").symlink_to(log)
+        lines = await tail.has(22)
+
+    assert lines == numbered(1, 22)
+
+
+async def test_what_lay_beside_a_path_before_it_was_looked_for_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    write(tmp_path / "a.log.1", "old")
+    age(tmp_path / "a.log.1", 1)
+    async with Tail(f"path {path}\nread_from_head on") as tail:
+        await tail.until(lambda: tail.input._looking.has_scanned)
+        write(path, "new")
+        await tail.has(1)
+        lines = await tail.is_quiet()
+
+    assert lines == ["new"]
