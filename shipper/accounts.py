@@ -55,8 +55,7 @@ class Accounts:
         rest = delivery.records - delivery.refused_records - accepted
         if not rest or refusal is None:
             return 0
-        size = delivery.size * rest // delivery.records
-        count_dropped(self._context, input_name, rest, size, refusal)
+        count_dropped(self._context, input_name, rest, delivery.share(rest), refusal)
         self._keep_rest(delivery, refusal, words)
         return rest
 
@@ -73,7 +72,7 @@ class Accounts:
                 "output_latency_seconds", LATENCY_BOUNDS_S, input=input_name, output=self._context.alias
             ).observe(latency)
         self._proc_records.add(accepted)
-        self._proc_bytes.add(delivery.size * accepted // max(1, delivery.records))
+        self._proc_bytes.add(delivery.share(accepted))
 
     def keep_refused(self, delivery: Delivery) -> None:
         """Hand what the destination has refused alone over to the store of rejected records."""
@@ -85,7 +84,7 @@ class Accounts:
     def _count_filtered(self, filtered: int, delivery: Delivery) -> None:
         """Count what the processors of the output took out, or have made more."""
         if filtered > 0:
-            self._context.dropped(filtered, delivery.size * filtered // delivery.records, "filtered", wanted=True)
+            self._context.dropped(filtered, delivery.share(filtered), "filtered", wanted=True)
         else:
             self._context.counter("added_records_total").add(-filtered)
 

@@ -100,7 +100,7 @@ class ProcessedOutput(Output):
             for active, before, after in passage.passed:
                 active.count(before, after)
         for batch in failed:
-            delivery.refuse(len(batch), batch.size, PROCESSOR_FAILED, partial(_records_of, batch))
+            delivery.refuse(len(batch), PROCESSOR_FAILED, partial(_records_of, batch), size=batch.size)
         delivery.batches = [p.left for p in passages if p.left is not None]
         delivery.filtered = filtered
 

@@ -473,7 +473,7 @@ class RefusingSecond(MemoryOutput):
     async def send(self, delivery: Delivery) -> None:
         (batch,) = delivery.batches
         refused = [(batch.tag, batch.records[1])]
-        delivery.refuse(1, 2, "bad", lambda: refused, status="400", message="it is bad")
+        delivery.refuse(1, "bad", lambda: refused, size=2, status="400", message="it is bad")
 
 
 async def test_a_record_that_is_refused_alone_is_kept_with_the_words_of_the_destination(tmp_path: Path) -> None:
@@ -532,7 +532,7 @@ class TakenUpTo(MemoryOutput):
 
     async def send(self, delivery: Delivery) -> None:
         delivery.accepted = 2
-        delivery.refuse(1, 2, "bad")
+        delivery.refuse(1, "bad", size=2)
         raise RetryLater("no more")
 
     def left(self, delivery: Delivery) -> list[list[int]] | None:

@@ -8,6 +8,7 @@ credentials and signatures are aiobotocore's, and the requests go out over our o
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from ..clock import SystemClock
 from ..log import Log
 from ..net import settings as net
 from ..net.http import HttpClient
+from ..net.retry_after import retry_after_s
 from .endpoint import http_settings
 from .messages import FilePart, RestAnswer
 from .session import Credentials, new_signing_session
@@ -98,8 +100,7 @@ class RestClient:
     def _error_in(self, answer: RestAnswer) -> AwsError:
         code = answer.element("Code") or _CODES.get(answer.status, f"Status{answer.status}")
         self._signatures.learn_clock(code, answer.headers.get("date"))
-        after = answer.headers.get("retry-after", "")
-        wish = float(after) if after.isdecimal() else None
+        wish = retry_after_s(answer.headers.get("retry-after"), time.time())
         return AwsError(code, answer.status, one_line(answer.element("Message") or ""), after=wish)
 
 

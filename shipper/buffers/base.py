@@ -145,24 +145,28 @@ class Delivery:
             self.kept, self._tags = Kept(), self.tags
         return self.kept
 
+    def share(self, records: int) -> int:
+        """The bytes as read of so many of its records, by their number."""
+        return self.size * records // max(1, self.records)
+
     def refuse(
         self,
         records: int,
-        size: int,
         reason: str,
         which: Which | None = None,
         *,
+        size: int | None = None,
         status: str = "",
         message: str = "",
     ) -> None:
-        """Note records (and their bytes) that the destination will never take, by reason.
+        """Note records that the destination will never take, by reason, with their bytes if these are known.
 
         `which` finds the records themselves, for the store of rejected records; `status` and `message` are what the
         destination answered. Without `which` they are counted, and cannot be kept.
         """
         sums = self.refused.setdefault(reason, [0, 0])
         sums[0] += records
-        sums[1] += size
+        sums[1] += self.share(records) if size is None else size
         if which is not None:
             self.refusals.append(Refusal(reason, which, status, message))
 

@@ -85,7 +85,9 @@ class Template:
 
     shown_as: ClassVar[str] = "template"
 
-    def __init__(self, text: str, parts: Sequence[str | _Part], paths: Sequence[KeyPath], uses_groups: bool) -> None:
+    def __init__(
+        self, text: str, parts: Sequence[str | _Part], paths: Sequence[KeyPath], *, uses_groups: bool = False
+    ) -> None:
         self.text = text
         self.paths = tuple(paths)
         self.is_static = all(isinstance(part, str) for part in parts)
@@ -96,7 +98,8 @@ class Template:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Compile a template; raises `ValueError` that says where its syntax is wrong."""
-        return cls(text, *_compile(text))
+        parts, paths, uses_groups = _compile(text)
+        return cls(text, parts, paths, uses_groups=uses_groups)
 
     def render(self, tag: str, body: Body, groups: Groups = ()) -> str:
         """The text with its elements filled in, empty where a value is missing."""

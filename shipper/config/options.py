@@ -130,11 +130,10 @@ def read_options(
         return None
 
 
-def option_problem(error: OptionError, section: Section, plugin: str, exit_code: Literal[1, 255] = 255) -> Problem:
+def option_problem(error: OptionError, section: Section, plugin: str) -> Problem:
     """The problem to report for an option error of a plugin that was configured by `section`."""
-    return Problem(
-        f"{plugin}: option '{error.option}' {error.message}", section.origin_of(error.option), error.remedy, exit_code
-    )
+    message = f"{plugin}: option '{error.option}' {error.message}"
+    return Problem(message, section.origin_of(error.option), error.remedy, exit_code=255)
 
 
 def did_you_mean(word: str, choices: typing.Iterable[str]) -> str:

@@ -236,10 +236,10 @@ def test_a_suggestion_names_the_nearest_choice_whatever_its_case() -> None:
 def test_an_option_error_of_a_constructor_points_at_the_option() -> None:
     section = Section("input", Origin("c.conf", 1), [Property("wait", "5", Origin("c.conf", 7))])
 
-    assert (
-        str(option_problem(OptionError("wait", "is too long"), section, "x"))
-        == "c.conf:7: x: option 'wait' is too long"
-    )
+    problem = option_problem(OptionError("wait", "is too long"), section, "x")
+
+    assert str(problem) == "c.conf:7: x: option 'wait' is too long"
+    assert problem.exit_code == 255
     assert str(option_problem(OptionError("path", "is bad"), section, "x")) == "c.conf:1: x: option 'path' is bad"
 
 

@@ -21,7 +21,7 @@ from ...codecs.msgpack_events import array_head
 from ...codecs.template import text_of
 from ...record import Body, Record
 from ..listening import TooLarge, decoded_text, inflate
-from .splitting import BadMessage, array_at, content_at, end_of, is_text_or_binary
+from .splitting import BadMessage, array_begin, content_at, end_of, is_text_or_binary
 
 _SECOND = 1_000_000_000
 _LAST_SECOND = 1 << 33
@@ -59,7 +59,7 @@ class Message(msgspec.Struct, frozen=True):
 
 def parse_message(data: bytes, most: int) -> Message:
     """The message; its entries may have so many bytes when decompressed. Raises `BadMessage` and `TooLarge`."""
-    count, at = array_at(data, 0)
+    count, at = array_begin(data)
     if not 2 <= count <= 4:
         raise BadMessage(f"a message has {count} elements")
     end = end_of(data, at)
@@ -163,7 +163,7 @@ def _decoded_entries(data: bytes) -> list[Any]:
         pass
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadMessage(f"entries cannot be decoded: {error}") from error
-    count, at = array_at(data, 0)
+    count, at = array_begin(data)
     entries = []
     for _ in range(count):
         end = end_of(data, at)

@@ -72,15 +72,18 @@ def end_of(data: Bytes, at: int) -> int:
     return end
 
 
-def array_at(data: Bytes, at: int) -> tuple[int, int]:
-    """The number of elements of the array that begins here, and where the first one is; raises `BadMessage`."""
-    kind = data[at] if at < len(data) else 0
+def array_begin(data: Bytes) -> tuple[int, int]:
+    """The number of elements of the array that the data begins with, and where the first one is.
+
+    Raises `BadMessage` if it begins otherwise.
+    """
+    kind = data[0] if data else 0
     if 0x90 <= kind < 0xA0:
-        return kind & 0x0F, at + 1
+        return kind & 0x0F, 1
     width = {0xDC: 2, 0xDD: 4}.get(kind)
     if width is None:
         raise BadMessage("what was sent is not an array")
-    return int.from_bytes(data[at + 1 : at + 1 + width], "big"), at + 1 + width
+    return int.from_bytes(data[1 : 1 + width], "big"), 1 + width
 
 
 def content_at(data: Bytes, at: int, end: int) -> bytes:

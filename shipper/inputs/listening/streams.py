@@ -36,9 +36,7 @@ class StreamListener:
     stay open for answers that are owed until `close`.
     """
 
-    def __init__(
-        self, place: Place, options: ListenOptions, context: Context, serve: Serve, most: int = MOST_CONNECTIONS
-    ) -> None:
+    def __init__(self, place: Place, options: ListenOptions, context: Context, serve: Serve) -> None:
         check_place(place)
         if options.tls:
             check_tls(options)
@@ -46,7 +44,6 @@ class StreamListener:
         self._options = options
         self._context = context
         self._serve = serve
-        self._most = most
         self._tls: ServerTls | None = None
         self._socket: socket.socket | None = None
         self._file: tuple[int, int] | None = None
@@ -96,12 +93,12 @@ class StreamListener:
         """Whether this connection is served; see `Door`."""
         if self._start is None:
             return False
-        if len(self._connections) >= self._most:
+        if len(self._connections) >= MOST_CONNECTIONS:
             self._count_refused("too_many_connections")
             self._context.log.warning(
                 "a connection is refused because there are too many",
                 every=_REMARK_EVERY_S,
-                connections=self._most,
+                connections=MOST_CONNECTIONS,
                 peer=connection.peer,
             )
             return False

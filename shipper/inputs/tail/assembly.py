@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -305,7 +305,3 @@ def line_offsets(data: bytes, start: int) -> list[int]:
         start += len(line) + 1
         offsets.append(start)
     return offsets
-
-
-AssemblerFactory = Callable[[str], Assembler]
-"""Makes the assembler for a path."""

@@ -111,11 +111,6 @@ class Source:
         """Begin at the head of the file."""
         self._begin(Break(0, 0))
 
-    @property
-    def file_end(self) -> int:
-        """Up to where the file was read."""
-        return self._file_end
-
     def text_size(self, offset: int) -> int:
         """How much text there is as far as is known; beyond the offset if there may be more than was converted."""
         left = max(0, self.file_size - self._file_end) + (self._pieces is not None)

@@ -40,7 +40,7 @@ class GoTemplate(Template):
     """
 
     def __init__(self, text: str, parts: list[str | _Part], paths: list[KeyPath], facts: dict[str, str]) -> None:
-        super().__init__(text, [text] if all(isinstance(p, str) for p in parts) else [_nothing], paths, False)
+        super().__init__(text, [text] if all(isinstance(p, str) for p in parts) else [_nothing], paths)
         self._go_parts = parts
         self.facts = facts
 

@@ -200,20 +200,19 @@ class Destination:
             delivery.accepted += records_done(requests.popleft())
             return
         # A record without one of its parts is none, so the parts that were still to come go the same way.
-        size = sum(r.size for r in taken_together(requests))
+        taken_together(requests)
         for reason, picked in rejected.items():
             events = len(picked)
             which = partial(self._find, delivery.batches, request, picked)
-            share = size * events // request.events
-            delivery.refuse(events, share, reason, which, status="200", message="rejectedLogEventsInfo: " + reason)
+            delivery.refuse(events, reason, which, status="200", message="rejectedLogEventsInfo: " + reason)
             self._log.error("log events rejected", group=stream.group, stream=stream.name, events=events, reason=reason)
         delivery.accepted += request.events - sum(map(len, rejected.values()))
 
     def _refuse(self, delivery: Delivery, requests: list[Request], stream: Stream, error: AwsError) -> None:
         """Drop the only record of these requests."""
         which = partial(self._find, delivery.batches, requests[0], range(1))
-        reason, size = "refused_by_destination", sum(r.size for r in requests)
-        delivery.refuse(1, size, reason, which, status=str(error.status), message=str(error))
+        reason = "refused_by_destination"
+        delivery.refuse(1, reason, which, status=str(error.status), message=str(error))
         self._log.error("log event refused", group=stream.group, stream=stream.name, reason=error)
 
     def _state(self, stream: Stream) -> _StreamState:

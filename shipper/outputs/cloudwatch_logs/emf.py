@@ -18,14 +18,13 @@ class MetricFormat:
     records with these keys.
     """
 
-    def __init__(self, namespace: str, dimensions: list[list[str]], *, is_on: bool = True) -> None:
+    def __init__(self, namespace: str, dimensions: list[list[str]]) -> None:
         self._namespace = namespace
         self._dimensions = dimensions
-        self._is_on = is_on
 
     def describes(self, lines: bytes) -> bool:
         """Whether the JSON texts of a batch, one a line, are metrics."""
-        return self._is_on and lines.startswith(_FIRST_KEYS)
+        return lines.startswith(_FIRST_KEYS)
 
     def wrapped(self, lines: bytes, batch: RecordBatch) -> bytes:
         """The JSON texts of a batch, one a line, with a description in front if they are metrics."""

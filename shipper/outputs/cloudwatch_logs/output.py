@@ -246,7 +246,7 @@ class CloudwatchLogsOutput(Output):
         which: Which | None = partial(find_without_event, self._events, delivery.batches)
         for records, reason in ((packed.missing_log_key, "missing_log_key"), (packed.empty, "empty_message")):
             if records:
-                delivery.refuse(records, delivery.size * records // delivery.records, reason, which)
+                delivery.refuse(records, reason, which)
                 which = None
         if bounds is not None:
             self._tell_of_times(delivery, packed, bounds)
@@ -262,8 +262,7 @@ class CloudwatchLogsOutput(Output):
         for reason, refused in bounds.refused.items():
             if records := sum(events for (_, why), events in packed.refused.items() if why == reason):
                 which = partial(find_out_of_time, self._events, delivery.batches, refused)
-                size = delivery.size * records // delivery.records
-                delivery.refuse(records, size, reason, which, message=f"not sent: {_TOLD_OF_TIME[reason]}")
+                delivery.refuse(records, reason, which, message=f"not sent: {_TOLD_OF_TIME[reason]}")
         if packed.clamped:
             self._context.counter("clamped_records_total").add(packed.clamped)
             self._log.warning("the service takes no such times; events get others", every=60, events=packed.clamped)

@@ -173,9 +173,8 @@ class BulkOutput(Output):
             places.setdefault(reason, []).append(place)
         records_of = RecordsOf(delivery.batches)
         for reason, alike in places.items():
-            size = delivery.size * len(alike) // delivery.records
             which = partial(records_of.at, alike)
-            delivery.refuse(len(alike), size, reason.word, which, status=reason.status, message=reason.said)
+            delivery.refuse(len(alike), reason.word, which, status=reason.status, message=reason.said)
             self._log.error(f"documents are refused: {reason.word}", every=10, records=len(alike), reason=reason.said)
 
 

@@ -153,8 +153,7 @@ class FileOutput(Output):
                 continue
             self._context.log.error("records have no file to go to", every=60, reason=target.refusal)
             records = [(batch.tag, record) for record in content.records()]
-            size = batch.size * len(content) // len(batch)
-            delivery.refuse(len(content), size, target.refusal, partial(list, records))
+            delivery.refuse(len(content), target.refusal, partial(list, records))
 
     async def _make_room(self, piece: _Piece) -> None:
         """Set the file aside if it is full; not between two parts of a piece, which may be parts of a line."""
@@ -194,9 +193,8 @@ class FileOutput(Output):
             records=piece.records,
             reason=error.strerror,
         )
-        size = delivery.size * piece.records // max(1, delivery.records)
         which = partial(self._records_for, piece.path, delivery.batches)
-        delivery.refuse(piece.records, size, "file_name_taken", which, message=self._told(piece, error))
+        delivery.refuse(piece.records, "file_name_taken", which, message=self._told(piece, error))
         piece.data = b""
 
     def _records_for(self, path: str, batches: Sequence[RecordBatch]) -> list[tuple[str, Record]]:

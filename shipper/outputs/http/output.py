@@ -275,7 +275,6 @@ class HttpOutput(Output):
     def _refuse(self, delivery: Delivery, request: Request, answer: HttpAnswer) -> None:
         delivery.refuse(
             request.records,
-            delivery.size * request.records // delivery.records,
             f"status_{answer.status}",
             partial(RecordsOf(delivery.batches).at, request.places),
             status=str(answer.status),

@@ -107,7 +107,7 @@ class SingleValues:
                 value = self._body.get(record.body)
                 if value is None:
                     found = [(batch.tag, record)]
-                    delivery.refuse(1, batch.size // len(batch), "missing_body_key", partial(list, found))
+                    delivery.refuse(1, "missing_body_key", partial(list, found))
                     continue
                 headers = {self._tag_header: header_value(batch.tag)} if self._tag_header else {}
                 if self._headers is not None:

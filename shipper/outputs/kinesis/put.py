@@ -200,7 +200,6 @@ class PutOutput(Output):
     def _refuse(self, delivery: Delivery, entry: Entry, error: AwsError) -> None:
         delivery.refuse(
             entry.records,
-            delivery.size * entry.records // delivery.records,
             "refused_by_destination",
             partial(RecordsOf(delivery.batches).at, entry.places),
             status=str(error.status),

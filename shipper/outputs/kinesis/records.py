@@ -93,18 +93,17 @@ class EntryMaker:
     def _entries(self, batch: RecordBatch, delivery: Delivery, start: int) -> Iterator[Entry]:
         lines = self._lines(batch.content)
         salt = zlib.crc32(batch.tag.encode("utf-8", "surrogateescape"))
-        each = batch.size // max(1, len(batch))
         limit = self._limits.entry_size
         pieces = _joined(lines, limit) if self._options.simple_aggregation else ((line, 1) for line in lines)
         times = batch.content.times_ns()
         for number, (data, records) in enumerate(pieces):
             first, start = start, start + records
             if not data:
-                _refuse(delivery, first, records, each, "missing_log_key")
+                _refuse(delivery, first, records, "missing_log_key")
                 continue
             packed = self._compress(data)
             if len(packed) > limit:
-                _refuse(delivery, first, records, each, "record_too_large")
+                _refuse(delivery, first, records, "record_too_large")
                 continue
             yield self._entry(packed, records, first, zlib.crc32(b"%d %d" % (times[number], number), salt))
 
@@ -136,9 +135,9 @@ class EntryMaker:
         return self._json.encode(value) + b"\n"
 
 
-def _refuse(delivery: Delivery, first: int, records: int, each: int, reason: str) -> None:
+def _refuse(delivery: Delivery, first: int, records: int, reason: str) -> None:
     which = partial(RecordsOf(delivery.batches).at, range(first, first + records))
-    delivery.refuse(records, each * records, reason, which)
+    delivery.refuse(records, reason, which)
 
 
 def _joined(lines: Iterable[bytes], limit: int) -> Iterator[tuple[bytes, int]]:

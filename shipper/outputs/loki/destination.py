@@ -181,7 +181,7 @@ class Destination:
     def _refuse(self, delivery: Delivery, mended: Mended, reason: str, answer: HttpAnswer) -> None:
         records, said = len(mended.refused), _words(answer)
         which = partial(RecordsOf(delivery.batches).at, mended.refused)
-        delivery.refuse(records, mended.refused_size, reason, which, status=str(answer.status), message=said)
+        delivery.refuse(records, reason, which, status=str(answer.status), message=said)
         self._log.error(f"Loki refused records: {reason}", every=10, records=records, reason=said)
 
     async def _post(self, request: Request) -> HttpAnswer:

@@ -59,7 +59,7 @@ class LabelSet:
             if found is None:
                 raise ValueError(f"no label can be read at {inner[at:]!r}")
             value = re.sub(r"\\(.)", r"\1", found[2])
-            rules.append(Rule(found[1], Template(value, [value], [], False)))
+            rules.append(Rule(found[1], Template(value, [value], [])))
             at = found.end()
         return cls(tuple(rules))
 
@@ -133,7 +133,7 @@ class GrafanaLokiOptions(NetworkOptions, kw_only=True):
             "tls": url.scheme == "https",
             "io_timeout": self.io_timeout or Seconds(self.timeout),
         }
-        labels = self.labels.rules if self.labels else (Rule("job", Template("fluent-bit", ["fluent-bit"], [], False)),)
+        labels = self.labels.rules if self.labels else (Rule("job", Template("fluent-bit", ["fluent-bit"], [])),)
         keys = () if self.label_map_path else self.label_keys
         return LokiOptions(
             **shared,

@@ -39,5 +39,4 @@ def apart(request: Request, mended: Mended, batches: Sequence[RecordBatch], labe
                 parts.append(relabelled(Part(part.stream, part.entries.rows(rows)), labels, moved))
     rescued = {place for part in parts for place in part.entries.places}
     left = [place for place in mended.refused if place not in rescued]
-    size = mended.refused_size * len(left) // max(1, len(refused))
-    return Mended([*mended.again, *packed(parts, LINES_LIMIT, is_mended=request.is_mended)], left, size)
+    return Mended([*mended.again, *packed(parts, LINES_LIMIT, is_mended=request.is_mended)], left)

@@ -25,7 +25,6 @@ class Mended(msgspec.Struct):
 
     again: list[Request] = []
     refused: list[int] = []
-    refused_size: int = 0
 
 
 class Lines(msgspec.Struct, frozen=True):
@@ -53,12 +52,12 @@ def without_refused(request: Request, verdict: Verdict) -> Mended:
     sign = -1 if verdict.reason == "too_new" else 1
     rows = [row for part in parts for row in zip(part.entries.times, part.entries.places, strict=True)]
     rows.sort(key=lambda row: (row[0] not in verdict.times_ns, sign * row[0]))
-    return Mended([], [place for _, place in rows[:refused]], request.size * refused // entries)
+    return Mended([], [place for _, place in rows[:refused]])
 
 
 def refused_whole(request: Request) -> Mended:
     """Nothing of the request will ever be taken."""
-    return Mended([], [place for part in request.parts for place in part.entries.places], request.size)
+    return Mended([], [place for part in request.parts for place in part.entries.places])
 
 
 def with_shorter_lines(request: Request, verdict: Verdict, lines: Lines) -> Mended | None:
@@ -77,7 +76,6 @@ def with_shorter_lines(request: Request, verdict: Verdict, lines: Lines) -> Mend
         found = part.entries.rows(rows)
         if request.is_mended or not lines.may_cut:
             mended.refused += found.places
-            mended.refused_size += found.size
         else:
             cut = lines.encode.texts([shortened(texts[row], limit) for row in rows])
             shorter = Entries(found.times, cut, found.metadata, sum(map(len, cut)), found.places)
@@ -115,7 +113,7 @@ def with_other_labels(request: Request, verdict: Verdict, shape: Shape) -> Mende
     if again:
         return Mended(packed(again, LINES_LIMIT, is_mended=True))
     named = _named(request.parts, verdict.streams)
-    return Mended([], list(named.entries.places), named.entries.size) if named is not None else None
+    return Mended([], list(named.entries.places)) if named is not None else None
 
 
 def _learn_limit(verdict: Verdict, shape: Shape, request: Request) -> None:
@@ -180,7 +178,6 @@ def with_less_metadata(request: Request, verdict: Verdict) -> Mended:
         entries = part.entries.rows(list(fewer))
         if request.is_mended:
             mended.refused += entries.places
-            mended.refused_size += entries.size
         else:
             entries.metadata = list(fewer.values())
             mended.again.append(Request(request.tenant, (Part(part.stream, entries),), is_mended=True))

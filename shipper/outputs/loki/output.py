@@ -10,6 +10,7 @@ import msgspec
 from msgspec import field
 
 from ...buffers.base import BatchLimits, Delivery
+from ...codecs.compression import compress_gzip
 from ...codecs.json_lines import JsonEncoder, encode_early
 from ...codecs.template import KeyPath
 from ...config.options import opt
@@ -274,7 +275,4 @@ def _json_body(*, escape_unicode: bool) -> Callable[[Request], bytes]:
 
 
 def _gzipped(body: Callable[[Request], bytes]) -> Callable[[Request], bytes]:
-    from isal import igzip
-
-    # Without a time in its head the same request always gives the same bytes.
-    return lambda request: bytes(igzip.compress(body(request), 1, mtime=0))
+    return lambda request: compress_gzip(body(request))

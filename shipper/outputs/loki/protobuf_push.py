@@ -18,8 +18,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-import cramjam
-
+from ...codecs.compression import compress_snappy
 from ...codecs.json_lines import HoledLines, split_lines
 from .requests import Part, Request
 from .streams import LineEncoder, Metadata
@@ -36,7 +35,7 @@ _ALL_BITS = (1 << 64) - 1
 
 def protobuf_push(request: Request) -> bytes:
     """The body of a request."""
-    return bytes(cramjam.snappy.compress_raw(push_message(request)))
+    return compress_snappy(push_message(request))
 
 
 def push_message(request: Request) -> bytes:

@@ -43,7 +43,7 @@ class Rule(msgspec.Struct, frozen=True):
             raise ValueError(f"{text!r} is neither name=value nor $accessor")
         if not value:
             raise ValueError(f"the label {name!r} has no value")
-        template = accessor(value) if value.startswith("$") else Template(value, [value], [], False)
+        template = accessor(value) if value.startswith("$") else Template(value, [value], [])
         return cls(label_name(name), template, name)
 
     @property
@@ -125,7 +125,7 @@ def value_at(path: KeyPath) -> Template:
         found = path.get(body, _MISSING)
         return None if found is _MISSING else text_of(found)
 
-    return Template(path.key, [value], [path], False)
+    return Template(path.key, [value], [path])
 
 
 def _leaves(tree: dict[str, Any], above: tuple[str, ...]) -> Iterator[Rule]:

@@ -26,8 +26,7 @@ class Owed:
 
     def dropped(self, records: int, reason: str) -> None:
         """One of the spools is given up, and so many records of this delivery with it."""
-        delivery = self._delivery
-        delivery.refuse(records, delivery.size * records // max(1, delivery.records), reason)
+        self._delivery.refuse(records, reason)
         self.paid()
 
 

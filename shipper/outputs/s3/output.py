@@ -214,9 +214,8 @@ class S3Output(Output):
         if made.missing:
             said = f"Could not find log_key '{self._options.log_key}' in record"
             self._log.error(said, every=_TELL_EVERY_S)
-            size = delivery.size * made.missing // delivery.records
             which = partial(self._lines.without_line, delivery.batches)
-            delivery.refuse(made.missing, size, "missing_log_key", which, message=said)
+            delivery.refuse(made.missing, "missing_log_key", which, message=said)
         origins = [batch.receipt.origin for batch in delivery.batches]
         others = self._known.take_out(tag, made, origins)
         if not made.records:

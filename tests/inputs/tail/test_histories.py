@@ -185,7 +185,8 @@ SHORT_REPLAY: list[Step] = [Write(326), Write(401), Look(), Look(), Rename(), Re
 ALIKE: list[Step] = [Write(48), Rename(), Reopen(), Write(47), Look(), Rename(), Reopen(), Kill()]
 """The file that is there at the restart begins like the one that was rotated in the meantime."""
 
-EMPTY_AT_FIRST: list[Step] = [Write(1), *[Rename(), Look(), Reopen()], Write(30), *[Rename(), Look(), Reopen()] * 2]
+SEEN_AND_ROTATED: list[Step] = [Rename(), Look(), Reopen()]
+EMPTY_AT_FIRST: list[Step] = [Write(1), *SEEN_AND_ROTATED, Write(30), *SEEN_AND_ROTATED, *SEEN_AND_ROTATED]
 """A file that was empty when it was rotated is written behind another whose last line has no end."""
 
 
