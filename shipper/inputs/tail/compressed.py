@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 
 from .encoding import TextDecoder
+from .holes import leading_nul_bytes
 from .source import Converter, Piece, Unreadable
 
 _GZIP = 31
@@ -42,9 +43,9 @@ class GzipConverter(Converter):
         may_have_more = False
         while data or may_have_more:
             if self._member is None:
-                data, padding = data.lstrip(b"\0"), data
-                if len(padding) > len(data):
-                    yield Piece(b"", len(padding) - len(data), self._is_between_characters)
+                if padding := leading_nul_bytes(data):
+                    data = data[padding:]
+                    yield Piece(b"", padding, self._is_between_characters)
                     continue
                 self._member = zlib.decompressobj(_GZIP)
             member = self._member

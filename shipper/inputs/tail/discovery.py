@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from ...disk import Disk
 from ...log import Log
 from ...parsers.onigmo import Regex
+from ...record import seen_as_tag
 from .access import READ_REMEDY, remedy_of
 from .patterns import PathPattern, Wanted
 
@@ -119,10 +120,12 @@ class TagMaker:
         self._regex = regex
 
     def tag_of(self, path: str) -> str | None:
-        """The tag, or None if there is a regular expression and it does not match the path."""
-        if self._regex is not None:
-            return self._by_groups(path)
-        return expand_tag(self._tag, path)
+        """The tag, or None if there is a regular expression and it does not match the path.
+
+        Whoever may write logs calls the files as they like, so what cannot be shown becomes `_`.
+        """
+        found = self._by_groups(path) if self._regex is not None else expand_tag(self._tag, path)
+        return None if found is None else seen_as_tag(found)
 
     def _by_groups(self, path: str) -> str | None:
         assert self._regex is not None

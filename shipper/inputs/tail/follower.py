@@ -162,10 +162,6 @@ class Follower:
         """Whether a younger file waits for the end of a finished one's last line, which will be taken as a line."""
         return any(self.can_end_line(generation) for generation in self.generations[:-1])
 
-    def awaits_rest(self, generation: Generation) -> bool:
-        """Whether the bytes behind the last newline of a finished generation go on in a file that has no line yet."""
-        return generation.has_unfinished_line and self._continuation(generation) is None
-
     def end_unfinished_line(self, generation: Generation, now_ns: int) -> RecordBatch | None:
         """Take the bytes behind the last newline of a finished generation, with what continues them, as a line."""
         data = self._unread_bytes(generation, self._long_lines.limit)
@@ -189,7 +185,9 @@ class Follower:
         room = self._long_lines.limit - (generation.looked - generation.offset)
         data = self._unread_bytes(following, max(0, room))
         end = data.find(b"\n") + 1
-        if not end and len(data) < room and not following.is_rotated:
+        # Text that is still to be converted may be more of the line.
+        may_go_on = not following.is_rotated or following.size > following.offset + len(data)
+        if not end and len(data) < room and may_go_on:
             return None
         return data[:end]
 
@@ -217,6 +215,7 @@ class Follower:
         generation.replay = ()
         generation.is_skipping = generation.is_blocked = False
         generation.saved.head_size = 0
+        generation.saved.begin_again()
         if generation.source is not None:
             generation.source.restart()
             generation.size = generation.source.text_size(generation.looked)
@@ -332,15 +331,18 @@ class Follower:
 
     def _replay(self, generation: Generation, now_ns: int) -> RecordBatch | None:
         """Read the bytes of records again that were open when the program stopped."""
-        source = generation.source
-        if source is not None and not source.pass_over(generation.replay[0][0]):
-            if source.failure:
-                generation.replay = ()
+        source, spans = generation.source, generation.replay
+        if source is None:
+            parts = [self._read_at(generation, end - start, start) for start, end in spans]
+        elif (found := source.read_spans(spans)) is not None:
+            parts = found
+        else:
             return None
         records: list[Record] = []
-        for start, end in generation.replay:
+        for (start, end), data in zip(spans, parts, strict=False):  # of a file that was cut since, there are fewer
+            if not data:
+                continue
             size = end - start
-            data = self._read_at(generation, size, start) if source is None else source.read_all(size, start)
             if not data.endswith(b"\n"):
                 # The newline was put in: in place of the rest of a line that was cut, or behind a file's last line.
                 data = data[: size - 1] + b"\n"
@@ -380,6 +382,8 @@ class Follower:
     def _step(self, generation: Generation, consumed: bytes, content: Content | None) -> RecordBatch | None:
         """Move the generation over the consumed bytes; what becomes safe waits for the records' receipt."""
         size = len(consumed) + self.open_bytes
+        if not generation.last_bytes:
+            self._on_safe(generation)  # should we be killed, the next life must know what these records are of
         self._advance(generation, consumed)
         begin = generation.whole_to
         step = Step(self._pending_updates + self._updates(generation, consumed), self._read_ns)
@@ -388,7 +392,7 @@ class Follower:
         if content is None or not len(content):
             self._settle(step)
             return None
-        origin = Origin(f"{generation.device}:{generation.inode}", begin, generation.whole_to)
+        origin = Origin(generation.content_name, begin, generation.whole_to)
         receipt = Receipt(lambda: self._settle(step), origin)
         return RecordBatch(self.tag, content, size - self.open_bytes, receipt)
 

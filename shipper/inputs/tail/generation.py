@@ -89,6 +89,11 @@ class Generation:
         return self.device, self.inode
 
     @property
+    def content_name(self) -> str:
+        """Tells what the file holds from what it held before it was truncated, and from a file that had its inode."""
+        return f"{self.device}:{self.inode}:{self.saved.found_ns}"
+
+    @property
     def has_unread(self) -> bool:
         """Whether the last look at the file showed bytes that were not looked at."""
         return bool(self.replay) or (self.size > self.looked and not self.is_blocked)

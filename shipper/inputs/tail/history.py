@@ -9,6 +9,7 @@ looked for: that is what a new writer left whose first file was rotated before a
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import msgspec
 
@@ -17,15 +18,12 @@ from ...log import Log
 from .follower import Follower
 from .generation import Generation
 from .known import KnownFiles
-from .opening import Opening
+from .matching import tells_content
+from .opening import TICK_NS, Opening
 from .positions import PositionStore, SavedFile
 from .siblings import Sibling, Siblings
 
-Age = tuple[str, int, str]
-Aged = tuple[Age, Generation]
-
-_TICK_NS = 20_000_000
-"""Times of files come from a clock that is this much behind at most."""
+Found = tuple[Sibling, Generation]
 
 _TRIES = 5
 """Looks at a folder in which a file vanishes under our hands, because it is being renamed or compressed."""
@@ -61,7 +59,7 @@ class History:
         """What is known of the path before its file is opened."""
         rows = self._store.rows_of_path(path)
         found_ns = max((row.found_ns for row in rows), default=self.first_scan_ns)
-        last_found_ns = None if found_ns is None else found_ns - _TICK_NS
+        last_found_ns = None if found_ns is None else found_ns - TICK_NS
         return Past(rows, [row for row in rows if row.head_size], last_found_ns)
 
     def before_the_first(self, follower: Follower, first: Generation | None, past: Past) -> list[Generation]:
@@ -69,7 +67,7 @@ class History:
 
         Rows of files that are no more are dropped.
         """
-        found: list[Aged] = []
+        found: list[Found] = []
         goes_on = first is not None and first.saved in past.proven
         last_found_ns = None if goes_on else past.last_found_ns
         siblings: list[Sibling] = []
@@ -82,7 +80,7 @@ class History:
             for row in past.rows:
                 if not row.is_taken and row.inode not in kept:
                     self._store.remove(row)
-        return [generation for _, generation in sorted(found, key=lambda one: one[0])]
+        return [generation for _, generation in sorted(found, key=lambda one: one[0].age())]
 
     def _siblings(self, path: str, first: Generation | None) -> list[Sibling]:
         if first is None:
@@ -91,11 +89,14 @@ class History:
 
     def _renamed(self, path: str, first: Generation | None, past: Past) -> list[Sibling]:
         """The files that have the inode of a row and a name that tells nothing; their content decides."""
-        waiting = {row.inode for row in past.rows if not row.is_taken and row.inode}
-        known = {s.identity[1] for s in self._beside.of(path)} | ({first.inode} if first is not None else set())
-        return self._beside.with_inodes(path, waiting - known)
+        waiting = {row.inode for row in past.rows if not row.is_taken and row.inode and tells_content(row)}
+        if first is not None:
+            waiting.discard(first.inode)
+        if not waiting:
+            return []
+        return self._beside.with_inodes(path, waiting - {s.identity[1] for s in self._beside.of(path)})
 
-    def _take(self, follower: Follower, siblings: list[Sibling], found: list[Aged], last_found_ns: int | None) -> bool:
+    def _take(self, follower: Follower, siblings: list[Sibling], found: list[Found], last_found_ns: int | None) -> bool:
         """Open those that are ours; false if one vanished.
 
         One without a row is ours if it was changed after `last_found_ns`, and is not older than one that has a row.
@@ -103,18 +104,20 @@ class History:
         names = {s.path for s in siblings}
         without_row = []
         for other in siblings:
-            # What is just being compressed is read from the original, and a file with a path of its own is found there.
-            is_left = other.is_followed or (other.is_compressed and other.path[:-3] in names)
+            # What is just being compressed is read from the original, and a file with a path of its own is found there,
+            # unless it is compressed: then its content tells us alone how much of it was read.
+            is_original_there = other.is_compressed and other.path[:-3] in names
+            is_left = is_original_there or (other.is_followed and not other.is_compressed)
             if self._known.is_unknown(other) and not is_left:
                 generation = self._opening.resume(follower.path, other.path)
-                if generation is None:
-                    without_row.append(other)
-                else:
+                if generation is not None:
                     found.append(self._add(generation, other))
-        oldest = min((age for age, _ in found), default=None)
+                elif not other.is_followed:
+                    without_row.append(other)
+        opened = [sibling for sibling, _ in found]
         for other in without_row:
             generation = None
-            if self._is_ours(other, last_found_ns, oldest) and not self._repeats_one(other, found):
+            if self._is_ours(other, last_found_ns, opened) and not self._repeats_one(other, found):
                 generation = self._opening.open_from_head(follower.path, other.path)
             if generation is not None:
                 found.append(self._add(generation, other))
@@ -124,20 +127,22 @@ class History:
                 return False
         return True
 
-    def _is_ours(self, other: Sibling, last_found_ns: int | None, oldest: Age | None) -> bool:
+    def _is_ours(self, other: Sibling, last_found_ns: int | None, opened: Sequence[Sibling]) -> bool:
         if not other.is_numbered:
             return False
         lost = self._opening.lost_positions
         if lost is not None and not other.is_compressed and lost.is_wanted(other.mtime_ns):
             return True
-        return last_found_ns is not None and other.mtime_ns > last_found_ns and (oldest is None or other.age() > oldest)
+        is_new = last_found_ns is not None and other.mtime_ns > last_found_ns
+        return is_new and not (opened and all(map(other.is_older_than, opened)))
 
-    def _repeats_one(self, other: Sibling, found: list[Aged]) -> bool:
+    def _repeats_one(self, other: Sibling, found: list[Found]) -> bool:
         """Whether it was made by compressing a file that is open by now."""
         if not other.is_compressed:
             return False
         head = self._known.text_head(other.path)
-        return any(self._disk.pread(one.fd, len(head), 0) == head for _, one in found if one.source is None)
+        originals = [one for original, one in found if f"{original.path}.gz" == other.path]
+        return any(self._disk.pread(one.fd, len(head), 0) == head for one in originals)
 
     def between(self, follower: Follower, newest: Generation | None) -> list[Generation]:
         """Files that the path named since the last look and that were rotated already, oldest first."""
@@ -157,10 +162,10 @@ class History:
                 found.append(generation)
         return found
 
-    def _add(self, generation: Generation, other: Sibling) -> Aged:
+    def _add(self, generation: Generation, other: Sibling) -> Found:
         generation.saved.name = other.path
         generation.is_rotated = generation.saved.rotated = True
         self._store.changed(generation.saved)
         self._known.add(generation)
         self._log.info("file was rotated while it was not followed", file=other.path, offset=generation.offset)
-        return other.age(), generation
+        return other, generation

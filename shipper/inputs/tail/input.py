@@ -110,14 +110,14 @@ class TailInput(Input):
         self._is_stopping = False
 
     def handed_over(self) -> tuple[Hashable, Any] | None:
-        return None if self._store.is_persistent else (self._source, self._store.files())
+        return None if self._store.is_persistent else (self.source, self._store.files())
 
     def go_on_from(self, handed_over: Mapping[Hashable, Any]) -> None:
         if not self._store.is_persistent:
-            self._store.go_on_from(handed_over.get(self._source, ()))
+            self._store.go_on_from(handed_over.get(self.source, ()))
 
     @property
-    def _source(self) -> Hashable:
+    def source(self) -> Hashable:
         return "tail", self._options.path, self._options.tag
 
     async def open(self) -> None:

@@ -268,7 +268,7 @@ class Looking:
         elif now - generation.quiet_since >= float(self._options.rotate_wait):
             if follower.can_end_line(generation):
                 self._turns.add(follower)  # its last line has no newline: the next round ends it
-            elif generation.is_safe_to_its_end and not follower.awaits_rest(generation):
+            elif generation.is_safe_to_its_end and not generation.has_unfinished_line:
                 self._count_unread(generation)
                 self._close_file(follower, generation)
 

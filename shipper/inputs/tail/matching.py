@@ -22,7 +22,7 @@ from .access import open_regular
 from .compressed import decompressed_head, is_compressed
 from .known import COMPRESSED_HEAD_SIZE
 from .positions import HEAD_SIZE, Position, PositionStore, SavedFile, as_converted, fingerprint
-from .siblings import inodes_in
+from .siblings import bases_of, inodes_in
 
 _TELLING_SIZE = 32
 """A content of which fewer bytes are known may be that of any file."""
@@ -46,6 +46,8 @@ class Matching:
         place = saved.position
         if place.text is None and place.ahead > state.st_size:
             saved.position = Position(place.offset, place.offset)  # what was read beyond the offset is gone
+            saved.begin_again()
+            self._store.changed(saved)
         if saved.path != path and not _is_name_alone(saved):
             copied = SavedFile(name, path, state.st_dev, state.st_ino, saved.position)
             copied.head, copied.head_size = saved.head, saved.head_size
@@ -76,7 +78,7 @@ class Matching:
         self._log.warning("file is read as a new one", file=saved.name, because=why, offset=saved.position.offset)
 
     def _row_of_content(self, path: str, name: str, fd: int, state: os.stat_result) -> SavedFile | None:
-        rows = [row for row in self._store.rows_of_path(path) if not row.is_taken and row.head_size >= _TELLING_SIZE]
+        rows = [row for row in self._rows_for_content(path, name) if not row.is_taken and _may_be_told(row, name)]
         if not rows or self._compare_names:
             return None
         for saved in rows:
@@ -92,6 +94,11 @@ class Matching:
                 saved.head_size = saved.marker_size = 0  # those to come are of the compressed bytes
                 return saved
         return None
+
+    def _rows_for_content(self, path: str, name: str) -> list[SavedFile]:
+        """The rows of the path; for a compressed file also those of a path of which this one may be a rotated name."""
+        paths = [path, *bases_of(path)] if is_compressed(name) else [path]
+        return [row for one in paths for row in self._store.rows_of_path(one)]
 
     def _row_of_more_than(
         self, rows: Sequence[SavedFile], path: str, name: str, fd: int, state: os.stat_result
@@ -179,3 +186,13 @@ def _may_have_moved(saved: SavedFile, path: str) -> bool:
 def _is_name_alone(saved: SavedFile) -> bool:
     """Whether Fluent Bit wrote the row after a rotation: all it tells of the path is the name of the rotated file."""
     return saved.device is None and saved.rotated
+
+
+def _may_be_told(saved: SavedFile, name: str) -> bool:
+    """Whether a file of this name can be told by what is known of the row's content."""
+    return saved.head_size >= _TELLING_SIZE or (saved.head_size > 0 and name == f"{saved.name}.gz")
+
+
+def tells_content(saved: SavedFile) -> bool:
+    """Whether so much is known of a content that a file with the row's inode can be told by it, whatever its name."""
+    return saved.head_size >= _TELLING_SIZE or 0 < saved.marker_size <= saved.position.offset

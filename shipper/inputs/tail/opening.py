@@ -15,7 +15,11 @@ from .conversion import Conversion
 from .generation import Generation, Identity
 from .matching import Matching
 from .positions import HEAD_SIZE, MARKER_SIZE, Position, PositionStore, SavedFile, as_converted, fingerprint
+from .siblings import bases_of
 from .state_loss import LostPositions
+
+TICK_NS = 20_000_000
+"""Times of files come from a clock that is this much behind at most."""
 
 FirstOffset = Callable[[int, os.stat_result], int]
 """Where a file without a stored position begins, by its descriptor and state."""
@@ -59,6 +63,8 @@ class Opening:
         self._numbers = 0
         self._passed_over: dict[Identity, SavedFile] = {}
         """The files that were too old, as they were then."""
+        self._last_found_ns: dict[str, int] | None = None
+        """When the paths of earlier lives named a new file last; None before a file is opened."""
 
     def unopened(self) -> int:
         """How many files wait to be opened because too many are open."""
@@ -68,6 +74,7 @@ class Opening:
         """From now on a new file is one that was written while we were watching."""
         self.start.first_scan_is_over()
         self.lost_positions = None
+        self._last_found_ns = {}
 
     def pass_over(self, path: str, state: os.stat_result) -> None:
         """Remember a file that is too old as it is; if it grows later, reading begins at the size that it has now."""
@@ -138,6 +145,8 @@ class Opening:
 
     def _open(self, path: str, name: str, first_offset: FirstOffset | None) -> Generation | None:
         self._unopened.discard(name)
+        if self._last_found_ns is None:
+            self._last_found_ns = self._times_of_paths()
         try:
             fd = self._open_unless_reserved(name)
         except OSError as error:
@@ -210,7 +219,18 @@ class Opening:
         # A path that was followed before names a new file now, or a file of before had this one's inode: all of it was
         # written after we looked last.
         is_new = self._store.rows_of_path(path) or self._store.rows_of_file(state.st_dev, state.st_ino)
-        return 0 if is_new else state.st_size
+        return 0 if is_new or self._was_rotated(path, state) else state.st_size
+
+    def _was_rotated(self, path: str, state: os.stat_result) -> bool:
+        """Whether the file has the name of one that was rotated while nobody looked, and the time."""
+        times = self._last_found_ns or {}
+        return any(base in times and state.st_mtime_ns > times[base] - TICK_NS for base in bases_of(path))
+
+    def _times_of_paths(self) -> dict[str, int]:
+        times: dict[str, int] = {}
+        for row in self._store.files():
+            times[row.path] = max(row.found_ns, times.get(row.path, 0))
+        return times
 
     def remember_head(self, generation: Generation) -> bool:
         """Take note of the file's first bytes, of more of them as the file grows; true if there are more than before.

@@ -39,11 +39,11 @@ class PathPattern:
     def __init__(self, text: str) -> None:
         self.text = text
         self.is_wild = _is_magic(text)
-        self._match = compile_pattern(text, "[^/]")
+        self._match = re.compile("/".join(map(_part, text.split("/"))))
 
     def matches(self, path: str) -> bool:
         """Whether the path is one that `paths` would find if it existed."""
-        return self._match.match(path) is not None
+        return self._match.fullmatch(path) is not None
 
     def paths(self) -> list[str]:
         """What exists and matches, in order; without a wildcard the path itself, there or not."""
@@ -64,8 +64,21 @@ class Wanted:
         return any(match(path) for match in self._excluded)
 
 
-def compile_pattern(text: str, any_character: str = ".") -> re.Pattern[str]:
+def compile_pattern(text: str) -> re.Pattern[str]:
     """A regular expression that matches from the beginning to the end what the pattern matches."""
+    return re.compile(_expression(text, ".") + r"\Z")
+
+
+def _part(text: str) -> str:
+    """The expression of one part of a path, for which no wildcard finds what is hidden."""
+    return ("" if _takes_hidden(text) else r"(?!\.)") + _expression(text, "[^/]")
+
+
+def _takes_hidden(text: str) -> bool:
+    return not _is_magic(text) or text.startswith((".", "\\."))
+
+
+def _expression(text: str, any_character: str) -> str:
     parts, at = [], 0
     while at < len(text):
         character = text[at]
@@ -80,7 +93,7 @@ def compile_pattern(text: str, any_character: str = ".") -> re.Pattern[str]:
         else:
             parts.append({"*": f"{any_character}*", "?": any_character}.get(character) or re.escape(character))
         at += 1
-    return re.compile(f"(?s:{''.join(parts)})\\Z")
+    return f"(?s:{''.join(parts)})"
 
 
 def _set(negation: str, members: str, any_character: str) -> str:
@@ -115,7 +128,7 @@ def _found(pattern: str) -> list[str]:
         paths = [os.path.join(one, name) for one in _folders(folder)]
         return [path for path in paths if os.path.lexists(path)]
     match = compile_pattern(name).match
-    takes_hidden = name.startswith((".", "\\."))
+    takes_hidden = _takes_hidden(name)
     return [
         os.path.join(one, entry)
         for one in _folders(folder)

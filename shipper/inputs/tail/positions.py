@@ -18,6 +18,7 @@ import msgspec
 import xxhash
 
 from ...damaged import move_aside
+from ...disk import make_private
 from ...log import Log
 from .rows import (
     HEAD_SIZE,
@@ -126,6 +127,10 @@ class SavedFile:
         """Whether a file of this life has the row; one without waits for its file to be found."""
         self.found_ns = time.time_ns()
         """When the file was found; what the path named later was written after that."""
+
+    def begin_again(self) -> None:
+        """Its file holds something else from now on, which counts as found now."""
+        self.found_ns = max(time.time_ns(), self.found_ns + 1)
 
     def __repr__(self) -> str:
         return f"SavedFile({self.id}, {self.name!r}, inode {self.inode}, {self.position})"
@@ -301,6 +306,7 @@ class PositionStore:
     def _connect(self) -> None:
         assert self._path is not None
         # A short timeout: a lock held by another program must not hold up the event loop.
+        make_private(self._path)
         db = sqlite3.connect(self._path, timeout=0.05, isolation_level=None)
         try:
             if self._locking:

@@ -12,7 +12,7 @@ import re
 import stat
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Set
 
 import msgspec
 
@@ -23,7 +23,8 @@ Identity = tuple[int, int]
 
 _ROTATED_SUFFIX = re.compile(r"[.-]\d[\w.:+-]*")
 _DATE_BEFORE_ENDING = re.compile(r"[._-](?:\d{8}|\d{4}-\d\d|\d\d-\d\d-\d{4})[\w.:+-]*")
-_STAMP = re.compile(r"\d{8}-\d{6}")
+_DATE = re.compile(r"[._-](?:\d{8}|\d{4}-\d\d)")
+_DAY = re.compile(r"(?<!\d)(\d{4})(\d\d)(\d\d)(?!\d)")
 _NOT_TEXT = (".tmp", ".zip", ".xz", ".bz2", ".zst", ".lz4")
 _TRIES = 5
 """Listings of a folder that may miss a file because it is renamed at that moment."""
@@ -37,11 +38,17 @@ _State = tuple[int, int, int, int]
 """By which a folder, and whether anything changed in it, is known: device, inode, and two times in nanoseconds."""
 
 
+Date = tuple[int, ...]
+
+Age = tuple[Date, int, str]
+
+
 class Sibling(msgspec.Struct, frozen=True):
     """A file whose name is that of the followed one with something behind it, or with a date before its ending.
 
-    `is_numbered` says that what was put in looks like the work of a rotation: a number, a date, a time. `is_followed`
-    says that it has a date before its ending, and that its path is one to follow like any other.
+    `is_numbered` says that what was put in looks like the work of a rotation: a number, a date, a time. `date` are the
+    numbers of a date and time that was put in, if it can be told which of two is later. `is_followed` says that the
+    file has a path of its own that is to be followed like any other.
     """
 
     path: str
@@ -50,16 +57,22 @@ class Sibling(msgspec.Struct, frozen=True):
     mtime_ns: int
     is_numbered: bool
     is_followed: bool = False
+    date: Date = ()
 
     @property
     def is_compressed(self) -> bool:
         return self.path.endswith(".gz")
 
-    def age(self) -> tuple[str, int, str]:
+    def age(self) -> Age:
         """What sorts siblings by age, the oldest first."""
-        # The kubelet's names tell the order; the time of a compressed file is that of its compression.
-        stamp = _STAMP.search(os.path.basename(self.path))
-        return (stamp[0] if stamp else "", self.mtime_ns, self.path)
+        return self.date, self.mtime_ns, self.path
+
+    def is_older_than(self, other: Sibling) -> bool:
+        """Whether it is sure that all of it was written before the last line of the other."""
+        if self.date and other.date:
+            return self.date < other.date
+        # The time of a compressed file may be that of its compression, long after its last line.
+        return not other.is_compressed and self.mtime_ns < other.mtime_ns
 
 
 class Siblings:
@@ -69,6 +82,7 @@ class Siblings:
         self._disk = disk
         self._is_wanted = is_wanted
         self._listings: dict[str, tuple[_State, list[str]]] = {}
+        self._inodes: dict[str, tuple[_State, dict[int, str]]] = {}
 
     def of(self, path: str) -> list[Sibling]:
         """The regular files beside what the path leads to whose names rotation may have given them, oldest first."""
@@ -78,33 +92,58 @@ class Siblings:
         for entry in self._names_like(folder or ".", stem):
             if entry == name or entry.endswith(_NOT_TEXT):
                 continue
-            is_dated = bool(ending) and _is_dated(entry, stem, ending)
-            if is_dated or entry.startswith(name):
-                is_numbered = is_dated or _ROTATED_SUFFIX.fullmatch(entry, len(name)) is not None
-                found.append(self._sibling(path, os.path.join(folder, entry), is_numbered, is_dated))
+            if ending and (date := _date_before_ending(entry, stem, ending)) is not None:
+                found.append(self._sibling(path, os.path.join(folder, entry), True, True, date))
+            elif entry.startswith(name):
+                suffix = entry[len(name) :]
+                is_numbered = _ROTATED_SUFFIX.fullmatch(suffix) is not None
+                found.append(self._sibling(path, os.path.join(folder, entry), is_numbered, False, _date_in(suffix)))
         return sorted([sibling for sibling in found if sibling is not None], key=Sibling.age)
 
-    def with_inodes(self, path: str, inodes: Collection[int]) -> list[Sibling]:
+    def with_inodes(self, path: str, inodes: Set[int]) -> list[Sibling]:
         """The files beside what the path leads to that have these inodes, whatever their names."""
-        if not inodes:
-            return []
         folder = os.path.dirname(os.path.realpath(path))
-        there = inodes_in(folder)
-        names = [there[inode] for inode in inodes if inode in there]
-        found = [self._sibling(path, os.path.join(folder, name), False, True) for name in names]
-        return [sibling for sibling in found if sibling is not None]
+        found: list[Sibling] = []
+        for _ in range(_TRIES):
+            there = self._names_by_inode(folder)
+            wanted = inodes & there.keys()
+            siblings = [self._sibling(path, os.path.join(folder, there[inode]), False, True) for inode in wanted]
+            found = [sibling for sibling in siblings if sibling is not None and sibling.identity[1] in wanted]
+            if len(found) == len(wanted):
+                break
+            del self._inodes[folder]  # one was renamed since
+        return found
 
-    def _sibling(self, path: str, beside: str, is_numbered: bool, may_be_followed: bool) -> Sibling | None:
+    def _names_by_inode(self, folder: str) -> dict[int, str]:
+        """What is in a folder; listed anew if that was changed, as far as its times tell."""
+        state = self._state(folder)
+        known = self._inodes.pop(folder, None)
+        if known is None or known[0] != state:
+            known = state, inodes_in(folder)
+        self._inodes[folder] = known
+        if len(self._inodes) > _FOLDERS_REMEMBERED:
+            del self._inodes[next(iter(self._inodes))]
+        return known[1]
+
+    def _sibling(
+        self, path: str, beside: str, is_numbered: bool, may_be_followed: bool, date: Date = ()
+    ) -> Sibling | None:
         try:
             state = self._disk.lstat(beside)
         except OSError:
             return None
         if not stat.S_ISREG(state.st_mode):
             return None
-        as_found = os.path.join(os.path.dirname(path), os.path.basename(beside))
-        is_followed = may_be_followed and (self._is_wanted(beside) or self._is_wanted(as_found))
         identity = (state.st_dev, state.st_ino)
-        return Sibling(beside, identity, state.st_size, state.st_mtime_ns, is_numbered, is_followed)
+        is_followed = may_be_followed and self._is_followed(path, beside, identity)
+        return Sibling(beside, identity, state.st_size, state.st_mtime_ns, is_numbered, is_followed, date)
+
+    def _is_followed(self, path: str, beside: str, identity: Identity) -> bool:
+        """Whether the file is found under its name, or through a link of that name where the path has its own."""
+        if self._is_wanted(beside):
+            return True
+        as_found = os.path.join(os.path.dirname(path), os.path.basename(beside))
+        return self._is_wanted(as_found) and _identity(self._disk, as_found) == identity
 
     def before(self, path: str, newest: Identity) -> list[Sibling]:
         """The siblings that the path named before this file, oldest first; the file itself may be one of them by now.
@@ -184,12 +223,20 @@ def inodes_in(folder: str) -> dict[int, str]:
         return {}
 
 
-def _is_dated(entry: str, stem: str, ending: str) -> bool:
-    """Whether a name is that of stem and ending with a date between them, compressed or not."""
+def _date_before_ending(entry: str, stem: str, ending: str) -> Date | None:
+    """The date in a name that is stem and ending with one between them, compressed or not; None if it is not."""
     plain = entry.removesuffix(".gz")
-    return (
-        plain.endswith(ending) and _DATE_BEFORE_ENDING.fullmatch(plain, len(stem), len(plain) - len(ending)) is not None
-    )
+    put_in = plain[len(stem) : len(plain) - len(ending)]
+    is_dated = plain.endswith(ending) and _DATE_BEFORE_ENDING.fullmatch(put_in) is not None
+    return _date_in(put_in) if is_dated else None
+
+
+def _date_in(put_in: str) -> Date:
+    """The numbers of a date that begins with the year, and of what follows."""
+    date = _DATE.search(put_in)
+    if date is None:
+        return ()
+    return tuple(map(int, re.findall(r"\d+", _DAY.sub(r"\1-\2-\3", put_in[date.start() :]))))
 
 
 def bases_of(path: str) -> list[str]:

@@ -13,21 +13,23 @@ Conversion goes forward only. The window of text that is kept begins where the r
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from ...disk import Disk
-from .positions import MARKER_SIZE
+from .positions import MARKER_SIZE, Span
 
 _CHUNK = 64 * 1024
 """Bytes of the file to convert at once."""
 
-_MOST_PASSED_OVER = 8 * 1024 * 1024
-"""Bytes of text to pass over before the other files have their turn."""
+_MOST_AT_ONCE = 8 * 1024 * 1024
+"""Bytes of the file and of its text to go through before the other files have their turn."""
+
+_PIECE_COST = 4096
+"""A piece takes as long as so many bytes, however small it is."""
 
 _MOST_BREAKS = 4096
 """Breaks to remember; with more of them every second one is forgotten."""
@@ -92,6 +94,8 @@ class Source:
         self.file_size = file_size
         self._begin(start)
         self._last_bytes = self._bytes_before(start.file)
+        self._work = 0
+        """Bytes of the file and of its text that were gone through so far."""
 
     def _begin(self, start: Break) -> None:
         self.failure: str | None = None
@@ -106,6 +110,12 @@ class Source:
         """Bytes of the file that the text was made from, and those that the converter was given."""
         self._last_bytes = b""
         self._is_undecided_at = -1
+        self._spans: list[bytes] = []
+        """What `read_spans` has read so far."""
+        self._reach: Break | None = None
+        """Up to where converting goes without giving text, because it could not begin there."""
+        self._left_out = 0
+        """Bytes of text that were left out by that."""
 
     def restart(self) -> None:
         """Begin at the head of the file."""
@@ -113,10 +123,15 @@ class Source:
 
     def text_size(self, offset: int) -> int:
         """How much text there is as far as is known; beyond the offset if there may be more than was converted."""
-        left = max(0, self.file_size - self._file_end) + (self._pieces is not None)
-        if not left or self.failure or self._is_undecided_at == self.file_size:
-            return self._text_end
-        return max(self._text_end + left, offset + 1)
+        left = self._left
+        return max(self._text_end + left, offset + 1) if left else self._text_end
+
+    @property
+    def _left(self) -> int:
+        """Bytes of the file that are still to be converted, one more while the converter may have text of others."""
+        if self.failure or self._is_undecided_at == self.file_size:
+            return 0
+        return max(0, self.file_size - self._file_end) + (self._pieces is not None)
 
     @property
     def unfinished_bytes(self) -> int:
@@ -134,31 +149,39 @@ class Source:
         """Whether all of the file was converted and its text does not reach the offset."""
         return not self.failure and self._text_end < offset and self.text_size(offset) == self._text_end
 
-    def pass_over(self, offset: int, most: int = _MOST_PASSED_OVER) -> bool:
-        """Leave out the text before the offset, but not many more bytes than `most`; false if it was not reached."""
-        end = self._text_end + most
+    def read(self, size: int, offset: int) -> bytes:
+        """At most `size` bytes of text from the offset on; never again can text before it be read.
+
+        There may be more, though fewer are given: those of a file that has long stretches without text are read in
+        many calls.
+        """
+        end = self._work + _MOST_AT_ONCE
         while self._text_end < offset:
-            if self._text_end >= end or not self._convert_more():
-                return False
+            if not self._convert_more(end):
+                return b""
             self._forget_before(offset)
         self._forget_before(offset)
-        return True
-
-    def read(self, size: int, offset: int) -> bytes:
-        """At most `size` bytes of text from the offset on; never again can text before it be read."""
-        if not self.pass_over(offset):
-            return b""
-        while len(self._window) < size and self._convert_more():
+        while len(self._window) < size and self._convert_more(end):
             pass
         return self._window[:size]
 
-    def read_all(self, size: int, offset: int) -> bytes:
-        """The same, however far the offset is ahead."""
-        self.pass_over(offset, sys.maxsize)
-        return self.read(size, offset)
+    def read_spans(self, spans: Sequence[Span]) -> list[bytes] | None:
+        """The text of these spans, which lie one behind the other; None if it cannot be read in one turn.
+
+        What was read by then is kept for the next call.
+        """
+        for start, end in spans[len(self._spans) :]:
+            data = self.read(end - start, start)
+            if len(data) < end - start and not self.failure and (self._left or not data):
+                return None
+            self._spans.append(data)
+        found, self._spans = self._spans, []
+        return found
 
     def break_before(self, offset: int) -> Break:
         """The last break that is not behind the offset; those before it are forgotten."""
+        if self._reach is not None:
+            return self._reach
         breaks = self._breaks
         while len(breaks) > 1 and breaks[1].text <= offset:
             breaks.popleft()
@@ -180,19 +203,22 @@ class Source:
         if extra > 0:
             self._window = self._window[extra:]
 
-    def _convert_more(self) -> bool:
-        """Convert a little; false if nothing is left at present."""
-        if self._pieces is None and not self._feed(_CHUNK):
+    def _convert_more(self, end: int) -> bool:
+        """Convert a little; false if nothing is left at present, or the work has come to its `end`."""
+        if self._work >= end or (self._pieces is None and not self._feed()):
             return False
         piece = self._next_piece()
         if piece is not None:
             self._take(piece)
+        elif self._reach is not None and self._file_end >= self._reach.file:
+            self._arrive(self._reach)
         return not self.failure
 
-    def _feed(self, size: int) -> bool:
+    def _feed(self) -> bool:
         """Give the converter the next bytes of the file; false if there are none."""
         if self.failure:
             return False
+        size = _CHUNK if self._reach is None else min(_CHUNK, self._reach.file - self._file_end)
         data = self._disk.pread(self._fd, size, self._file_end)
         if data and self._converter is None:
             self._converter = self._make_converter(self._file_end)
@@ -201,6 +227,7 @@ class Source:
         if not data or self._converter is None:
             return False
         self._file_end += len(data)
+        self._work += len(data)
         self._last_bytes = (self._last_bytes + data)[-MARKER_SIZE:]
         self._pieces = self._converter.convert(data)
         return True
@@ -221,11 +248,16 @@ class Source:
         return piece
 
     def _take(self, piece: Piece) -> None:
-        self._window += piece.text
-        self._text_end += len(piece.text)
+        self._work += len(piece.text) + _PIECE_COST
         self._converted += piece.size
+        if self._reach is None:
+            self._window += piece.text
+            self._text_end += len(piece.text)
+        else:
+            self._left_out += len(piece.text)
         if piece.ends_at_break:
-            self._breaks.append(Break(self._text_end, self._converted))
+            text = self._text_end if self._reach is None else self._left_out
+            self._breaks.append(Break(text, self._converted))
             if len(self._breaks) > _MOST_BREAKS:
                 self._breaks = deque([b for number, b in enumerate(self._breaks) if number % 2 == 0])
 
@@ -238,11 +270,11 @@ class Source:
         if start.file == 0:
             return False
         self._begin(Break(0, 0))
-        while self._file_end < start.file and self._feed(min(_CHUNK, start.file - self._file_end)):
-            while (piece := self._next_piece()) is not None:
-                self._take(piece)
-                self._window = b""
-        shift = start.text - self._text_end
+        self._reach, self._text_end = start, start.text
+        return True
+
+    def _arrive(self, start: Break) -> None:
+        """The stored offset was reached from the head."""
+        shift = start.text - self._left_out
         self._breaks = deque([Break(b.text + shift, b.file) for b in self._breaks])
-        self._text_end = start.text
-        return not self.failure
+        self._reach = None

@@ -7,10 +7,13 @@ says so. It goes through any number of lives of the input; each but the last end
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import random
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -46,6 +49,17 @@ class Reopen(msgspec.Struct, frozen=True):
     """The writer makes a new file under the path."""
 
 
+class CopyTruncate(msgspec.Struct, frozen=True):
+    """The file is copied to a name of its own and emptied."""
+
+
+class Compress(msgspec.Struct, frozen=True):
+    """One of the rotated files that have no writer is compressed, the youngest being 0; it may keep its time."""
+
+    place: int
+    keeps_time: bool
+
+
 class Look(msgspec.Struct, frozen=True):
     """Time goes by in which the input looks at its files and reads."""
 
@@ -66,7 +80,11 @@ class Start(msgspec.Struct, frozen=True):
     block: int
 
 
-Step = Write | Rename | Reopen | Look | Settle | Kill | Start
+Step = Write | Rename | Reopen | CopyTruncate | Compress | Look | Settle | Kill | Start
+
+
+Names = Literal["stamped", "dated", "numbered"]
+"""How rotated files are called: with a stamp behind the name, a date before its ending, or a number that goes up."""
 
 
 class ShortReads(SystemDisk):
@@ -85,14 +103,16 @@ class Writer:
     No line has parts in more than two files.
     """
 
-    def __init__(self, path: Path, data: bytes, keeps_lines: bool) -> None:
+    def __init__(self, path: Path, data: bytes, keeps_lines: bool, names: Names = "stamped") -> None:
         self.path = path
         self.files = [b""]
         """What was written to each of the files."""
         self._rest = data
         self._keeps_lines = keeps_lines
         self._is_reopening = False
-        self._renamed = 0
+        self._names = names
+        self._rotated: list[Path] = []
+        """The rotated files, the oldest first."""
         self._fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 
     def write(self, size: int) -> None:
@@ -111,8 +131,44 @@ class Writer:
 
     def rename(self) -> None:
         if self.path.exists():
-            self._renamed += 1
-            self.path.rename(f"{self.path}.20260101-{self._renamed:06d}")
+            self.path.rename(self._rotated_name())
+
+    def copy_and_truncate(self) -> None:
+        """Without effect where a line would get parts in three files, or in two if they are to be whole."""
+        if self.path.exists() and not self._is_reopening and self._may_end():
+            shutil.copyfile(self.path, self._rotated_name())
+            os.truncate(self.path, 0)
+            self.files.append(b"")
+
+    def compress(self, place: int, keeps_time: bool) -> None:
+        # The writer may still hold the youngest if nothing is under the path.
+        closed = [path for path in self._rotated if self.path.exists() or path != self._rotated[-1]]
+        plain = [path for path in closed if path.suffix != ".gz"]
+        if place >= len(plain):
+            return
+        path = plain[-1 - place]
+        state = path.stat()
+        compressed = Path(f"{path}.gz")
+        compressed.write_bytes(gzip.compress(path.read_bytes()))
+        if keeps_time:
+            os.utime(compressed, ns=(state.st_atime_ns, state.st_mtime_ns))
+        path.unlink()
+        self._rotated[self._rotated.index(path)] = compressed
+
+    def _rotated_name(self) -> Path:
+        """The name of the next rotated file, which is free then."""
+        count = len(self._rotated) + 1
+        if self._names == "stamped":
+            name = Path(f"{self.path}.20260101-{count:06d}")
+        elif self._names == "dated":
+            name = self.path.with_name(f"{self.path.stem}-2026-01-01T00-00-{count:02d}.000{self.path.suffix}")
+        else:
+            name = Path(f"{self.path}.1")
+            for place, old in enumerate(self._rotated):
+                ending = ".gz" if old.suffix == ".gz" else ""
+                self._rotated[place] = old.rename(f"{self.path}.{count - place}{ending}")
+        self._rotated.append(name)
+        return name
 
     def reopen(self) -> None:
         """Begin a new file if the present one was renamed, now or behind the next newline."""
@@ -124,13 +180,16 @@ class Writer:
         os.close(self._fd)
 
     def _reopen_if_it_may(self) -> None:
-        continues = len(self.files) > 1 and self.files[-2][-1:] not in (b"", b"\n")
-        ends = self.files[-1][-1:] in (b"", b"\n")
-        if (ends or not self._keeps_lines) and (b"\n" in self.files[-1] or not continues):
+        if self._may_end():
             self._is_reopening = False
             os.close(self._fd)
             self._fd = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
             self.files.append(b"")
+
+    def _may_end(self) -> bool:
+        continues = len(self.files) > 1 and self.files[-2][-1:] not in (b"", b"\n")
+        ends = self.files[-1][-1:] in (b"", b"\n")
+        return (ends or not self._keeps_lines) and (b"\n" in self.files[-1] or not continues)
 
     def _append(self, data: bytes) -> None:
         os.write(self._fd, data)
@@ -176,6 +235,10 @@ class History:
                 self._writer.rename()
             case Reopen():
                 self._writer.reopen()
+            case CopyTruncate():
+                self._writer.copy_and_truncate()
+            case Compress():
+                self._writer.compress(step.place, step.keeps_time)
             case Start() if self._tail is None:
                 await self._start(step.block)
         if self._tail is None:

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import os
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,21 @@ async def test_the_row_of_a_rotated_file_has_its_new_name(path: Path, db: Path, 
         await tail.has(2)
 
     assert sorted(rows(db)) == [(str(path), 4, inode(path), 0), (f"{path}.1", 4, inode(Path(f"{path}.1")), 1)]
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, 0o600), (0o644, 0o644), (0o660, 0o660)])
+async def test_a_new_database_is_for_us_alone_and_one_that_was_there_stays_as_it_was(
+    path: Path, db: Path, options: str, before: int | None, after: int
+) -> None:
+    if before is not None:
+        db.touch()
+        db.chmod(before)
+    write(path, "one")
+    async with Tail(options) as tail:
+        await tail.has(1)
+
+        modes = {stat.S_IMODE(file.stat().st_mode) for file in db.parent.glob(f"{db.name}*")}
+    assert modes == {after}
 
 
 async def test_a_database_in_a_missing_folder_stops_the_start(tmp_path: Path) -> None:

@@ -63,6 +63,27 @@ def test_groups_of_the_path_fill_the_tag(tag: str, regex: str, path: str, expect
     assert TagMaker(tag, Regex(regex)).tag_of(path) == expected
 
 
+@pytest.mark.parametrize(
+    ("path", "tag", "tag_with_groups"),
+    [
+        ("/a\nevil: [1, {}].log", "t.a_evil. [1, {}].log", "t.a_evil: [1, {}]"),
+        ("/a\x1b[2J\r\udcff.log", "t.a_[2J__.log", "t.a_[2J__"),
+        ("/größe 日本.log", "t.größe 日本.log", "t.größe 日本"),
+    ],
+)
+def test_what_a_file_is_called_ends_no_line_in_its_tag(path: str, tag: str, tag_with_groups: str) -> None:
+    assert TagMaker("t.*", None).tag_of(path) == tag
+    assert TagMaker("t.<n>", Regex(r"^/(?<n>(?m:.+))\.log$")).tag_of(path) == tag_with_groups
+
+
+async def test_a_file_may_be_called_by_several_lines(tmp_path: Path) -> None:
+    write(tmp_path / "a\nb.log", "one")
+
+    tail = await read_all(f"path {tmp_path}/*.log\nread_from_head on\ntag t.*", 1)
+
+    assert [tag.removeprefix("t." + str(tmp_path)[1:].replace("/", ".")) for tag in tail.tags()] == [".a_b.log"]
+
+
 async def test_a_path_without_the_tag_regex_is_left_out(tmp_path: Path) -> None:
     write(tmp_path / "a.log", "taken")
     write(tmp_path / "b1.log", "left out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import sqlite3
 import zlib
 from pathlib import Path
@@ -184,6 +185,17 @@ async def test_zero_bytes_between_members_are_padding(path: Path, options: str) 
     tail = await read_all(options, 2)
 
     assert tail.lines() == ["one", "two"]
+
+
+async def test_a_file_that_is_one_hole_holds_up_nothing(path: Path, tmp_path: Path) -> None:
+    path.touch()
+    os.truncate(path, 60 * 1024**3)
+    (tmp_path / "b.log.gz").write_bytes(member("one"))
+
+    async with Tail(f"path {tmp_path}/*.gz\nread_from_head on") as tail:
+        await tail.has(1)
+
+    assert tail.lines() == ["one"]
 
 
 async def test_a_file_in_an_encoding_may_be_compressed(path: Path) -> None:

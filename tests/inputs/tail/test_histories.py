@@ -17,7 +17,21 @@ from hypothesis import strategies as st
 from shipper.inputs.tail.assembly import Block
 from shipper.record import Body, Content
 
-from .histories import History, Kill, Look, Rename, Reopen, Settle, Start, Step, Write, Writer
+from .histories import (
+    Compress,
+    CopyTruncate,
+    History,
+    Kill,
+    Look,
+    Names,
+    Rename,
+    Reopen,
+    Settle,
+    Start,
+    Step,
+    Write,
+    Writer,
+)
 from .running import Tail
 
 Lines = tuple[str, list[str]]
@@ -76,24 +90,54 @@ ROTATION: st.SearchStrategy[list[Step]] = st.one_of(
     st.builds(lambda late: [Rename(), *late, Reopen()], st.one_of(NOTHING, WRITE)),
     st.just([Rename(), Look(), Reopen()]),
 )
-EVENTS = st.one_of(WRITE, WRITE, ROTATION, st.just([Look()]), st.builds(lambda n: [Settle(n)], st.integers(1, 5)))
-LIFE: st.SearchStrategy[list[list[Step]]] = st.tuples(
-    WRITE,
-    st.just([Look()]),
-    st.builds(lambda n: [Settle(n)], st.integers(0, 5)),
-    st.one_of(NOTHING, EVENTS),
-    st.one_of(NOTHING, EVENTS),
-    st.just([Kill()]),
-    st.one_of(NOTHING, WRITE),
-    st.one_of(NOTHING, ROTATION),
-    st.one_of(NOTHING, WRITE),
-    st.one_of(NOTHING, ROTATION),
-    st.builds(lambda block: [Start(block)], st.sampled_from([1, 300, 100_000])),
-).map(list)
-STEPS: st.SearchStrategy[list[Step]] = st.one_of(
-    st.lists(EVENTS, max_size=8),
-    st.lists(LIFE, min_size=1, max_size=3).map(lambda lives: [e for life in lives for e in life]),
-).map(lambda events: [step for event in events for step in event])
+COPYING: st.SearchStrategy[list[Step]] = st.one_of(st.just([CopyTruncate()]), st.just([CopyTruncate(), Look()]))
+COMPRESSING: st.SearchStrategy[list[Step]] = st.builds(
+    lambda place, keeps_time: [Compress(place, keeps_time)], st.integers(0, 1), st.booleans()
+)
+
+
+def histories(rotation: st.SearchStrategy[list[Step]]) -> st.SearchStrategy[list[Step]]:
+    events = st.one_of(WRITE, WRITE, rotation, st.just([Look()]), st.builds(lambda n: [Settle(n)], st.integers(1, 5)))
+    life: st.SearchStrategy[list[list[Step]]] = st.tuples(
+        WRITE,
+        st.just([Look()]),
+        st.builds(lambda n: [Settle(n)], st.integers(0, 5)),
+        st.one_of(NOTHING, events),
+        st.one_of(NOTHING, events),
+        st.just([Kill()]),
+        st.one_of(NOTHING, WRITE),
+        st.one_of(NOTHING, rotation),
+        st.one_of(NOTHING, WRITE),
+        st.one_of(NOTHING, rotation),
+        st.builds(lambda block: [Start(block)], st.sampled_from([1, 300, 100_000])),
+    ).map(list)
+    return st.one_of(
+        st.lists(events, max_size=8),
+        st.lists(life, min_size=1, max_size=3).map(lambda lives: [e for life in lives for e in life]),
+    ).map(lambda events: [step for event in events for step in event])
+
+
+STEPS = histories(ROTATION)
+
+
+class Way(msgspec.Struct, frozen=True):
+    """A way to rotate: what the rotated files are called, what is done, and how the path goes on behind its stem."""
+
+    names: Names
+    rotation: st.SearchStrategy[list[Step]]
+    pattern: str = ".log"
+
+
+WAYS = {
+    "dated": Way("dated", ROTATION),
+    "dated, all followed": Way("dated", ROTATION, "*.log"),
+    "dated and compressed": Way("dated", st.one_of(ROTATION, ROTATION, COMPRESSING)),
+    "numbered": Way("numbered", ROTATION),
+    "numbered and compressed": Way("numbered", st.one_of(ROTATION, ROTATION, COMPRESSING)),
+    "stamped and compressed": Way("stamped", st.one_of(ROTATION, ROTATION, COMPRESSING)),
+    "copied": Way("stamped", COPYING),
+    "copied, numbered and compressed": Way("numbered", st.one_of(COPYING, COPYING, COMPRESSING)),
+}
 
 
 def written(message: Message, count: int, rng: random.Random) -> bytes:
@@ -150,15 +194,21 @@ SETTINGS = st.builds(
 )
 
 
-def played(options: str, data: bytes, steps: list[Step], setting: Setting, keeps_lines: bool) -> History:
+SAME_NAME = Way("stamped", ROTATION)
+
+
+def played(
+    options: str, data: bytes, steps: list[Step], setting: Setting, keeps_lines: bool, way: Way = SAME_NAME
+) -> History:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         log, link = folder / "pods" / "0.log", folder / "c.log"
         log.parent.mkdir()
         link.symlink_to(log)
-        common = f"path {link if setting.is_linked else log}\ndb {folder}/p.db\nread_from_head on"
+        path = (link if setting.is_linked else log).with_suffix("")
+        common = f"path {path}{way.pattern}\ndb {folder}/p.db\nread_from_head on"
         watcher = f"inotify_watcher {'on' if setting.watcher else 'off'}"
-        writer = Writer(log, data, keeps_lines)
+        writer = Writer(log, data, keeps_lines, way.names)
         history = History(f"{common}\n{watcher}\n{options}\n{SHORT_LINES}", writer, setting.seed, setting.is_tidy)
         asyncio.run(history.play(steps))
     return history
@@ -208,12 +258,69 @@ def test_no_history_of_very_many_changes_the_records(mode: str, steps: list[Step
     assert_undisturbed(mode, steps, setting)
 
 
+TRUNCATED_TWICE: list[Step] = [Write(320), CopyTruncate(), Look(), Write(111), CopyTruncate()]
+"""The end of a line is written to the next file, and that copied and emptied, between two looks."""
+
+
+@settings(max_examples=15, deadline=None, derandomize=True, database=None)
+@given(steps=histories(COPYING), setting=SETTINGS)
+@example(steps=TRUNCATED_TWICE, setting=Setting(13, 0, False, False, False))
+def test_a_line_in_two_copies_is_one_record(steps: list[Step], setting: Setting) -> None:
+    assert_undisturbed("plain", steps, setting)
+
+
+UNREAD: list[Step] = [Look(), Kill(), Rename(), Look(), Reopen(), Start(1)]
+COMPRESSED_UNREAD: list[Step] = [
+    Write(252),
+    *UNREAD,
+    Write(357),
+    *UNREAD,
+    Write(311),
+    Look(),
+    Kill(),
+    Compress(0, True),
+]
+"""A file that is shorter than others are known by is compressed before it was read."""
+
+
+@settings(max_examples=15, deadline=None, derandomize=True, database=None)
+@given(steps=histories(WAYS["stamped and compressed"].rotation), setting=SETTINGS)
+@example(steps=COMPRESSED_UNREAD, setting=Setting(12, 42, False, True, True))
+def test_compressing_rotated_files_changes_no_record(steps: list[Step], setting: Setting) -> None:
+    assert_undisturbed("plain", steps, setting)
+
+
 @settings(max_examples=15, deadline=None, derandomize=True, database=None)
 @given(steps=STEPS, setting=SETTINGS)
 def test_a_file_that_ends_inside_a_line_makes_two_records_of_it(steps: list[Step], setting: Setting) -> None:
-    data = b"".join(b"id=%d %s\n" % (number, b"x" * (number * 7 % 30)) for number in range(setting.count))
+    lines = [b"id=%d %s\n" % (number, b"x" * (number * 7 % 30)) for number in range(setting.count)]
+    assert_every_line(lines, steps, setting, SAME_NAME, keeps_lines=False)
 
-    history = played("unfinished_line_at_rotation record", data, steps, setting, False)
+
+@pytest.mark.parametrize("name", WAYS)
+@settings(max_examples=8, deadline=None, derandomize=True, database=None)
+@given(data=st.data(), setting=SETTINGS)
+def test_no_way_to_rotate_changes_the_lines(name: str, data: st.DataObject, setting: Setting) -> None:
+    way = WAYS[name]
+    assert_every_line(telling_lines(setting.count), data.draw(histories(way.rotation)), setting, way, keeps_lines=True)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", WAYS)
+@settings(max_examples=1000, deadline=None)
+@given(data=st.data(), setting=SETTINGS)
+def test_no_way_to_rotate_changes_the_lines_of_very_many(name: str, data: st.DataObject, setting: Setting) -> None:
+    way = WAYS[name]
+    assert_every_line(telling_lines(setting.count), data.draw(histories(way.rotation)), setting, way, keeps_lines=True)
+
+
+def telling_lines(count: int) -> list[bytes]:
+    """Lines of which one is enough to tell a file by."""
+    return [b"id=%d %s %s\n" % (n, b"%032x" % (n * 2654435761**3 % 2**128), b"x" * (n * 7 % 30)) for n in range(count)]
+
+
+def assert_every_line(lines: list[bytes], steps: list[Step], setting: Setting, way: Way, keeps_lines: bool) -> None:
+    history = played("unfinished_line_at_rotation record", b"".join(lines), steps, setting, keeps_lines, way)
 
     expected = Counter(line for content in history.files for line in content.decode().splitlines())
     delivered = Counter(str(body["log"]) for _, body in history.delivered)

@@ -14,6 +14,7 @@ from shipper.inputs.tail.patterns import PathPattern, Wanted, compile_pattern
 
 LIBC = ctypes.CDLL(None)
 FNM_PATHNAME = 1
+FNM_PERIOD = 4
 
 PARTS = ["*", "?", "[^0-9]", "[!a]", "[[:digit:]]", "[[:alpha:]_]", "[^[:space:]]", "[a-c]", "[c-a]", "[]a]", "[a-]"]
 PARTS += [r"\*", r"\[", r"[a\]b]", "[[.-.]]", "[[=a=]b]", "[", "]", "-", "a", "b", "0", ".", "/", "_", " "]
@@ -49,7 +50,7 @@ def test_any_pattern_matches_as_in_c(pattern: str, text: str) -> None:
     anywhere = compile_pattern(pattern).match(text) is not None
     by_parts = PathPattern(pattern).matches(text)
 
-    assert (anywhere, by_parts) == (by_c(pattern, text), by_c(pattern, text, FNM_PATHNAME))
+    assert (anywhere, by_parts) == (by_c(pattern, text), by_c(pattern, text, FNM_PATHNAME | FNM_PERIOD))
 
 
 @pytest.mark.parametrize(
@@ -94,3 +95,13 @@ def test_a_path_is_wanted_by_its_name_alone() -> None:
     paths = ["/v/a.log", "/v/b1.log", "/v/sub/a.log", "/w/a.log", "/w/b.log"]
 
     assert [path for path in paths if path in wanted] == ["/v/a.log", "/w/a.log"]
+
+
+@pytest.mark.parametrize("pattern", ["*.log", "?a.log", "[.]a.log", ".*.log", ".a.log", "\\.a*"])
+def test_a_hidden_name_is_wanted_where_it_is_found(tmp_path: Path, pattern: str) -> None:
+    path = tmp_path / ".a.log"
+    path.touch()
+    wanted = PathPattern(f"{tmp_path}/{pattern}")
+
+    assert wanted.matches(str(path)) == (wanted.paths() == [str(path)])
+    assert wanted.matches(str(path)) == (pattern[0] in ".\\")
