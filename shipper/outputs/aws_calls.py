@@ -11,18 +11,27 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from ..aws.settings import Answer, AwsError, NoAnswer, NoCredentials
+from ..clock import Clock
 from ..context import Context
+from ..errors import Counts, RetryLater
+from ..log import Log
 
+_FORGET_CREDENTIALS_S = 60.0
+_TELL_EVERY_S = 60.0
 _NO_HEADERS: Mapping[str, str] = {}
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,63}")
 
 
-class AwsApi(Protocol):
+class HasCredentials(Protocol):
+    """What finds credentials and keeps them."""
+
+    def forget_credentials(self) -> None: ...
+
+
+class AwsApi(HasCredentials, Protocol):
     """What makes the calls; `aws.client.AwsClient` does."""
 
     async def call(self, operation: str, body: bytes, headers: Mapping[str, str] = ...) -> Answer: ...
-
-    def forget_credentials(self) -> None: ...
 
 
 class CountedCalls:
@@ -60,6 +69,29 @@ class CountedCalls:
 
     def _count_failure(self, operation: str, reason: str) -> None:
         self._context.counter("requests_failed_total", operation=operation, reason=reason).add()
+
+
+class CredentialDoubts:
+    """Has credentials looked for again where those that were found may be wrong."""
+
+    def __init__(self, api: HasCredentials, clock: Clock, log: Log) -> None:
+        self._api = api
+        self._clock = clock
+        self._log = log
+        self._forgotten_at = -_FORGET_CREDENTIALS_S
+
+    def doubt(self) -> None:
+        """A call was denied, and others may be allowed it: look for them, but at most each minute."""
+        now = self._clock.monotonic()
+        if now - self._forgotten_at >= _FORGET_CREDENTIALS_S:
+            self._forgotten_at = now
+            self._api.forget_credentials()
+
+    def held(self, operation: str, error: NoCredentials) -> RetryLater:
+        """What to raise if there are none to sign a call with."""
+        self._api.forget_credentials()
+        self._log.error(f"no AWS credentials to sign {operation}: {error}; records are held", every=_TELL_EVERY_S)
+        return RetryLater(f"no AWS credentials: {error}", counts=Counts.NEVER)
 
 
 def reason_of(error: AwsError) -> str:

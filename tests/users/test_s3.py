@@ -406,13 +406,14 @@ def is_noted(site: Site) -> bool:
 def test_b8_no_upload_is_left_open(tmp_path: Path, s3: SmallS3, lost: str) -> None:
     """Killed while an upload is under way, which goes on afterwards, or is aborted if it cannot."""
     if lost == "the answer with the id":
-        s3.fail("CreateMultipartUpload", *[Fault(done=True, cut=True)] * 2)
+        s3.fail("CreateMultipartUpload", *[Fault(done=True, cut=True)] * 1000)
     with Site(tmp_path, s3, WINDOW) as site:
         site.start()
         site.write(800, pad=LARGE)
         site.until(lambda: bool(s3.uploads) and (lost == "the answer with the id" or is_noted(site)))
         site.shipper.kill()
         open_before = len(s3.uploads)
+        s3.heal()
         if lost.startswith("the data"):
             for path in (tmp_path / "store").rglob("*.data"):
                 path.unlink()

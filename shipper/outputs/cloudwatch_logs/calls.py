@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from ...aws.settings import Answer, AwsError, NoAnswer, NoCredentials, denial_in, is_denied
 from ...clock import Clock
 from ...errors import Counts, RetryLater
 from ...log import Log
+from ..aws_calls import AwsApi, CredentialDoubts
 
-_FORGET_CREDENTIALS_S = 60.0
 _DISPENSABLE = ("CreateLogStream", "PutRetentionPolicy")
 """Calls without which delivery may go on; whoever makes them tells what it means that they are denied."""
 
 _NO_HEADERS: Mapping[str, str] = {}
-
-
-class LogsApi(Protocol):
-    """What makes the calls; `aws.client.AwsClient` does."""
-
-    async def call(self, operation: str, body: bytes, headers: Mapping[str, str] = ...) -> Answer: ...
-
-    def forget_credentials(self) -> None: ...
 
 
 class StreamBlocked(RetryLater):
@@ -39,12 +30,11 @@ class Calls:
     No answer, no credentials and denied calls become `RetryLater` here: nothing is ever dropped for them.
     """
 
-    def __init__(self, api: LogsApi, clock: Clock, log: Log, *, resend_at_once: bool) -> None:
+    def __init__(self, api: AwsApi, clock: Clock, log: Log, *, resend_at_once: bool) -> None:
         self._api = api
-        self._clock = clock
         self._log = log
         self._resend_at_once = resend_at_once
-        self._forgotten_at = -_FORGET_CREDENTIALS_S
+        self._doubts = CredentialDoubts(api, clock, log)
 
     async def make(self, operation: str, body: bytes, group: str, headers: Mapping[str, str] = _NO_HEADERS) -> Answer:
         """Make a call about this group and wait for the answer; without one it is made once more, at once."""
@@ -63,9 +53,7 @@ class Calls:
         try:
             answer = await self._api.call(operation, body, headers)
         except NoCredentials as error:
-            self._api.forget_credentials()
-            self._log.error(f"no AWS credentials to sign logs:{operation}: {error}; records are held", every=60)
-            raise RetryLater(f"no AWS credentials: {error}", counts=Counts.NEVER) from error
+            raise self._doubts.held(f"logs:{operation}", error) from error
         except AwsError as error:
             if is_denied(error):
                 raise self._denied(error, operation, group) from error
@@ -75,10 +63,7 @@ class Calls:
         return answer
 
     def _denied(self, error: AwsError, operation: str, group: str) -> Denied:
-        now = self._clock.monotonic()
-        if now - self._forgotten_at >= _FORGET_CREDENTIALS_S:
-            self._forgotten_at = now
-            self._api.forget_credentials()
+        self._doubts.doubt()
         what = denial_in(error, f"logs:{operation} on log group {group}")
         if operation not in _DISPENSABLE:
             self._log.error(f"{what}; records are held until it is allowed", every=60, reason=error)

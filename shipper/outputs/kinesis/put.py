@@ -19,7 +19,7 @@ from ...codecs.json_lines import JsonEncoder
 from ...context import Context
 from ...errors import Counts, RetryLater
 from ...record import RecordBatch
-from ..aws_calls import CountedCalls, reason_of
+from ..aws_calls import CountedCalls, CredentialDoubts, reason_of
 from ..base import Output
 from ..http_options import lane_of
 from ..places import RecordsOf, rows_of
@@ -33,7 +33,6 @@ ROUNDS = 6
 """How often a request that is taken in part is sent again in one attempt, for as long as some of it is taken."""
 
 _FIRST_PAUSE_S = 0.1
-_FORGET_CREDENTIALS_S = 60.0
 _REFUSALS = ("ValidationException", "SerializationException", "InvalidArgumentException")
 _BUSY = "ServiceUnavailableException"
 """How Firehose says that a stream is over its limits."""
@@ -81,7 +80,7 @@ class PutOutput(Output):
         self._head = json.encode(self.service.stream_member) + b":" + json.encode(self.stream_of(options))
         self._client: AwsClient | None = None
         self._calls: CountedCalls | None = None
-        self._forgotten_at = -_FORGET_CREDENTIALS_S
+        self._doubts: CredentialDoubts | None = None
 
     @abstractmethod
     def stream_of(self, options: Any) -> str:
@@ -99,6 +98,7 @@ class PutOutput(Output):
         await client.open()
         self._context.count_connections(lambda: client.connections)
         self._calls = CountedCalls(self._client, self._context)
+        self._doubts = CredentialDoubts(self._calls, self._clock, self._log)
 
     async def send(self, delivery: Delivery) -> None:
         """Put everything; waits for all answers, and between rounds if the stream is too slow."""
@@ -155,15 +155,13 @@ class PutOutput(Output):
             raise RetryLater(f"{self.service.operation}: {error.reason}") from error
 
     async def _call_once(self, body: bytes) -> Answer:
-        if self._calls is None:
+        if self._calls is None or self._doubts is None:
             raise RuntimeError("the output is not open")
         operation = self.service.operation
         try:
             return await self._calls.call(operation, body)
         except NoCredentials as error:
-            self._calls.forget_credentials()
-            self._log.error(f"no AWS credentials to sign {operation}: {error}; records are held", every=60)
-            raise RetryLater(f"no AWS credentials: {error}", counts=Counts.NEVER) from error
+            raise self._doubts.held(operation, error) from error
 
     def _failed(self, answer: Answer, request: Request) -> dict[int, AwsError]:
         """The places of the entries that were not taken, and why; raises `RetryLater` if the answer proves nothing."""
@@ -209,11 +207,8 @@ class PutOutput(Output):
 
     def _later(self, error: AwsError) -> RetryLater:
         service = self.service
-        if is_denied(error) and self._calls is not None:
-            now = self._clock.monotonic()
-            if now - self._forgotten_at >= _FORGET_CREDENTIALS_S:
-                self._forgotten_at = now
-                self._calls.forget_credentials()
+        if is_denied(error) and self._doubts is not None:
+            self._doubts.doubt()
             what = denial_in(error, f"{service.name}:{service.operation} on {self.stream_of(self._options)}")
             self._log.error(f"{what}; records are held until it is allowed", every=60, reason=error)
             return RetryLater(f"{what} ({error})", error.after, Counts.NEVER)

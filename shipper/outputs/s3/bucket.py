@@ -13,12 +13,12 @@ from ...aws.settings import AwsError, NoAnswer, NoCredentials, denial_in, is_den
 from ...clock import Clock
 from ...errors import Counts, RetryLater
 from ...log import Log
+from ..aws_calls import CredentialDoubts
 from .keys import encoded_path
 
 COMPLETE_TIMEOUT_S = 300.0
 """S3 may put the parts together for minutes before it answers."""
 
-_FORGET_CREDENTIALS_S = 60.0
 _TELL_EVERY_S = 60.0
 _READ = 1 << 20
 _PASSING = frozenset(
@@ -61,7 +61,7 @@ class RestApi(Protocol):
     def forget_credentials(self) -> None: ...
 
 
-class Refused(RetryLater):
+class BucketBlocked(RetryLater):
     """The bucket does not take it as things stand: not allowed, no such bucket, an invalid request."""
 
 
@@ -81,11 +81,10 @@ class Bucket:
     ) -> None:
         self.name = name
         self._api = api
-        self._clock = clock
         self._log = log
         self._object_headers = object_headers
         self._send_md5 = send_md5
-        self._forgotten_at = -_FORGET_CREDENTIALS_S
+        self._doubts = CredentialDoubts(api, clock, log)
 
     async def put(self, key: str, body: FilePart, headers: Mapping[str, str]) -> RestAnswer:
         """PutObject."""
@@ -159,9 +158,7 @@ class Bucket:
         except NoAnswer as error:
             raise NoReply(f"{operation}: {error.reason}", timed_out=error.timed_out) from error
         except NoCredentials as error:
-            self._api.forget_credentials()
-            self._log.error(f"no AWS credentials to sign {operation}: {error}; records are held", every=_TELL_EVERY_S)
-            raise RetryLater(f"no AWS credentials: {error}", counts=Counts.NEVER) from error
+            raise self._doubts.held(operation, error) from error
         except AwsError as error:
             if error.code in _EXPECTED and not (error.code == "NotFound" and method != "HEAD"):
                 raise
@@ -171,7 +168,7 @@ class Bucket:
         told = f"{operation}: {error}"
         counts = Counts.ALWAYS
         if error.status == 403 or error.code in _DENIED or is_denied(error):
-            self._forget_credentials()
+            self._doubts.doubt()
             counts = Counts.NEVER
         elif is_throttled(error):
             counts = Counts.WITHOUT_PROGRESS
@@ -181,13 +178,7 @@ class Bucket:
         action = _ACTIONS.get(operation, f"s3:{operation}")
         what = denial_in(error, f"{action} on {where}") if counts is Counts.NEVER else f"not accepted by {where}"
         self._log.error(f"{what}; records are held", every=_TELL_EVERY_S, reason=told)
-        return Refused(f"{what} ({told})", error.after, counts)
-
-    def _forget_credentials(self) -> None:
-        now = self._clock.monotonic()
-        if now - self._forgotten_at >= _FORGET_CREDENTIALS_S:
-            self._forgotten_at = now
-            self._api.forget_credentials()
+        return BucketBlocked(f"{what} ({told})", error.after, counts)
 
     async def _md5(self, body: FilePart) -> Mapping[str, str]:
         if not self._send_md5:

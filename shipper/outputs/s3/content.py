@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import compress, islice
 from typing import Any
 
@@ -93,14 +93,14 @@ class LineMaker:
             text = b"".join([self._dated(batch.content) for batch in batches])
             counts = list(map(len, batches))
             return Lines(text, sum(counts), counts=counts)
-        made = Lines(parts=[])
+        parts: list[tuple[bytes, int]] = []
+        counts = []
         for batch in batches:
-            before = len(made.parts or ())
-            self._add_parts(batch.content, made)
-            made.counts.append(len(made.parts or ()) - before)
-        lines = [line for line, _ in made.parts or ()]
-        made.text, made.records = _joined(lines), len(lines)
-        return made
+            before = len(parts)
+            parts += self._parts(batch.content)
+            counts.append(len(parts) - before)
+        text = _joined([line for line, _ in parts])
+        return Lines(text, len(parts), parts, missing=sum(map(len, batches)) - len(parts), counts=counts)
 
     def encode_early(self, content: Content) -> None:
         """Let content that has a short way to dated lines go it now, and keep them."""
@@ -121,22 +121,18 @@ class LineMaker:
             return self._json.encode_lines(_Encoded(len(content), short))
         return _joined(self._json.encode_dated(content, self._date_key, self._date_format))
 
-    def _add_parts(self, content: Content, made: Lines) -> None:
-        if self._log_key is None:
+    def _parts(self, content: Content) -> Iterable[tuple[bytes, int]]:
+        """The line and the time of each record that makes a line."""
+        key = self._log_key
+        if key is None:
             lines = (
                 self._otlp.documents(content)
                 if self._otlp is not None
                 else self._json.encode_dated(content, self._date_key, self._date_format)
             )
-            made.parts = [*(made.parts or ()), *zip(lines, content.times_ns(), strict=True)]
-            return
-        key, parts = self._log_key, made.parts if made.parts is not None else []
-        for record in content.records():
-            value = record.body.get(key, _MISSING)
-            if value is _MISSING:
-                made.missing += 1
-            else:
-                parts.append((self._text(value), record.time_ns))
+            return zip(lines, content.times_ns(), strict=True)
+        values = [(record.body.get(key, _MISSING), record.time_ns) for record in content.records()]
+        return [(self._text(value), time_ns) for value, time_ns in values if value is not _MISSING]
 
     def without_line(self, batches: Sequence[RecordBatch]) -> list[tuple[str, Record]]:
         """The records that make no line, with their tags."""

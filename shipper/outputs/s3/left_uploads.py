@@ -15,7 +15,7 @@ import msgspec
 from ...aws.settings import AwsError
 from ...disk import Disk
 from ...log import Log
-from .bucket import Bucket, Refused
+from .bucket import Bucket, BucketBlocked
 from .left_behind import Unreadable, content_of, read_chunk
 from .sending import ONLY_IF_NEW, etag_of_parts, knows_no_conditions
 
@@ -90,7 +90,7 @@ class LeftUploads:
             except AwsError as error:
                 is_unconditional = knows_no_conditions(error) and bool(headers)
                 if not is_unconditional and error.code not in ("PreconditionFailed", "NoSuchUpload"):
-                    raise Refused(str(error)) from error
+                    raise BucketBlocked(str(error)) from error
                 # It may have been completed by an attempt whose answer was lost.
                 found = await bucket.head(key)
                 if _is_made_of(upload, found):

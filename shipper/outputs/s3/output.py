@@ -26,17 +26,18 @@ from ...codecs.json_lines import JsonEncoder
 from ...codecs.otlp_json import chosen_otlp
 from ...context import Context
 from ...errors import Counts, OptionError, RetryLater
-from ...record import RecordBatch
+from ...record import Origin, RecordBatch
 from ...retry import Backoff
 from ..base import Output
 from .bucket import Bucket
-from .content import LineMaker
+from .content import LineMaker, Lines
 from .debts import Debts
 from .keys import KeyFormat
 from .known import KnownRecords
 from .left_behind import LeftBehind
 from .left_uploads import LeftUploads
 from .options import PART_LEAST, S3Options
+from .ownership import NotOurs
 from .sending import Sender
 from .spool import Sheet, Spool, new_name, stretches_of
 from .store import Store, StoreInUse
@@ -62,11 +63,15 @@ class _Open(msgspec.Struct, eq=False):
 
 
 class _Taken(msgspec.Struct):
-    """A delivery that a spool has taken, whether or not the disk has; `others` already held some of its records."""
+    """A delivery whose lines are made; `others` already held some of its records.
 
-    open: _Open | None
-    records: int
+    `rest` are lines that no spool has taken yet, if any are left. Then `open` has them, whether or not the disk has.
+    """
+
     others: list[tuple[Spool, int]]
+    rest: Lines | None
+    records: int
+    open: _Open | None = None
 
     def owners(self) -> list[tuple[Spool, int]]:
         """The spools that must get to S3 before the delivery is done."""
@@ -132,9 +137,10 @@ class S3Output(Output):
         self._context.count_connections(lambda: client.connections)
         try:
             left = self._store.open()
-        except (OSError, StoreInUse) as error:
+        except (OSError, StoreInUse, NotOurs) as error:
             raise OptionError("store_dir", f"{options.store_dir} cannot be used: {error}") from error
-        self._known.learn(left)
+        # In a thread, because it may take seconds, and other outputs are at work already.
+        await asyncio.to_thread(self._known.learn, left)
         self._bucket = self._new_bucket(self._client)
         self._uploads = self._new_uploads(self._bucket)
         for spool in left:
@@ -154,7 +160,10 @@ class S3Output(Output):
         taken = delivery.progress
         if taken is None:
             self._demand_room(delivery, uploads)
-            taken = self._take(delivery, uploads)
+            # From here on what was recognised counts as met: a retry must not look for it again.
+            taken = delivery.progress = self._made_of(delivery)
+        if taken.rest is not None:
+            self._take(delivery, taken, taken.rest, uploads)
         elif taken.open is not None:
             self._written(taken.open.spool.write_out)
         owners = taken.owners()
@@ -162,8 +171,11 @@ class S3Output(Output):
             owed = self._debts.add(delivery, len(owners))
             for spool, records in owners:
                 spool.owed.append((owed, records))
-        for spool, _ in taken.others:
+        for spool, records in taken.others:
+            self._known.met(spool, records)
             uploads.recognised(spool)
+            if spool.is_deleted:  # it was given up while the disk took nothing
+                delivery.refuse(records, "retries_exhausted")
 
     async def work(self) -> None:
         """Close spools in time and send them."""
@@ -208,25 +220,23 @@ class S3Output(Output):
 
     # -- records into spools -----------------------------------------------------------------------------------------
 
-    def _take(self, delivery: Delivery, uploads: Uploads) -> _Taken:
-        tag = delivery.batches[0].tag
+    def _made_of(self, delivery: Delivery) -> _Taken:
+        """The lines of a delivery, but for those that a spool has already."""
         made = self._lines.make(delivery.batches)
         if made.missing:
             said = f"Could not find log_key '{self._options.log_key}' in record"
             self._log.error(said, every=_TELL_EVERY_S)
             which = partial(self._lines.without_line, delivery.batches)
             delivery.refuse(made.missing, "missing_log_key", which, message=said)
-        origins = [batch.receipt.origin for batch in delivery.batches]
-        others = self._known.take_out(tag, made, origins)
-        if not made.records:
-            taken = delivery.progress = _Taken(None, 0, others)
-            return taken
+        others = self._known.take_out(delivery.batches[0].tag, made, _origins(delivery))
+        return _Taken(others, made if made.records else None, made.records)
+
+    def _take(self, delivery: Delivery, taken: _Taken, made: Lines, uploads: Uploads) -> None:
         one = self._open_for(delivery, uploads)
         # From here on the spool has the lines, even if the disk has not: a retry must not add them again.
-        taken = delivery.progress = _Taken(one, made.records, others)
-        self._written(one.spool.append, made.text, made.notes(), stretches_of(origins, made.counts))
+        taken.open, taken.rest = one, None
+        self._written(one.spool.append, made.text, made.notes(), stretches_of(_origins(delivery), made.counts))
         self._end_if_full(one, uploads)
-        return taken
 
     def _open_for(self, delivery: Delivery, uploads: Uploads) -> _Open:
         first = delivery.batches[0]
@@ -391,3 +401,7 @@ class S3Output(Output):
         from .columnar import make_object
 
         return make_object(spool, self._options.codec)
+
+
+def _origins(delivery: Delivery) -> list[Origin | None]:
+    return [batch.receipt.origin for batch in delivery.batches]

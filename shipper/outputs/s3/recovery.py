@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
@@ -19,8 +21,12 @@ from .content import identities, identity_of
 from .spool import NOTE, Begun, Piece, Sheet, Spool, Stretch, opened, other_name, write_all
 
 _READ = 1 << 20
+_NOTES_AT_ONCE = 1 << 12
 _LONGEST = 1 << 26
 """No line is as long; a note that says so is damaged."""
+
+_LONGEST_STRETCH = 1 << 16
+"""No line of `.from` is as long; one that is is damaged."""
 
 _decode_stretch = msgspec.json.Decoder(Stretch).decode
 
@@ -127,31 +133,30 @@ def _whole_content(spool: Spool, start: int, before: int) -> int:
                 if feed >= 0:
                     last_feed = total + feed + 1
                 total += len(data)
-    noted = _notes(spool) if spool.has_identities else []
-    ends = list(accumulate(length for _, length, _ in noted))
+    ends = array("Q", accumulate(length for _, length, _ in _notes(spool)))
     # Notes are written before their lines. Where there are fewer, or others, they tell nothing of what is whole.
     if not ends or ends[-1] < before + last_feed:
         return last_feed
     fits = bisect_right(ends, before + total)
     if not fits:
         return 0
-    is_right = any(one is not None and end == ends[fits - 1] for one, end in _verified(spool, noted))
+    is_right = any(one is not None and end == ends[fits - 1] for one, end in _verified(spool))
     return max(0, ends[fits - 1] - before) if is_right else last_feed
 
 
-def _notes(spool: Spool) -> list[tuple[int, int, int]]:
-    try:
-        data = spool.path(".ids").read_bytes()
-    except FileNotFoundError:
-        return []
-    return list(NOTE.iter_unpack(data[: len(data) - len(data) % NOTE.size]))
+def _notes(spool: Spool) -> Iterator[tuple[int, int, int]]:
+    if not spool.has_identities:
+        return
+    with contextlib.suppress(FileNotFoundError), spool.path(".ids").open("rb") as file:
+        for data in iter(partial(file.read, _NOTES_AT_ONCE * NOTE.size), b""):
+            yield from NOTE.iter_unpack(data[: len(data) - len(data) % NOTE.size])
 
 
-def _verified(spool: Spool, noted: list[tuple[int, int, int]]) -> Iterator[tuple[int | None, int]]:
+def _verified(spool: Spool) -> Iterator[tuple[int | None, int]]:
     """The identity of each record, None if its line is not the one that was noted, and where the line ends."""
     contents, data = spool.contents(), b""
     start = place = 0  # where `data` starts in the content, and the record in `data`
-    for identity, length, time_ns in noted:
+    for identity, length, time_ns in _notes(spool):
         if length > _LONGEST:
             return
         while len(data) - place < length:
@@ -166,23 +171,19 @@ def _verified(spool: Spool, noted: list[tuple[int, int, int]]) -> Iterator[tuple
 
 def stretches_in(spool: Spool) -> Iterator[Stretch]:
     """Where the records of a spool come from, in their order, as far as that was noted."""
-    try:
-        lines = spool.path(".from").read_bytes().splitlines()
-    except FileNotFoundError:
-        return
-    with contextlib.suppress(msgspec.MsgspecError):
-        for line in lines:
+    with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError), spool.path(".from").open("rb") as file:
+        for line in iter(partial(file.readline, _LONGEST_STRETCH), b""):
             yield _decode_stretch(line)
 
 
-def identities_in(spool: Spool) -> Iterator[Sequence[int | None]]:
-    """The identities of all records in a closed spool, in lists.
+def identities_in(spool: Spool) -> Iterator[int | None]:
+    """The identities of all records in a closed spool.
 
     Lines that are not what was written have none, or none of those: their records are not recognised, and are stored
     again.
     """
     if spool.has_identities:
-        yield [identity for identity, _ in _verified(spool, _notes(spool))]
+        yield from (identity for identity, _ in _verified(spool))
         return
     for lines in spool.lines():
-        yield identities(lines)
+        yield from identities(lines)

@@ -20,7 +20,7 @@ from ...aws.messages import FilePart
 from ...aws.settings import AwsError
 from ...errors import RetryLater
 from ...log import Log
-from .bucket import Bucket, NoReply, Refused, file_digest
+from .bucket import Bucket, BucketBlocked, NoReply, file_digest
 from .keys import random_name, with_ending
 from .spool import Sheet, Spool
 
@@ -76,7 +76,7 @@ class Sender:
             return is_closed
         try:
             await self._abort_lost(spool)
-        except Refused as error:
+        except BucketBlocked as error:
             # The object does not need that, and it is asked for again at the next step.
             told = "a multipart upload that cannot be resumed stays open as long as it cannot be aborted"
             self._log.warning(told, every=_TELL_EVERY_S, key=sheet.key, id=sheet.lost_upload, reason=error)
@@ -101,7 +101,7 @@ class Sender:
                     sheet.was_sent = was_sent
                     continue
                 if error.code != "PreconditionFailed":
-                    raise Refused(str(error)) from error
+                    raise BucketBlocked(str(error)) from error
             if was_sent and await self._is_ours(spool, body.size, lambda: _md5_of(body)):
                 return True
             self._choose_other_key(spool)
@@ -113,7 +113,7 @@ class Sender:
             try:
                 upload_id = await self._bucket.create_upload(sheet.key, _headers(spool))
             except AwsError as error:
-                raise Refused(str(error)) from error
+                raise BucketBlocked(str(error)) from error
             spool.note_upload(upload_id)
         for number, piece in enumerate(sheet.pieces, 1):
             if piece.etag:
@@ -137,7 +137,7 @@ class Sender:
                 sheet.was_sent = was_sent
                 return await self._complete(spool)
             if error.code not in ("PreconditionFailed", "NoSuchUpload"):
-                raise Refused(str(error)) from error
+                raise BucketBlocked(str(error)) from error
             if error.code == "NoSuchUpload" and not was_sent:
                 raise self._without_upload(spool, error) from error
             size = sheet.pieces[-1].end
@@ -162,7 +162,7 @@ class Sender:
         sheet = spool.sheet
         try:
             found = await self._bucket.head(sheet.key)
-        except Refused as error:
+        except BucketBlocked as error:
             return self._is_ours_unseen(sheet, error)
         if found is None:
             return False
@@ -196,7 +196,7 @@ class Sender:
             self._log.warning("the multipart upload is gone and is begun anew", key=spool.sheet.key)
             spool.forget_upload()
             return RetryLater(str(error), 0.0)
-        return Refused(str(error))
+        return BucketBlocked(str(error))
 
     async def _abort_lost(self, spool: Spool) -> None:
         """Abort the upload that cannot be gone on with; if its id is not known, all that are open for the key."""
@@ -206,7 +206,7 @@ class Sender:
         try:
             lost = [sheet.lost_upload] if sheet.lost_upload else await self._bucket.uploads_of(sheet.key)
         except AwsError as error:
-            raise Refused(str(error)) from error
+            raise BucketBlocked(str(error)) from error
         for upload_id in lost:
             if upload_id != sheet.upload_id:
                 await self._bucket.abort_upload(sheet.key, upload_id)

@@ -26,6 +26,7 @@ import msgspec
 from ...disk import Disk
 from ...log import Log
 from .keys import COUNTER_LIMIT
+from .ownership import NotOurs, Ownership
 from .recovery import Damaged, adopt, rest_without_sheet
 from .spool import SUFFIXES, Spool, opened, write_all
 
@@ -50,7 +51,9 @@ class Store:
 
     def __init__(self, root: Path, bucket: str, name: str, destination: str, disk: Disk, log: Log) -> None:
         digest = hashlib.sha256(destination.encode()).hexdigest()[:8]
+        self._root = root
         self._bucket_folder = root / bucket
+        self._ownership = Ownership(disk)
         self._name = f"{_UNSAFE.sub('_', name)[:100]}-{digest}"
         self._end = f"-{digest}"
         self._legacy_counter = root / bucket / "sequence" / "index_metadata" / f"seq_index_{name.rpartition('.')[2]}"
@@ -61,15 +64,21 @@ class Store:
         self.folder = self._bucket_folder / self._name
 
     def open(self) -> list[Spool]:
-        """Take the folder and give what is left in it, oldest first. Raises `OSError` or `StoreInUse`."""
+        """Take the folder and give what is left in it, oldest first. Raises `OSError`, `StoreInUse` or `NotOurs`."""
+        self._disk.mkdirs(str(self._root))
+        self._ownership.check_way(self._root)
+        self._make(self._bucket_folder)
         for number in range(1, _TRIES):
             self.folder = self._bucket_folder / (f"{number}-{self._name}" if number > 1 else self._name)
-            self._disk.mkdirs(str(self.folder / QUARANTINE))
+            self._make(self.folder)
             self._lock = _locked(self.folder)
             if self._lock is not None:
                 break
         else:
             raise StoreInUse(f"all folders like {self.folder} are in use by other processes")
+        self._make(self.folder / QUARANTINE)
+        for folder in (self.folder, self.folder / QUARANTINE):
+            self._ownership.check_files(folder)
         self._read_counters()
         self._move(self.folder / QUARANTINE, self.folder)
         return list(self._adopted())
@@ -78,7 +87,7 @@ class Store:
         """What is left in folders of the same destination that nobody uses."""
         before = {name for name, _ in self._sheets(self.folder)}
         for folder in sorted(self._bucket_folder.glob(f"*{self._end}")):
-            if folder == self.folder or not folder.is_dir():
+            if folder == self.folder or not folder.is_dir() or not self._is_ours(folder):
                 continue
             lock = _locked(folder)
             if lock is None:
@@ -89,6 +98,21 @@ class Store:
             finally:
                 os.close(lock)
         return list(self._adopted(before))
+
+    def _make(self, folder: Path) -> None:
+        self._disk.mkdirs(str(folder))
+        self._ownership.check_own(folder)
+
+    def _is_ours(self, folder: Path) -> bool:
+        try:
+            for place in (folder, folder / QUARANTINE):
+                if place.is_dir():
+                    self._ownership.check_own(place)
+                    self._ownership.check_files(place)
+        except (NotOurs, OSError) as error:
+            self._log.error("what is left in a folder of the store is not sent", folder=folder, reason=error)
+            return False
+        return True
 
     def close(self) -> None:
         """Let others have the folder."""

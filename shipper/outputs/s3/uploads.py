@@ -18,7 +18,7 @@ from ...log import Log
 from ...metrics import Counter
 from ...retry import Backoff
 from ...supervisor import outcome
-from .bucket import Refused
+from .bucket import BucketBlocked
 from .debts import Debts
 from .sending import Sender
 from .spool import Spool
@@ -240,7 +240,7 @@ class Uploads:
         self._failures.add()
         upload.attempts += 1
         upload.counted += self._counts(upload, error)
-        if isinstance(error, Refused):
+        if isinstance(error, BucketBlocked):
             upload.refused_since = now if upload.refused_since is None else upload.refused_since
         else:
             upload.refused_since = None
@@ -320,4 +320,4 @@ class Uploads:
 
 def may_heal_soon(error: RetryLater) -> bool:
     """Whether it is worth a look each minute at least."""
-    return isinstance(error, Refused) or error.counts is Counts.NEVER
+    return isinstance(error, BucketBlocked) or error.counts is Counts.NEVER

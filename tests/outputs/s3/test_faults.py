@@ -10,7 +10,7 @@ import pytest
 from shipper.record import RecordBatch
 from shipper.testing import FaultyDisk
 
-from .making import batch_of, options_of, running
+from .making import batch_of, lines_from, options_of, running
 from .server import Fault, SmallS3
 from .test_multipart import numbers
 
@@ -133,6 +133,34 @@ async def test_a_disk_that_fails_at_any_step_loses_and_repeats_nothing(s3: Small
 
         assert held == (0, 0)
         assert len(lines) == 1
+        if not disk.failed:
+            break
+    else:
+        pytest.fail("the disk failed at every step")
+
+
+@pytest.mark.parametrize("call", ["write", "open", "rename"])
+async def test_a_disk_that_fails_while_records_come_again_loses_and_repeats_nothing(
+    s3: SmallS3, tmp_path: Path, call: str
+) -> None:
+    for step in range(1, 30):
+        disk = FaultyDisk(0, (call,), errno.ENOSPC)
+        options = options_of(s3.url, tmp_path / str(step), "total_file_size 1M\n")
+
+        def lines_again(begin: int, end: int, step: int = step) -> RecordBatch:
+            return batch_of(*[{"n": n, "step": step} for n in range(begin, end)], origin=lines_from(begin, end))
+
+        async with running(options) as one:
+            one.put(lines_again(0, 2))
+            await one.until(lambda: one.buffer.statistics().records == 0)
+        async with running(options, disk=disk) as one:
+            disk.fail_after(step - 1)
+            one.put(lines_again(0, 3))
+            await one.until(lambda: one.dispatcher.held()[0] == 3)
+            await one.drain()
+        lines = [line for line in s3.lines() if f'"step":{step}}}' in line]
+
+        assert len(lines) == 3
         if not disk.failed:
             break
     else:

@@ -11,11 +11,10 @@ import msgspec
 import pytest
 
 from shipper.disk import SystemDisk
-from shipper.outputs.s3.content import Lines, identities
-from shipper.outputs.s3.known import Recognised
+from shipper.outputs.s3.content import Lines
 from shipper.outputs.s3.options import S3Options
 from shipper.outputs.s3.recovery import adopt, identities_in
-from shipper.outputs.s3.spool import NOTE, Sheet, Spool, Stretch, new_name
+from shipper.outputs.s3.spool import NOTE, Sheet, Spool, new_name
 from shipper.record import Receipt, Record, RecordBatch
 
 from .making import T0, Running, batch_of, lines_from, options_of, running
@@ -367,7 +366,7 @@ def undated(folder: Path, compression: str) -> tuple[Spool, list[int]]:
 
 def known_of(spool: Spool) -> list[int]:
     found = identities_in(adopt(spool.folder, spool.name, SystemDisk()))
-    return [one for some in found for one in some if one is not None]
+    return [one for one in found if one is not None]
 
 
 @pytest.mark.parametrize("is_closed", [True, False])
@@ -426,27 +425,6 @@ def test_what_was_cut_is_a_whole_gzip_file_again(tmp_path: Path) -> None:
     found = adopt(tmp_path, spool.name, SystemDisk())
 
     assert gzip.decompress(found.path(".data").read_bytes()) == b"a\nb\n"
-
-
-def test_a_line_that_occurs_twice_is_recognised_twice(tmp_path: Path) -> None:
-    spool = spool_with(tmp_path, "none", [b"same\nother\nsame\n"])
-    same, other, new = identities([b"same", b"other", b"new"])
-    known = Recognised(spool)
-    known.add(Stretch(3, "file", 0, 3), [same, other, same])
-    known.sort()
-    found = [known.take(one, 0, 3) for one in (same, new, same, same, other, other)]
-
-    assert found == [True, False, True, False, True, False]
-
-
-def test_of_equal_lines_only_those_of_the_stretch_that_is_read_are_recognised(tmp_path: Path) -> None:
-    known = Recognised(spool_with(tmp_path, "none", []))
-    for begin in (0, 10, 20):
-        known.add(Stretch(2, "file", begin, begin + 10), [7, 7])
-    known.sort()
-    found = [known.take(7, *stretch) for stretch in [(10, 20), (10, 20), (10, 20), (15, 25), (30, 40), (0, 10)]]
-
-    assert found == [True, True, False, True, False, False]
 
 
 def test_names_of_spools_sort_by_time_and_come_from_no_tag() -> None:
