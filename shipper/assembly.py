@@ -31,8 +31,11 @@ from .retry import Backoff
 from .router import Route, Router, match_route
 from .storage import Storage, memory_limit, new_storage
 
-Kept = Literal["disk", "source", "nowhere"]
-"""Where what was read and not delivered is found again by the engine that comes next."""
+Kept = Literal["disk", "source", "ring", "nowhere"]
+"""Where what was read and not delivered is found again by the engine that comes next.
+
+It is nowhere if it is in memory alone; so is that in a ring, which somebody has chosen to lose what is not taken.
+"""
 
 
 class RunningInput(msgspec.Struct):
@@ -174,7 +177,9 @@ class _Assembler:
 
     def _kept(self, options: Any, one: Input) -> Kept:
         has_positions = bool(getattr(options, "db", None))
-        if options.storage_type == "memrb" or not options.may_be_stored:
+        if options.storage_type == "memrb":
+            return "ring"
+        if not options.may_be_stored:
             return "nowhere"
         # With a folder, what waits in memory is stored at the stop unless the source has it.
         is_stored = options.storage_type == "filesystem" or has_positions or not one.keeps_source

@@ -18,7 +18,8 @@ from .ledger import Ledger
 from .log import Log
 from .metrics import Counter, Metrics
 from .pipeline import Instance, Pipeline
-from .stopping import Stop, Stopping, cancel
+from .stop import Stop
+from .stopping import Stopping, cancel, reload_limit_s
 from .supervisor import keep_running, outcome
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class Engine:
         """How it went in the engine before this one, and when this one has ended, in this one."""
         self._handed_over: Mapping[Hashable, Any] = {}
         """What inputs go on from, by source: in the end what those of this engine have handed over."""
+        self._successor: Engine | None = None
+        """Is to take its place."""
 
     async def run(self) -> int:
         """Run until told to stop; gives the exit code of the process."""
@@ -115,7 +118,8 @@ class Engine:
             await self._open_all([*outputs, *([] if self._has_open_filters else self._filters()), *inputs])
         except ConfigError:
             made.storage.close()
-            await self._stopping(made).close()
+            # The configuration before this one comes back, and goes on from what it has handed over.
+            await self._stopping(made).close(self._sources())
             await self._close_monitor(leaves_server=self._has_taken_over_server)
             raise
         if self.server is not None and not self._has_taken_over_server:
@@ -130,6 +134,7 @@ class Engine:
         stopping = self._stopping(made)
         async with asyncio.TaskGroup() as tasks:
             storing = [tasks.create_task(self._keep(b.run, name)) for name, b in made.storage.running()]
+            storing.append(tasks.create_task(self._keep(made.storage.tell_losses, "losses")))
             if self._monitor is not None:
                 self._monitor.watch(self._view(made))
                 storing.append(tasks.create_task(self._keep(self._monitor.run, "http_server")))
@@ -142,7 +147,8 @@ class Engine:
             await stopping.run(dispatching)
             await cancel(storing)
         made.storage.close()
-        await stopping.close()
+        successor = None if self.is_ending else self._successor
+        await stopping.close(successor._sources() if successor is not None else ())
         self.health = self._monitor.health if self._monitor is not None else None
         self._handed_over = dict(filter(None, (running.input.handed_over() for running in made.inputs)))
         await self._close_monitor(leaves_server=not self.is_ending)
@@ -171,9 +177,15 @@ class Engine:
             self._exit_status = status
         self.request_stop()
 
-    def retire(self) -> None:
-        """Stop to make room for another engine: wait for everything pending, and leave the monitoring API its port."""
-        self._stop.retire()
+    def retire(self, successor: Engine) -> None:
+        """Stop to make room for another engine: wait for everything pending, and leave the monitoring API its port.
+
+        While it waits yet another engine may become the one that takes its place. It takes as long as the options of
+        all that were named allow, and its own.
+        """
+        self._successor = successor
+        limit_s = min(reload_limit_s(self._service), reload_limit_s(successor._service))
+        self._stop.retire(self._clock.monotonic(), limit_s)
 
     def dump(self) -> str:
         """How inputs, tasks and storage are, for people; empty before anything was made."""
@@ -202,6 +214,10 @@ class Engine:
             await self._close_monitor()
             raise
         self._assembly, self.ledger = made, made.ledger
+
+    def _sources(self) -> set[Hashable]:
+        """What the inputs read from, as far as they can go on from where others were."""
+        return {running.input.source for running in self._made.inputs} - {None}
 
     def _filters(self) -> list[_Opening]:
         """The filters and processors with what opens them."""

@@ -173,6 +173,7 @@ class Intake:
         self._returning: deque[_Passage] = deque()
         self._all_returned = asyncio.Event()
         self._wake = asyncio.Event()
+        self._is_to_hand_out = False
         if self.has_holders:
             context.metrics.gauge("input_held_records", self.held, name=context.alias)
 
@@ -207,12 +208,20 @@ class Intake:
         while True:
             self._wake.clear()
             now = clock.monotonic()
+            is_to_hand_out, self._is_to_hand_out = self._is_to_hand_out, False
             for holder in list(self._holders.values()):
-                if holder.due is None or holder.due <= now:
+                if is_to_hand_out:
+                    self._release(holder, None)
+                elif holder.due is None or holder.due <= now:
                     self._release(holder, now)
             await self._go_on_returning()
             due = min((h.due for h in self._holders.values() if h.due is not None), default=None)
             await clock.wait(self._wake, None if due is None else max(0.0, due - clock.monotonic()))
+
+    def hand_out_soon(self) -> None:
+        """Let `run` make the filters hand out everything that they hold now, whether it is due or not."""
+        self._is_to_hand_out = True
+        self._wake.set()
 
     async def hand_out(self) -> None:
         """Make the filters hand out everything, and wait until it is in the buffer; `run` has ended before."""

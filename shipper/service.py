@@ -2,8 +2,10 @@
 
 A reload reads and checks the new configuration completely while the old one goes on: a mistake ends it there. Then the
 old engine retires: it delivers what it holds and releases ports, positions and storage, which the new one takes up. If
-the new one cannot, an engine with the old configuration does. Signals that come meanwhile are not lost: however many
-there were, the files are read once more, so that the newest ones win.
+the new one cannot, an engine with the old configuration does.
+
+Signals that come meanwhile are not lost: however many there were, the files are read once more, so that the newest ones
+win. While the old engine still waits for an output, what was read anew takes the place of what waits with it.
 """
 
 from __future__ import annotations
@@ -49,9 +51,10 @@ class Service:
         self._failed = 0
         self._wanted = asyncio.Event()
         """Somebody has asked for a reload, and the files were not read since."""
-        self._is_reloading = False
-        self._has_changed = asyncio.Event()
-        """The engine that took the place of the retired one runs, or none does."""
+        self._is_preparing = False
+        self._is_settled = asyncio.Event()
+        """No engine is just taking the place of another."""
+        self._is_settled.set()
         self._next: Engine | None = None
         """Is ready to take the place of the engine that runs."""
         self.engine = self._new_engine(pipeline)
@@ -82,7 +85,7 @@ class Service:
         _tell_signal(signal_name)
 
     def request_reload(self, signal_name: str) -> None:
-        """Reload because of a signal; if a reload goes on, once more after it."""
+        """Reload because of a signal; if a reload goes on, with the files as they are now."""
         if self.engine.pipeline.service.hot_reload:
             self._wanted.set()
         _tell_signal(signal_name)
@@ -111,34 +114,45 @@ class Service:
             engine.metrics.counter(FAILED).add(self._failed)
         return engine
 
+    @property
+    def _is_reloading(self) -> bool:
+        return self._is_preparing or self._next is not None or not self._is_settled.is_set()
+
     async def _reload_when_asked(self) -> None:
         while True:
             await self._wanted.wait()
-            self._is_reloading = True
+            self._is_preparing = True
             self._wanted.clear()
             self._reopen_log()
             failures = self.engine.metrics.counter("engine_restarts_total", component="reload")
             told = "a reload has failed unexpectedly; the old configuration goes on"
-            if await outcome(self._prepare_next(), self._log, failures, told) is not None:
+            if await outcome(self._reload(), self._log, failures, told) is not None:
                 self._count_failure()
-            if self._next is not None:
-                self._log.info("stop everything of the old context")
-                self._has_changed.clear()
-                self.engine.retire()
-                await self._has_changed.wait()
-            self._is_reloading = False
+            self._is_preparing = False
+
+    async def _reload(self) -> None:
+        """Prepare the next engine and let the one that runs retire; another one that waits for that is discarded."""
+        prepared = await self._prepared()
+        if prepared is None:
+            return
+        waiting, self._next = self._next, prepared
+        await self._is_settled.wait()
+        self._log.info("stop everything of the old context")
+        self.engine.retire(prepared)
+        if waiting is not None:
+            await waiting.discard()
 
     def _reopen_log(self) -> None:
         """Begin a new log file if somebody has taken away the one there was, whatever becomes of the reload."""
-        service = self.engine.pipeline.service
+        service = self._engines()[-1].pipeline.service
         if service.log_file:
             try:
                 configure_log(service)
             except ConfigError as error:
                 self._log.error("the log file cannot be opened anew", reason=error)
 
-    async def _prepare_next(self) -> None:
-        """Read the configuration and make all that can be made beside the engine that runs."""
+    async def _prepared(self) -> Engine | None:
+        """Read the configuration and make all that can be made beside the engine that runs; None if it is refused."""
         self._log.info(f"reloading instance pid={os.getpid()} tid={threading.get_native_id()}")
         warnings: list[str] = []
         try:
@@ -146,7 +160,7 @@ class Service:
         except ConfigError as error:
             is_readable = isinstance(error, PipelineError) and bool(error.failed)
             self._refuse(error, f"reloaded config {'' if is_readable else 'format '}is invalid. Reloading is halted")
-            return
+            return None
         finally:
             for warning in warnings:
                 Log("[config] ").warning(warning)
@@ -155,17 +169,18 @@ class Service:
             await engine.prepare()
         except ConfigError as error:
             self._refuse(error, "reloaded config is invalid. Reloading is halted")
-            return
+            return None
         try:
-            _change_log(self.engine.pipeline.service, pipeline.service)
+            _change_log(self._engines()[-1].pipeline.service, pipeline.service)
         except ConfigError as error:
             await engine.discard()
             self._refuse(error, "reloaded config is invalid. Reloading is halted")
-            return
-        self._next = engine
+            return None
+        return engine
 
     async def _change_over(self) -> bool:
         """Let the next engine take the place of the one that has retired; false if none is left to go on."""
+        self._is_settled.clear()
         old, new = self.engine, self._next
         assert new is not None
         self._next = None
@@ -185,7 +200,7 @@ class Service:
         else:
             self._reloads += 1
             self._log.info("successful reload done.")
-        self._has_changed.set()
+        self._is_settled.set()
         return True
 
     async def _go_back(self, pipeline: Pipeline) -> bool:
@@ -209,12 +224,18 @@ class Service:
             Log("[config] ").error(str(problem))
         self._log.error(told)
         self._count_failure()
-        for instance in self.engine.pipeline.instances():
-            instance.log()  # at its own level, which the new configuration may have set otherwise
+        for engine in self._engines():
+            for instance in engine.pipeline.instances():
+                instance.log()  # at its own level, which the refused configuration may have set otherwise
 
     def _count_failure(self) -> None:
         self._failed += 1
-        self.engine.metrics.counter(FAILED).add()
+        for engine in self._engines():
+            engine.metrics.counter(FAILED).add()
+
+    def _engines(self) -> list[Engine]:
+        """The engine that runs, and the one that waits for its place if there is one."""
+        return [self.engine] if self._next is None else [self.engine, self._next]
 
 
 def run_service(pipeline: Pipeline, load: Callable[[list[str]], Pipeline]) -> int:

@@ -1,15 +1,18 @@
 """How an engine stops: in the direction of the flow, within Grace, and at once if it is asked twice.
 
-An engine that makes room for another one, at a hot reload, waits until everything is delivered, however long Grace is.
-What it does not wait for is an output that is away, as soon as what is owed to it is on disk or will be read again. For
-outputs that are slow, or are away and owed what is in memory alone, it waits while all goes on (`making_room.py`).
+An engine that makes room for another one, at a hot reload, goes on whole while it waits for outputs that are slow, or
+are away and owed what is in memory alone (`making_room.py`). As soon as its inputs are stopped it waits only while
+outputs take something, and at most for Grace after they have taken the last.
+
+One watch over the time runs beside all of that. Whenever the process is to end, the rest of the stop is one that is
+final: outputs that rest go on, and Grace begins.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from functools import partial
 
 from .assembly import Assembly, Kept, RunningInput
@@ -19,8 +22,9 @@ from .context import Context
 from .dispatcher import Dispatcher
 from .inputs.base import Input
 from .log import Log
-from .making_room import AWAY_S, LOOK_S, TOLD_EVERY_S, MakingRoom
+from .making_room import AWAY_S, LOOK_S, MakingRoom, is_owed_from_memory
 from .metrics import Metrics
+from .stop import Stop
 from .supervisor import outcome
 
 LAST_LOOK_S = 0.1
@@ -37,33 +41,6 @@ CLOSE_S = 1.0
 """Longest wait for an instance to close."""
 
 
-class Stop:
-    """What an engine was told about its end.
-
-    `wanted` says that it is to end, `is_final` that no other one takes its place, `end_now` that nothing may be waited
-    for.
-    """
-
-    def __init__(self) -> None:
-        self.wanted = asyncio.Event()
-        self.is_final = asyncio.Event()
-        self.end_now = asyncio.Event()
-        self.is_asked_by_signal = False
-
-    def ask(self, *, by_signal: bool = False) -> None:
-        """Stop gracefully; asked a second time by a signal, at once."""
-        if by_signal:
-            if self.is_final.is_set():
-                self.end_now.set()
-            self.is_asked_by_signal = True
-        self.is_final.set()
-        self.wanted.set()
-
-    def retire(self) -> None:
-        """Stop gracefully, to make room for another engine."""
-        self.wanted.set()
-
-
 class Stopping:
     """The stop of what was made of a pipeline, and its closing."""
 
@@ -75,41 +52,46 @@ class Stopping:
         self._clock = clock
         self._metrics = metrics
         self._log = Log("[engine] ")
+        self._is_over = asyncio.Event()
+        """The stop has taken as long as it may."""
 
     async def run(self, dispatching: Sequence[asyncio.Task[None]]) -> None:
         """Stop inputs, then wait for the deliveries of what is held, at most for Grace or as long as a reload may."""
-        limit_s, assembly = self._limit_s(), self._assembly
-        self._tell_limit(limit_s)
-        started = self._clock.monotonic()
-        if not self._stop.is_final.is_set():
-            making_room = MakingRoom(self._assembly, self._stop.is_final, self._most_patience_s, self._clock, self._log)
-            await making_room.wait(started, math.inf if limit_s is None else limit_s)
-            if self._stop.is_final.is_set():
-                self._let_all_go_on()
-                started, limit_s = self._clock.monotonic(), self._limit_s()
-                self._tell_limit(limit_s)
-        for dispatcher in assembly.dispatchers:
+        self._tell_limit()
+        watching = asyncio.ensure_future(self._watch_time())
+        try:
+            if not self._stop.is_final.is_set():
+                await MakingRoom(self._assembly, self._stop, self._patience_s, self._clock, self._log).wait()
+            await self._stop_flow(dispatching)
+        finally:
+            await cancel([watching])
+
+    async def _stop_flow(self, dispatching: Sequence[asyncio.Task[None]]) -> None:
+        dispatchers, assembly = self._assembly.dispatchers, self._assembly
+        for dispatcher in dispatchers:
             dispatcher.hurry()
         if self._stop.is_asked_by_signal:
-            await self._wait_until_quiet(started)
+            await self._wait_until_quiet()
         self._log.info("pausing all inputs..")
         await asyncio.gather(*(self._stop_input(running) for running in assembly.inputs))
         await self._hand_out_held()
-        for dispatcher in assembly.dispatchers:
+        for dispatcher in dispatchers:
+            if is_owed_from_memory(assembly, dispatcher):
+                dispatcher.go_on()  # what has come at last would not be found by the next engine
             dispatcher.begin_drain()
-        left = None if limit_s is None else max(0.0, limit_s - (self._clock.monotonic() - started))
-        if self._stop.is_final.is_set():
-            await self._end_within(left, dispatching)
-        else:
-            await self._end_within(
-                left, dispatching, self._grace_after_all, partial(self._nothing_to_wait_for, dispatching)
-            )
+        nothing_left = partial(self._nothing_to_wait_for, dispatching)
+        await self._end_within(None, dispatching, self._is_over.wait, nothing_left)
+        if not self._stop.is_final.is_set():
+            self._tell_left()
 
-    async def close(self) -> None:
-        """Close all instances, against whatever the others do; also those that were never opened."""
+    async def close(self, succeeded: Collection[Hashable]) -> None:
+        """Close all instances, against whatever the others do; also those that were never opened.
+
+        `succeeded` are the sources of inputs from which another input goes on.
+        """
         assembly = self._assembly
         for running in assembly.inputs:
-            running.input.is_succeeded = not self._stop.is_final.is_set()
+            running.input.is_succeeded = running.input.source in succeeded
         await asyncio.gather(*(self._close(running.input.close, running.context) for running in assembly.inputs))
         await self.close_filters()
         outputs = zip(assembly.outputs, assembly.output_contexts, strict=True)
@@ -120,58 +102,73 @@ class Stopping:
         filters = (*self._assembly.all_processors(), *self._assembly.filters)
         await asyncio.gather(*(self._close(active.filter.close, active.context) for active in filters))
 
-    def _limit_s(self) -> float | None:
-        """Longest time that deliveries are waited for; None is for ever."""
-        service, grace = self._service, None if self._grace < 0 else self._grace
-        if self._stop.is_final.is_set():
-            return grace
-        limits = [float(service.reload_timeout)] if service.reload_timeout else []
-        if not service.reload_thread_safety and grace is not None:
-            limits.append(grace)
-        return min(limits, default=None)
+    async def _watch_time(self) -> None:
+        """Tell when the stop has taken as long as it may, whatever the engine is told meanwhile."""
+        stop, told_s = self._stop, self._limit_s()
+        while not stop.is_final.is_set() and (limit_s := self._limit_s()) > 0:
+            if limit_s < told_s:
+                self._tell_limit()
+            stop.is_told_anew.clear()
+            told_s = limit_s
+            await self._clock.wait(stop.is_told_anew, None if limit_s == math.inf else limit_s)
+        if stop.is_final.is_set():
+            await self._grace_after_all(told_s)
+        self._is_over.set()
 
-    def _tell_limit(self, limit_s: float | None) -> None:
-        if limit_s is None:
-            self._log.info("service will shutdown when all remaining tasks are flushed")
-        else:
-            self._log.warning(f"service will shutdown in max {limit_s:g} seconds")
-
-    def _let_all_go_on(self) -> None:
+    async def _grace_after_all(self, told_s: float) -> None:
+        """Wait for Grace, which is what is left from now on, whatever a reload would have waited for."""
+        limit_s = self._limit_s()
+        if limit_s != told_s:
+            self._tell_limit()
         for dispatcher in self._assembly.dispatchers:
             dispatcher.go_on()
+            dispatcher.hurry()
+        await self._clock.wait(self._stop.end_now, None if limit_s == math.inf else limit_s)
 
-    async def _grace_after_all(self) -> None:
-        """Wait until the process is to end while another engine was to begin, and then for Grace."""
-        await self._stop.is_final.wait()
-        self._let_all_go_on()
-        self._tell_limit(self._limit_s())
-        if self._grace < 0:
-            await self._stop.end_now.wait()
-        await self._clock.sleep(self._grace)
+    def _limit_s(self) -> float:
+        """Longest time from now on that deliveries are waited for."""
+        if self._stop.is_final.is_set():
+            return math.inf if self._grace < 0 else self._grace
+        return max(0.0, self._stop.ends_at - self._clock.monotonic())
+
+    def _tell_limit(self) -> None:
+        limit_s = self._limit_s()
+        if limit_s == math.inf:
+            self._log.info("service will shutdown when all remaining tasks are flushed")
+        else:
+            shown = limit_s if self._stop.is_final.is_set() else math.ceil(limit_s)
+            self._log.warning(f"service will shutdown in max {shown:g} seconds")
 
     async def _nothing_to_wait_for(self, dispatching: Sequence[asyncio.Task[None]]) -> None:
-        """Wait until every output that is left is away, and what is owed to it will be found again."""
+        """At a reload, wait until every output that is left is away; nobody may be kept waiting for those."""
         progress = _Progress()
-        while True:
+        while not self._stop.is_final.is_set():
             waiting = [
                 dispatcher
                 for dispatcher, task in zip(self._assembly.dispatchers, dispatching, strict=True)
                 if not task.done()
             ]
-            away_s = progress.away_s(waiting, self._clock.monotonic())
-            outputs = ", ".join(dispatcher.name for dispatcher in waiting)
-            patience_s = self._patience_s(waiting)
-            if patience_s is not None and away_s >= patience_s:
-                self._tell_left(outputs)
+            if progress.away_s(waiting, self._clock.monotonic()) >= self._longest_away_s(waiting):
                 return
-            if patience_s is None and away_s >= AWAY_S:
-                told = "what is left is in memory alone and waited for; hot_reload.timeout would limit that"
-                self._log.warning(told, every=TOLD_EVERY_S, outputs=outputs)
             await self._clock.sleep(LOOK_S)
+        await self._is_over.wait()
 
-    def _tell_left(self, outputs: str) -> None:
-        """Tell what becomes of what is not delivered and not waited for."""
-        if self._kept() <= {"disk"} or len(self._assembly.dispatchers) == 1:
+    def _tell_left(self) -> None:
+        """Tell what becomes of what was not delivered before a reload."""
+        left = [dispatcher for dispatcher in self._assembly.dispatchers if dispatcher.held()[0]]
+        outputs = ", ".join(dispatcher.name for dispatcher in left)
+        kept = self._kept()
+        if not left or not kept:
+            return
+        if "nowhere" in kept:
+            told, remedy = (
+                "what is left was in memory alone; what cannot be read again is lost",
+                "storage.path keeps it on disk",
+            )
+            self._log.error(told, outputs=outputs, remedy=remedy)
+        elif "ring" in kept:
+            self._log.warning("what is left in memory by inputs with storage.type memrb is dropped", outputs=outputs)
+        elif kept == {"disk"} or len(self._assembly.dispatchers) == 1:
             self._log.info("what is left is kept and not waited for", outputs=outputs)
         else:
             told = "what is left is read again and not waited for; outputs that have it already get it twice"
@@ -181,25 +178,25 @@ class Stopping:
         """Where what the buffers hold is found again."""
         return {running.kept for running in self._assembly.inputs if running.buffer.statistics().records}
 
-    def _patience_s(self, waiting: Sequence[Dispatcher]) -> float | None:
-        """How long an output may be away until what is left is not waited for; None if it must not be given up.
+    def _longest_away_s(self, waiting: Sequence[Dispatcher]) -> float:
+        """How long an output may be away until what is left is not waited for.
 
-        What will be read again comes once more to the outputs that have it, so that is worth some time. So is an upload
+        What would be lost is worth some time; so is what comes once more to the outputs that have it, and an upload
         that an output is busy with.
         """
-        kept = self._kept()
-        if "nowhere" in kept:
-            return None
         states = [dispatcher.statistics() for dispatcher in waiting]
         is_uploading = any(state.kept and not state.last_error for state in states)
-        return self._most_patience_s if "source" in kept or is_uploading else AWAY_S
+        is_worth_it = is_uploading or not self._kept().isdisjoint(("source", "nowhere"))
+        return self._patience_s if is_worth_it else AWAY_S
 
     @property
-    def _most_patience_s(self) -> float:
+    def _patience_s(self) -> float:
+        """Longest wait for an output that takes nothing."""
         return max(AWAY_S, abs(self._grace))
 
-    async def _wait_until_quiet(self, started: float) -> None:
+    async def _wait_until_quiet(self) -> None:
         """Let the inputs go on while they bring records, at most for half of Grace."""
+        started = self._clock.monotonic()
         end = started + abs(self._grace) / 2
         while not self._stop.end_now.is_set():
             quiet_at = [running.intake.last_taken_at + QUIET_S for running in self._assembly.inputs]
@@ -228,7 +225,7 @@ class Stopping:
         )
 
     async def _end_within(
-        self, seconds: float | None, tasks: Sequence[asyncio.Future[None]], *reasons: Callable[[], Awaitable[None]]
+        self, seconds: float | None, tasks: Sequence[asyncio.Future[None]], *reasons: Callable[[], Awaitable[object]]
     ) -> None:
         """Wait until all tasks have ended, the time is over, a second signal comes, or there is another reason to end.
 
@@ -270,6 +267,14 @@ class _Progress:
             if self._seen.get(dispatcher.name, (-1, -1))[:2] != (state.taken, state.held):
                 self._seen[dispatcher.name] = (state.taken, state.held, now)
         return min((now - self._seen[dispatcher.name][2] for dispatcher in active), default=math.inf)
+
+
+def reload_limit_s(service: ServiceOptions) -> float:
+    """Longest time that a reload may take by these options."""
+    limits = [float(service.reload_timeout)] if service.reload_timeout else []
+    if not service.reload_thread_safety and service.grace >= 0:
+        limits.append(float(service.grace))
+    return min(limits, default=math.inf)
 
 
 async def cancel(tasks: Sequence[asyncio.Future[None]]) -> None:

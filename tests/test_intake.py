@@ -231,6 +231,22 @@ class TestWhileRunning:
 
         assert (early, due) == ([], ["a"])
 
+    async def test_a_held_record_goes_on_before_it_is_due_if_somebody_asks(self, stage: Stage) -> None:
+        intake = stage.intake(Pairs(stage.clock))
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(intake.run())
+            await emit(intake, "a")
+            await settle()
+            intake.hand_out_soon()
+            await settle()
+            asked = stage.take()
+            await emit(intake, "b")
+            await settle()
+            next_one = stage.take()
+            running.cancel()
+
+        assert (asked, next_one) == (["a"], [])
+
     async def test_the_input_waits_while_handed_out_records_find_no_room(self) -> None:
         stage = Stage(limit=200)
         intake = stage.intake(Pairs(stage.clock))

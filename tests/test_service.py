@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from shipper.config.units import Seconds
 from shipper.context import Context, Emit
 from shipper.errors import RetryLater
 from shipper.inputs.base import Input, InputOptions
+from shipper.inputs.stdin import StdinInput, StdinOptions
 from shipper.outputs.base import Output
 from shipper.pipeline import Pipeline
 from shipper.record import RecordBatch
@@ -79,20 +81,50 @@ async def test_a_new_configuration_may_switch_reloading_off(caplog: pytest.LogCa
     assert (bench.loads, told(caplog, "hot reloading is not enabled")) == (1, 1)
 
 
-async def test_signals_during_a_reload_are_answered_by_one_more_with_the_newest_files() -> None:
-    pipelines = [pipeline_of(ListInput([]), MemoryOutput()) for _ in range(3)]
-    async with running(ServiceBench(pipeline_of(ListInput([batch_of("a")]), slow_output()), *pipelines)) as bench:
+async def test_signals_during_a_reload_that_waits_put_the_newest_files_into_its_place() -> None:
+    pipelines = [pipeline_of(ListInput([]), MemoryOutput(), Watched()) for _ in range(3)]
+    old = pipeline_of(ListInput([batch_of("a")]), slow_output())
+    async with running(ServiceBench(old, pipelines[0], mistake(), *pipelines[1:])) as bench:
         await bench.pass_time(2)
-        for _ in range(10):
+        for _ in range(4):
             bench.service.request_reload("SIGHUP")
             await settle()
-        loads = bench.loads
+        loads, before = bench.loads, bench.service.engine.pipeline
+        await bench.pass_time(100)
+        pipeline, failed = bench.service.engine.pipeline, bench.value(FAILED)
+        await bench.stop()
+
+    assert (loads, bench.loads, failed) == (4, 4, 1)
+    assert before is old
+    assert pipeline is pipelines[2]
+
+
+async def test_signals_while_the_files_are_read_are_answered_by_one_more_reading() -> None:
+    pipelines = [pipeline_of(ListInput([]), MemoryOutput()) for _ in range(2)]
+    async with running(ServiceBench(pipeline_of(ListInput([]), MemoryOutput()), *pipelines)) as bench:
+        bench.service.request_reload("SIGHUP")
+        await asyncio.sleep(0)
+        for _ in range(10):
+            bench.service.request_reload("SIGHUP")
         await bench.pass_time(100)
         pipeline = bench.service.engine.pipeline
         await bench.stop()
 
-    assert (loads, bench.loads) == (1, 2)
-    assert pipeline is pipelines[1]
+    assert 1 <= bench.loads <= 2
+    assert pipeline is pipelines[bench.loads - 1]
+
+
+async def test_what_waits_for_its_place_and_is_not_needed_any_more_is_closed() -> None:
+    first, second = Watched(), Watched()
+    old = pipeline_of(ListInput([batch_of("a")]), slow_output())
+    news = [pipeline_of(ListInput([]), MemoryOutput(), one) for one in (first, second)]
+    async with running(ServiceBench(old, *news)) as bench:
+        await bench.pass_time(2)
+        for _ in range(2):
+            bench.service.request_reload("SIGHUP")
+            await settle()
+
+        assert (first.is_open, second.is_open) == (False, True)
 
 
 def slow_output() -> Output:
@@ -278,8 +310,13 @@ class Last(Input):
 
     Options = InputOptions
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self.closed: list[bool] = []
+
+    @property
+    def source(self) -> str:
+        return self._name
 
     async def run(self, emit: Emit) -> None:
         await asyncio.Event().wait()
@@ -288,14 +325,41 @@ class Last(Input):
         self.closed.append(self.is_succeeded)
 
 
-async def test_an_input_knows_at_its_end_whether_another_one_may_go_on() -> None:
-    first, second = Last(), Last()
+@pytest.mark.parametrize(("name", "is_succeeded"), [("a", True), ("b", False)])
+async def test_an_input_knows_at_its_end_whether_another_one_may_go_on(name: str, is_succeeded: bool) -> None:
+    first, second = Last("a"), Last(name)
     old, new = pipeline_of(first, MemoryOutput()), pipeline_of(second, MemoryOutput())
     async with running(ServiceBench(old, new)) as bench:
         await bench.reload()
         await bench.stop()
 
-    assert (first.closed, second.closed) == ([True], [False])
+    assert (first.closed, second.closed) == ([is_succeeded], [False])
+
+
+@pytest.mark.parametrize(("is_read_on", "dropped"), [(True, {}), (False, {"cut_off": 1})])
+async def test_half_a_value_is_lost_and_counted_only_if_nobody_reads_on(
+    is_read_on: bool, dropped: dict[str, int]
+) -> None:
+    read_end, write_end = os.pipe()
+
+    def stdin(context: Context) -> Input:
+        return StdinInput(StdinOptions(), context, read_end)
+
+    output = MemoryOutput()
+    old = pipeline_of(stdin, output)
+    new = pipeline_of(stdin if is_read_on else ListInput([]), MemoryOutput())
+    async with running(ServiceBench(old, new)) as bench:
+        engine = bench.service.engine
+        os.write(write_end, b'{"log":"a"}{"log":"b')
+        while not output.sent:
+            await bench.pass_time(1)
+        while bench.service.engine is engine:
+            await bench.reload()
+        account = engine.ledger.inputs()[0]
+    os.close(read_end)
+    os.close(write_end)
+
+    assert (account.dropped, account.is_balanced) == (dropped, True)
 
 
 async def test_what_is_not_due_when_a_reload_is_asked_for_is_delivered_at_once() -> None:
@@ -366,6 +430,76 @@ async def test_a_stop_while_answers_are_waited_for_is_one_like_any_other(tmp_pat
         code = await bench.stop(within=8)
 
     assert code == 0
+
+
+class Late(Input):
+    """Emits a record when it is asked to stop, and does not end by itself."""
+
+    Options = InputOptions
+
+    def __init__(self) -> None:
+        self.is_stopped = asyncio.Event()
+
+    async def run(self, emit: Emit) -> None:
+        await self.is_stopped.wait()
+        await emit(batch_of("late"))
+        await asyncio.Event().wait()
+
+    async def stop(self) -> bool:
+        self.is_stopped.set()
+        return True
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.1, 2.0])
+async def test_a_stop_after_a_reload_has_stopped_its_inputs_ends_within_grace(after_s: float) -> None:
+    """The signal comes while an input still hands out what it has, and while an output is away that is owed that."""
+    one = Late()
+    old = pipeline_of(one, MemoryOutput(AWAY), grace=5.0)
+    async with running(ServiceBench(old, pipeline_of(ListInput([]), MemoryOutput()))) as bench:
+        bench.service.request_reload("SIGHUP")
+        await settle()
+        await bench.pass_time(after_s)
+        was_stopped, was_reloaded = one.is_stopped.is_set(), bench.service.engine.pipeline is not old
+        code = await bench.stop(within=7)
+
+    assert (was_stopped, was_reloaded, code) == (True, False, 0)
+
+
+async def test_nobody_is_kept_waiting_longer_than_grace_once_inputs_are_stopped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    old, new = pipeline_of(Late(), MemoryOutput(AWAY), grace=5.0), pipeline_of(ListInput([]), MemoryOutput())
+    async with running(ServiceBench(old, new)) as bench:
+        bench.service.request_reload("SIGHUP")
+        await bench.pass_time(8)
+
+        assert bench.service.engine.pipeline is new
+    assert told(caplog, "what is left was in memory alone; what cannot be read again is lost, outputs=ou.0") == 1
+
+
+async def test_what_comes_at_last_is_delivered_before_the_change() -> None:
+    output = MemoryOutput([RetryLater("away")] * 2)
+    old, new = pipeline_of(Late(), output, grace=5.0), pipeline_of(ListInput([]), MemoryOutput())
+    async with running(ServiceBench(old, new)) as bench:
+        bench.service.request_reload("SIGHUP")
+        await bench.pass_time(8)
+
+        assert (output.sent, bench.service.engine.pipeline is new) == ([["late"]], True)
+
+
+async def test_what_a_ring_has_is_not_waited_for_longer_than_grace(caplog: pytest.LogCaptureFixture) -> None:
+    lines = "storage.type memrb"
+    old = pipeline_of(ListInput([batch_of("a")]), MemoryOutput(AWAY), input_lines=lines, grace=5.0)
+    new = pipeline_of(ListInput([]), MemoryOutput())
+    async with running(ServiceBench(old, new)) as bench:
+        await bench.pass_time(2)
+        bench.service.request_reload("SIGHUP")
+        await bench.pass_time(4)
+        is_early = bench.service.engine.pipeline is new
+        await bench.pass_time(4)
+
+        assert (is_early, bench.service.engine.pipeline is new) == (False, True)
+    assert told(caplog, "storage.type memrb is dropped, outputs=ou.0") == 1
 
 
 class Ending(Input):

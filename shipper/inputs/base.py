@@ -72,7 +72,7 @@ class Input(ABC):
     makes_tags: ClassVar[bool] = False
     """Whether records get tags that the configuration does not tell, such as those a sender chooses."""
     is_succeeded = False
-    """Whether at a hot reload an input may go on from what this one hands over; set before `close`."""
+    """Whether at a hot reload another input of the same `source` takes its place; set before `close`."""
 
     @abstractmethod
     def __init__(self, options: Any, context: Context) -> None: ...
@@ -96,6 +96,14 @@ class Input(ABC):
 
     async def close(self) -> None:
         """Save what must survive and release everything; called when no more receipts will be settled."""
+
+    @property
+    def source(self) -> Hashable:
+        """What this input and one of another configuration have in common if one can go on where the other was.
+
+        None if none can.
+        """
+        return None
 
     def handed_over(self) -> tuple[Hashable, Any] | None:
         """After `close`, what the next input of this source goes on from at a hot reload; with a name for the source.

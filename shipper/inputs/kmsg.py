@@ -44,13 +44,13 @@ class KmsgInput(Input):
         self._not_emitted: int | None = None
 
     def handed_over(self) -> tuple[Hashable, Any] | None:
-        return None if self._not_emitted is None else (self._source, self._not_emitted)
+        return None if self._not_emitted is None else (self.source, self._not_emitted)
 
     def go_on_from(self, handed_over: Mapping[Hashable, Any]) -> None:
-        self._not_emitted = self._next_sequence = handed_over.get(self._source)
+        self._not_emitted = self._next_sequence = handed_over.get(self.source)
 
     @property
-    def _source(self) -> Hashable:
+    def source(self) -> Hashable:
         return "kmsg", self._tag
 
     async def open(self) -> None:

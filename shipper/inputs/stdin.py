@@ -15,6 +15,7 @@ from ..errors import OptionError
 from ..parsers.base import Parser
 from ..record import Record, RecordBatch
 from .base import Input, InputOptions
+from .depth import TOO_DEEP, without_deep
 from .listening import InvalidJson, count_cut_off, hand_on, parser_named, read_values
 from .readiness import readable
 
@@ -53,13 +54,13 @@ class StdinInput(Input):
         self._is_stopping = False
 
     def handed_over(self) -> tuple[Hashable, Any] | None:
-        return (self._source, self._rest) if self._rest else None
+        return (self.source, self._rest) if self._rest else None
 
     def go_on_from(self, handed_over: Mapping[Hashable, Any]) -> None:
-        self._rest = handed_over.get(self._source, b"")
+        self._rest = handed_over.get(self.source, b"")
 
     @property
-    def _source(self) -> Hashable:
+    def source(self) -> Hashable:
         return "stdin", self._fd
 
     async def open(self) -> None:
@@ -163,7 +164,10 @@ class StdinInput(Input):
         if len(records) < len(found):
             told = "a JSON value is neither an object nor [time, object] with a time from 1970 to 2242"
             self._drop(len(found) - len(records), 0, "no_record", told)
-        return records
+        kept = without_deep(records)
+        if kept is not records:
+            self._drop(len(records) - len(kept), 0, TOO_DEEP, "a JSON value is nested too deeply")
+        return kept
 
 
 def _record(value: Any, now_ns: int) -> Record | None:

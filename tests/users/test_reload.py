@@ -455,6 +455,77 @@ def test_y1_the_timeout_of_a_reload_is_obeyed(tmp_path: Path) -> None:
         assert station.told("service will shutdown in max 3 seconds")
 
 
+def test_y1_a_timeout_that_is_set_while_a_reload_waits_ends_it(tmp_path: Path) -> None:
+    with reload_that_waits(tmp_path, "grace 1") as station:
+        station.configure(text_of(station).replace(RELOAD, f"{RELOAD}\n    hot_reload.timeout 1"))
+        os.kill(station.shipper.check().pid, signal.SIGHUP)
+        station.until_told(DONE)
+
+        assert station.told("what is left was in memory alone; what cannot be read again is lost, outputs=a")
+
+
+@contextmanager
+def reload_while_a_filter_holds(folder: Path, output: str = "") -> Iterator[tuple[Station, int]]:
+    """A station that is asked to reload while its output is away and a group of lines is open; gives the TCP port too.
+
+    What the output is owed until then is in a file and would be read again; the group is in memory alone.
+    """
+    port = unused_port()
+    sections = (
+        f"[INPUT]\n    name tcp\n    tag t.tcp\n    listen 127.0.0.1\n    port {port}\n    format none\n"
+        "[FILTER]\n    name multiline\n    match t.tcp\n    multiline.key_content log\n"
+        "    multiline.parser java\n    flush_ms 600000\n"
+    )
+    station = Station(
+        folder,
+        service=f"{RELOAD}; grace 1; http_server on; http_port 0",
+        sections=sections,
+        path=None,
+        tail="",
+        output=output,
+    )
+    with station:
+        log = station.log()
+        station.start()
+        station.close()
+        log.write(1)
+        station.until_told("failed to flush chunk|records dropped")
+        push(port, TRACE)
+        api = Api(station)
+        station.until(lambda: api.metric('shipper_input_held_records{name="tcp.1"}') == 1)
+        os.kill(station.shipper.check().pid, signal.SIGHUP)
+        yield station, port
+
+
+TRACE = 'Exception in thread "main" java.lang.NullPointerException: boo'
+
+
+def push(port: int, text: str) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sender:
+        sender.sendall(f"{text}\n".encode())
+
+
+def test_y1_what_a_filter_holds_is_waited_for_while_everything_goes_on(tmp_path: Path) -> None:
+    with reload_while_a_filter_holds(tmp_path) as (station, port):
+        station.until_told("the reload is put off until what is in memory alone is delivered.*outputs=a")
+        push(port, "beside")
+        was_stopped = station.told("pausing all inputs")
+        station.open()
+        station.until_told(DONE)
+        station.until_arrived(count=3)
+        station.stop()
+
+        assert was_stopped is None
+        assert {TRACE, "beside"} < set(station.arrived())
+
+
+def test_y1_what_a_filter_holds_is_given_up_when_the_retries_are_used_up(tmp_path: Path) -> None:
+    with reload_while_a_filter_holds(tmp_path, "retry_limit 1") as (station, port):
+        station.until_told(DONE)
+        station.until_told("records dropped.*tag=t.tcp")
+        push(port, "after")
+
+
 # -- quick successive requests -----------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from ...damaged import move_aside
+from ...disk import make_private
 from ...log import Log
 from .sent import DatabaseAway, SentEvent
 
@@ -110,6 +111,7 @@ class EventDatabase:
         return self._db
 
     def _connect(self) -> None:
+        make_private(self._path)
         db = sqlite3.connect(self._path, timeout=_LONGEST_WAIT_S, isolation_level=None)
         try:
             if self._locking:

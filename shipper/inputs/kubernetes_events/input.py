@@ -69,15 +69,15 @@ class KubernetesEventsInput(Input):
         if self._sent is not None:
             return None
         self._seen.forget(self._progress.owed_hashes())
-        return self._source, (self._seen, self._progress.reached)
+        return self.source, (self._seen, self._progress.reached)
 
     def go_on_from(self, handed_over: Mapping[Hashable, Any]) -> None:
-        if self._sent is None and self._source in handed_over:
-            self._seen, reached = handed_over[self._source]
+        if self._sent is None and self.source in handed_over:
+            self._seen, reached = handed_over[self.source]
             self._progress.begin(reached)
 
     @property
-    def _source(self) -> Hashable:
+    def source(self) -> Hashable:
         options = self._options
         return "kubernetes_events", str(options.kube_url), options.kube_namespace, options.tag
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import msgspec
 
 from ...damaged import move_aside
+from ...disk import make_private
 from ...log import Log
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS in_systemd_cursor (cursor TEXT NOT NULL, updated INTEGER)"
@@ -81,6 +82,7 @@ class CursorStore:
             self._db = None
 
     def _connect(self, path: str) -> str | None:
+        make_private(path)
         db = sqlite3.connect(path, timeout=_LONGEST_WAIT_S, isolation_level=None)
         try:
             if self._sync in SYNCHRONOUS:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...record import Body
-from ..tags import seen_as_tag
+from ...record import Body, seen_as_tag
 from .fields import Pair
 
 Entry = dict[str, Any]

@@ -106,22 +106,24 @@ class SystemdInput(Input):
         # The cursor of the last entry that was emitted: a second `run` goes on behind it.
         self._emitted: str | None = None
         self._saved: str | None = None
-        # The cursor up to which the input before this one, of a configuration that was replaced, was safe.
+        # What the input of the configuration before this one was to go on from: the cursor up to which it was safe, and
+        # that of the tail where it was to begin if none was saved, as long as it could not find that out.
         self._handed_over: str | None = None
+        self._tail: str | None = None
         # Whether reading must not begin because another program locks the database that may hold a cursor.
         self._awaits_cursor = False
         self._has_run = False
         self._has_moved = asyncio.Event()
 
     def handed_over(self) -> tuple[Hashable, Any] | None:
-        safe = self._order.safe
-        return None if safe is None else (self._source, safe)
+        safe, tail = self._order.safe, self._emitted if self._awaits_cursor else None
+        return None if safe is None and tail is None else (self.source, (safe, tail))
 
     def go_on_from(self, handed_over: Mapping[Hashable, Any]) -> None:
-        self._handed_over = handed_over.get(self._source)
+        self._handed_over, self._tail = handed_over.get(self.source, (None, None))
 
     @property
-    def _source(self) -> Hashable:
+    def source(self) -> Hashable:
         where = self._options.where()
         return "systemd", where.path, where.matches, where.filter_type, self._options.tag
 
@@ -140,7 +142,7 @@ class SystemdInput(Input):
         known = self._handed_over or self._saved
         self._awaits_cursor = known is None and self._store.is_locked_out
         try:
-            self._emitted = await self._in_worker(lambda: self._journal.open(known))
+            self._emitted = await self._in_worker(lambda: self._journal.open(known or self._tail))
         except (OSError, ValueError) as error:
             raise OptionError("path", f"the journal cannot be opened: {error}") from error
         if not self._awaits_cursor:
