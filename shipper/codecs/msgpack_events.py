@@ -24,6 +24,7 @@ _INTEGER_TIME = Struct(">BBI").pack
 _UINT32 = 0xCE
 _HARMLESS = frozenset({str, int, bool, type(None), float, bytes})
 _CONTAINERS = frozenset({dict, list})
+_DEEPEST = 300
 _KNOWN = _HARMLESS | _CONTAINERS
 
 _encode = msgspec.msgpack.Encoder(enc_hook=str).encode
@@ -94,16 +95,22 @@ def encode(value: Any) -> bytes:
     return _encode(mended(value))
 
 
-def mended(value: Any) -> Any:
-    """The value without JSON that was encoded ahead, text that is no Unicode, and numbers that have no form."""
+def mended(value: Any, depth: int = 0) -> Any:
+    """The value without JSON that was encoded ahead, text that is no Unicode, and numbers that have no form.
+
+    What is nested more deeply than 300 levels is replaced by words.
+    """
     if isinstance(value, msgspec.Raw):
-        return mended(msgspec.json.decode(value))
+        return mended(msgspec.json.decode(value), depth)
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if depth > _DEEPEST and isinstance(value, (dict, list, tuple)):
+        return "(nested too deeply)"
     if isinstance(value, dict):
-        return {mended(k): mended(v) for k, v in value.items()}
+        return {mended(k, depth + 1): mended(v, depth + 1) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [mended(v) for v in value]
+        items = [mended(v, depth + 1) for v in value]
+        return tuple(items) if isinstance(value, tuple) else items  # a tuple may be a key
     if type(value) is int and not -(2**63) <= value < 2**64:
         return float(value)
     return value

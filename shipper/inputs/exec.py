@@ -28,7 +28,7 @@ _REMARK_EVERY_S = 10.0
 class ExecOptions(IntervalOptions, kw_only=True):
     """Options of the exec input."""
 
-    command: Annotated[str, opt("Command for the shell.", example="uptime")]
+    command: Annotated[str, opt("Command for the shell.", example="uptime", secret=True)]
     parser: Annotated[str | None, opt("Parser of the lines; those that it does not fit are dropped.")] = None
     buf_size: Annotated[ByteSize, opt("Lines of so many bytes and more are split.")] = ByteSize(4096)
     oneshot: Annotated[bool, opt("Run the command once, at the start.")] = False

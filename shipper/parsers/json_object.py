@@ -20,7 +20,9 @@ from ..record import Body
 
 _BLANKS = " \t\r\n"
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
-_DEEPEST = 256
+DEEPEST = 256
+"""Levels that an object may have."""
+
 # Both halves of a surrogate pair, one half alone (the group), or any other escape.
 _HALF_PAIR = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
@@ -44,16 +46,16 @@ def read_object(text: str) -> Body | None:
         return _read_leniently(text)
     if _MAY_HOLD_INTEGERS.isdisjoint(map(type, body.values())):
         return body
-    return body if _shorten_integers(body) else None
+    return body if shorten_integers(body) else None
 
 
-def _shorten_integers(body: Body) -> bool:
+def shorten_integers(held: Body | list[Any]) -> bool:
     """Replace integers of more than 64 bits, which no encoder takes, by floats; False for too many levels.
 
     It goes down level by level, so that it needs no depth of its own.
     """
-    holders: list[Any] = [body]
-    for _ in range(_DEEPEST):
+    holders: list[Any] = [held]
+    for _ in range(DEEPEST):
         inner: list[Any] = []
         for holder in holders:
             for key, value in holder.items() if type(holder) is dict else enumerate(holder):
@@ -93,7 +95,7 @@ def _read_leniently(text: str, decoder: json.JSONDecoder | None = None) -> Body 
         return None
     if _begins_with_value(text[end:].lstrip(_BLANKS)):
         return None
-    return body if _shorten_integers(body) else None
+    return body if shorten_integers(body) else None
 
 
 def _begins_with_value(text: str) -> bool:
@@ -124,4 +126,4 @@ def _refuse(word: str) -> NoReturn:
 
 _lenient = json.JSONDecoder(strict=False, parse_int=_integer, parse_constant=_refuse)
 
-__all__ = ["read_object", "read_pairs"]
+__all__ = ["DEEPEST", "read_object", "read_pairs", "shorten_integers"]

@@ -117,3 +117,17 @@ def test_a_message_has_a_limit() -> None:
     assert nothing == []
     with pytest.raises(BadMessage, match="longer"):
         reader.feed(part)
+
+
+def test_arrays_as_keys_stay_keys_beside_text_that_is_no_unicode() -> None:
+    [encoded] = msgpack_events.encode_bodies(content({"k": {("a", ("b",)): 1}, "t": "\udcff"}))
+
+    assert msgspec.msgpack.decode(encoded) == {"k": {("a", ("b",)): 1}, "t": "\ufffd"}
+
+
+def test_what_is_nested_too_deeply_for_mending_is_replaced_by_words() -> None:
+    body: dict[str, Any] = {"a": "\udcff"}
+    for _ in range(900):
+        body = {"a": body}
+
+    assert b"(nested too deeply)" in msgpack_events.encode_bodies(content(body))[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -37,3 +38,13 @@ def test_a_value_is_printed_as_specified(value: Any, expected: str) -> None:
 def test_bytes_that_were_no_utf8_are_printed_as_they_were() -> None:
     assert encode(render("bad \udcff")) == b'"bad \xff"'
     assert encode(render("half \ud83d")) == b'"half ?"'
+
+
+@pytest.mark.parametrize("wrap", [lambda v: {"k": v}, lambda v: [v], lambda v: {(v,): 1}], ids=["map", "list", "key"])
+def test_what_is_nested_too_deeply_is_replaced_by_words(wrap: Callable[[Any], Any]) -> None:
+    value: Any = "end"
+    for _ in range(450):
+        value = wrap(value) if not isinstance(value, dict) or "k" in value else {(tuple(value),): 1}
+
+    assert "(nested too deeply)" in render({"log": "x", "deep": value})
+    assert render({"log": "x", "deep": value}).startswith('{"log"=>"x", ')

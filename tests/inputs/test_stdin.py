@@ -301,3 +301,12 @@ async def test_at_a_reload_the_next_input_goes_on_in_the_middle_of_a_value(
 
     assert found == bodies
     assert context.metrics.total("input_dropped_records_total") == 0
+
+
+async def test_records_that_are_nested_too_deeply_are_dropped_alone() -> None:
+    context = context_with()
+    deep = b'{"a":' * 257 + b"1" + b"}" * 257
+    one = await read(b'{"n":1}%b[1,%b]{"n":2}\n' % (deep, deep), context=context)
+
+    assert one.bodies() == [{"n": 1}, {"n": 2}]
+    assert context.metrics.total("input_dropped_records_total", reason="nested_too_deeply") == 2

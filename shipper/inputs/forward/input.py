@@ -21,7 +21,8 @@ from ...config.options import opt
 from ...config.units import ByteSize
 from ...context import Context, Emit
 from ...errors import OptionError
-from ...record import Receipt, Record, RecordBatch
+from ...record import Receipt, Record, RecordBatch, seen_as_tag
+from ..depth import count_too_deep
 from ..listening import (
     Address,
     Answer,
@@ -37,7 +38,6 @@ from ..listening import (
     count_cut_off,
     hand_on,
 )
-from ..tags import seen_as_tag
 from .handshake import Handshake
 from .messages import Message, parse_message
 from .splitting import BadMessage, Splitter
@@ -266,6 +266,8 @@ class ForwardInput(PushInput):
         if message.rejected:
             context.dropped(message.rejected, 0, "not_a_map")
             context.log.warning("records are dropped that are no maps", every=_REMARK_EVERY_S, peer=peer)
+        if message.too_deep:
+            count_too_deep(message.too_deep, context, peer)
         if not message.is_logs:
             context.dropped(1, message.size, "not_logs")
             context.log.warning("metrics or traces are dropped, only logs are taken", every=_REMARK_EVERY_S, peer=peer)

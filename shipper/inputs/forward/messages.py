@@ -20,8 +20,9 @@ from ...codecs import msgpack_stream
 from ...codecs.msgpack_events import array_head
 from ...codecs.template import text_of
 from ...record import Body, Record
+from ..depth import without_deep
 from ..listening import TooLarge, decoded_text, inflate
-from .splitting import BadMessage, array_begin, content_at, end_of, is_text_or_binary
+from .splitting import BadMessage, array_begin, content_at, end_of, is_array, is_text_or_binary
 
 _SECOND = 1_000_000_000
 _LAST_SECOND = 1 << 33
@@ -43,9 +44,10 @@ _decode = msgspec.msgpack.Decoder(ext_hook=_extension).decode
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What one message holds. `size` is that of its entries as they were encoded, `rejected` are those without a map.
+    """What one message holds. `size` is that of its entries as they were encoded.
 
-    `is_logs` is false for metrics and traces, which are not looked into.
+    Entries that are left out are `rejected`, which have no map, and `too_deep`. `is_logs` is false for metrics and
+    traces, which are not looked into.
     """
 
     tag: str
@@ -55,6 +57,7 @@ class Message(msgspec.Struct, frozen=True):
     chunk: str | None = None
     is_logs: bool = True
     contradiction: str = ""
+    too_deep: int = 0
 
 
 def parse_message(data: bytes, most: int) -> Message:
@@ -69,7 +72,7 @@ def parse_message(data: bytes, most: int) -> Message:
     second = data[end]
     if is_text_or_binary(second):
         return _packed(tag, data, end, count, most)
-    if 0x90 <= second < 0xA0 or second in (0xDC, 0xDD):
+    if is_array(second):
         return _forward(tag, data, end, count)
     if count < 3:
         raise BadMessage("a message has neither entries nor a record")
@@ -149,6 +152,8 @@ def _unpacked(payload: bytes, told: Any) -> list[Any]:
             pass  # it told a wrong number, or there is text to be mended
     at, count = 0, 0
     while at < len(payload):
+        if not is_array(payload[at]):
+            raise BadMessage("an entry is not a time and a record")
         at = end_of(payload, at)
         count += 1
     return _decoded_entries(array_head(count) + payload)
@@ -177,6 +182,8 @@ def _decoded_leniently(data: bytes) -> Any:
         return _decode(data)
     except UnicodeDecodeError:
         pass
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadMessage(f"an entry cannot be decoded: {error}") from error
     try:
         entry = msgpack_stream.ValueReader().feed(data)[0]
     except (msgpack_stream.BadMessage, IndexError) as error:
@@ -220,7 +227,9 @@ def _message(tag: str, options: dict[str, Any], entries: list[Any], size: int, c
     if not _TEXT_ALONE.issuperset(map(type, chain.from_iterable([r.body for r in records]))):
         for record in records:
             record.body = {_key(k): v for k, v in record.body.items()}
-    return Message(tag, records, size, rejected, chunk, contradiction=contradiction)
+    kept = without_deep(records)
+    too_deep = len(records) - len(kept)
+    return Message(tag, kept, size, rejected, chunk, contradiction=contradiction, too_deep=too_deep)
 
 
 def _key(key: Any) -> str:

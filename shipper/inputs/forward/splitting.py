@@ -93,17 +93,25 @@ def content_at(data: Bytes, at: int, end: int) -> bytes:
     return bytes(data[at + head : end])
 
 
+def is_array(kind: int) -> bool:
+    """Whether a value that begins so is an array."""
+    return 0x90 <= kind < 0xA0 or kind in (0xDC, 0xDD)
+
+
 def is_text_or_binary(kind: int) -> bool:
     """Whether a value that begins so is a string or binary data."""
     return 0xA0 <= kind < 0xC0 or kind in _LENGTHS
 
 
+_MOST_IN_VAIN = 8
+"""How often, measured by its length, a message may be passed over that turns out not to be whole."""
+
 _TRAILING = re.compile(r"trailing characters \(byte ([0-9]+)\)")
 _pass_over = msgspec.msgpack.Decoder(msgspec.Raw).decode
 
 
-def quick_end(data: Bytes) -> int | None:
-    """Where the first value ends, 0 if it is not whole, None if a walk has to tell.
+def quick_end(data: Bytes) -> int:
+    """Where the first value ends, 0 if it is not whole; raises `BadMessage` if it is none, or nested too deeply.
 
     msgspec passes over a value twenty times as fast as `walk` does, and says where it ends in the words of an error.
     """
@@ -113,9 +121,11 @@ def quick_end(data: Bytes) -> int | None:
         words = str(error)
         if found := _TRAILING.search(words):
             return int(found[1])
-        return 0 if "truncated" in words else None
-    except RecursionError:
-        return None
+        if "truncated" in words:
+            return 0
+        raise BadMessage(f"a message cannot be read: {words}") from error
+    except RecursionError as error:
+        raise BadMessage("a message is nested too deeply") from error
     return len(data)
 
 
@@ -126,8 +136,7 @@ class Splitter:
         self._longest = longest
         self._too_long = too_long
         self._buffer = bytearray()
-        # How far the message at the front was walked, and how many values it still lacks there.
-        self._at, self._todo = 0, 1
+        self._begin()
         self.error: Exception | None = None
         """Why nothing will come any more; messages in front of it have been given out."""
 
@@ -142,15 +151,24 @@ class Splitter:
             self.error = error
         return messages
 
+    def _begin(self) -> None:
+        """Nothing is known about the message at the front."""
+        # How far it was walked, and how many values it still lacks there.
+        self._at, self._todo = 0, 1
+        self._passed_in_vain = 0
+
     def _next(self) -> bytes | None:
         buffer = self._buffer
-        if self._at == 0 and not (0x90 <= buffer[0] < 0xA0 or buffer[0] in (0xDC, 0xDD)):
+        if self._at == 0 and not is_array(buffer[0]):
             raise BadMessage("what was sent is not an array")
-        quick = quick_end(buffer) if self._at == 0 else None
-        if quick is None:
+        # The quick way begins at the front each time. A message that comes in very many pieces is walked instead,
+        # which goes on where it came to.
+        if self._at == 0 and self._passed_in_vain < _MOST_IN_VAIN * len(buffer):
+            self._passed_in_vain += len(buffer)
+            if end := quick_end(buffer):
+                self._at, self._todo = end, 0
+        else:
             self._at, self._todo = walk(buffer, self._at, self._todo)
-        elif quick:
-            self._at, self._todo = quick, 0
         length = len(buffer) if self._todo else self._at
         if length > self._longest:
             self.error = self._too_long(length)
@@ -158,7 +176,7 @@ class Splitter:
             return None
         message = bytes(buffer[: self._at])
         del buffer[: self._at]
-        self._at, self._todo = 0, 1
+        self._begin()
         return message
 
     @property

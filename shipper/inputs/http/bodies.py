@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qsl
 
+import msgspec
+
 from ...record import Body
+from ..depth import is_too_deep
 from ..listening import InvalidJson, TooLarge, inflate, read_values
 from .requests import BadRequest, Request
 
 _MOST_FIELDS = 1000
+_MOST_TOKENS = 250_000
+"""What is not strictly JSON is read as long as this takes, a fraction of a second; a short request may hold much."""
+
 _CODINGS = {
     "gzip": "gzip",
     "x-gzip": "gzip",
@@ -20,8 +26,20 @@ _CODINGS = {
 }
 
 
-def bodies_of(request: Request, most: int) -> tuple[list[Body], int]:
-    """The bodies of records, and how many values were left out because they are no objects; raises `BadRequest`."""
+class Decoded(msgspec.Struct, frozen=True):
+    """The bodies of records, the bytes that they were made of, and how many values were left out.
+
+    Those are no objects, or `too_deep`.
+    """
+
+    bodies: list[Body]
+    size: int
+    no_objects: int = 0
+    too_deep: int = 0
+
+
+def decoded(request: Request, most: int) -> Decoded:
+    """What the body of the request holds; it may have so many bytes when decompressed. Raises `BadRequest`."""
     kind = request.headers.get("content-type")
     if request.method != "POST":
         raise BadRequest(400, "error: invalid HTTP method")
@@ -33,7 +51,7 @@ def bodies_of(request: Request, most: int) -> tuple[list[Body], int]:
     if not request.body:
         raise BadRequest(400, "error: no payload found")
     data = _plain(request, most)
-    return _objects(data) if kind == "application/json" else ([_fields(data)], 0)
+    return _objects(data) if kind == "application/json" else Decoded([_fields(data)], len(data))
 
 
 def _plain(request: Request, most: int) -> bytes:
@@ -50,11 +68,11 @@ def _plain(request: Request, most: int) -> bytes:
         raise BadRequest(400, "error: unable to process records") from error
 
 
-def _objects(data: bytes) -> tuple[list[Body], int]:
+def _objects(data: bytes) -> Decoded:
     try:
-        values, rest = read_values(data, is_end=True)
+        values, rest = read_values(data, is_end=True, most_tokens=_MOST_TOKENS)
     except InvalidJson as error:
-        raise BadRequest(400, "error: unable to process records") from error
+        raise BadRequest(400, f"error: {error.limit or 'unable to process records'}") from error
     if rest < len(data) or not values:
         raise BadRequest(400, "error: unable to process records")
     items: list[Any] = []
@@ -65,8 +83,9 @@ def _objects(data: bytes) -> tuple[list[Body], int]:
             items.append(value)
         else:
             raise BadRequest(400, "error: unable to process records")
-    bodies = [item for item in items if type(item) is dict]
-    return bodies, len(items) - len(bodies)
+    objects = [item for item in items if type(item) is dict]
+    bodies = [body for body in objects if not is_too_deep([body])] if is_too_deep(objects) else objects
+    return Decoded(bodies, len(data), len(items) - len(objects), len(objects) - len(bodies))
 
 
 def _fields(data: bytes) -> Body:

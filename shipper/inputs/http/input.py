@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 
@@ -18,9 +18,10 @@ from ...codecs.template import KeyPath
 from ...config.options import opt
 from ...config.units import ByteSize, parse_int
 from ...context import Context, Emit
-from ...record import Body, Receipt, Record, RecordBatch
+from ...record import Receipt, Record, RecordBatch
+from ..depth import count_too_deep
 from ..listening import Address, Connection, ListenOptions, PushInput, StreamListener
-from .bodies import bodies_of
+from .bodies import Decoded, decoded
 from .overdue import Overdue, Taken, key_of
 from .requests import IDLE_S, BadRequest, Request, RequestReader, response
 
@@ -120,7 +121,19 @@ class HttpInput(PushInput):
         self._overdue = Overdue(context.clock)
         # Of records that were taken and whose clients have been told to send them again.
         self._unsafe: list[Receipt] = []
-        self.listener = StreamListener(Address(options.listen, options.port), options, context, self._serve)
+        self._place = Address(options.listen, options.port)
+        self.listener = StreamListener(self._place, options, context, self._serve)
+
+    def handed_over(self) -> tuple[Hashable, Any] | None:
+        safe = self._overdue.safe()
+        return (self.source, safe) if safe else None
+
+    def go_on_from(self, handed_over: Mapping[Hashable, Any]) -> None:
+        self._overdue.go_on_from(handed_over.get(self.source, ()))
+
+    @property
+    def source(self) -> Hashable:
+        return "http", self._place
 
     async def _serve(self, connection: Connection, emit: Emit) -> None:
         reader = RequestReader(connection, self._context.clock, self._options.buffer_max_size, self._idle_s)
@@ -144,7 +157,7 @@ class HttpInput(PushInput):
         connection.write(response(error.status, error.message, headers, is_last=error.is_last))
         self._context.counter("refused_requests_total", status=str(error.status)).add()
         log, more = self._context.log.warning, {}
-        if error.status == 503:
+        if error.message == _BUSY:
             log, more = self._context.log.error, {"remedy": _REMEDY}
         log("a request is refused", every=_REMARK_EVERY_S, peer=connection.peer, reason=error.message, **more)
 
@@ -152,15 +165,16 @@ class HttpInput(PushInput):
         if request.method == "GET" and request.path == "/health" and self._options.enable_health_endpoint:
             connection.write(response(200, "ok"))
             return
-        bodies, ignored = bodies_of(request, self._options.buffer_max_size)
-        batches = self._batches(bodies, request)
-        await self._store(connection, request, batches, emit)
-        if ignored:
-            self._context.dropped(ignored, 0, "not_an_object")
+        found = decoded(request, self._options.buffer_max_size)
+        await self._store(connection, request, self._batches(found, request), emit)
+        if found.no_objects:
+            self._context.dropped(found.no_objects, 0, "not_an_object")
+        if found.too_deep:
+            count_too_deep(found.too_deep, self._context, connection.peer)
 
-    def _batches(self, bodies: list[Body], request: Request) -> list[RecordBatch]:
-        """The records by tag, with a share of the size of the body each."""
-        options = self._options
+    def _batches(self, found: Decoded, request: Request) -> list[RecordBatch]:
+        """The records by tag, with a share of the size of the decoded body each."""
+        options, bodies = self._options, found.bodies
         address = request.headers.get("x-forwarded-for", "").partition(",")[0].strip()
         if options.add_remote_addr and address:
             for body in bodies:
@@ -175,7 +189,7 @@ class HttpInput(PushInput):
                 named = get(body)
                 tag = self._tag_named(named) if isinstance(named, str) and named else usual
                 by_tag.setdefault(tag, []).append(Record(now, body))
-        size = len(request.body) // max(1, len(bodies)) + 1
+        size = found.size // max(1, len(bodies)) + 1
         return [RecordBatch(tag, records, size * len(records)) for tag, records in by_tag.items() if records]
 
     def _tag_of(self, request: Request) -> str:

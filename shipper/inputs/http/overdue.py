@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
+from collections.abc import Iterable
 
 import msgspec
 
@@ -54,7 +55,9 @@ class Taken:
             answer.send_now()
 
 
-class _Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True):
+    """A request that will come again, since when, and what was taken of it."""
+
     key: bytes
     since: float
     taken: Taken
@@ -65,11 +68,11 @@ class Overdue:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._entries: deque[_Entry] = deque(maxlen=MOST_REMEMBERED)
+        self._entries: deque[Entry] = deque(maxlen=MOST_REMEMBERED)
 
     def remember(self, key: bytes, taken: Taken) -> None:
         """Expect this request once more."""
-        self._entries.append(_Entry(key, self._clock.monotonic(), taken))
+        self._entries.append(Entry(key, self._clock.monotonic(), taken))
 
     def recall(self, key: bytes) -> Taken | None:
         """What was taken of this request, and forget it; None if it has not come before."""
@@ -81,6 +84,14 @@ class Overdue:
             return None
         entries.remove(found)
         return found.taken
+
+    def safe(self) -> list[Entry]:
+        """What is remembered of records that are safe; what is not safe at the end of a run has to come again."""
+        return [entry for entry in self._entries if entry.taken.receipt.is_settled]
+
+    def go_on_from(self, entries: Iterable[Entry]) -> None:
+        """Remember these, too, which another one has remembered before."""
+        self._entries.extend(entries)
 
     def __len__(self) -> int:
         return len(self._entries)

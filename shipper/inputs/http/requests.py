@@ -21,6 +21,9 @@ LEAST_BYTES_PER_S = 1024
 
 IDLE_S = 60.0
 
+STOPPING = "error: the service stops or is reloaded, send the records again later"
+"""Told to a client whose request has not come as a whole by then."""
+
 _REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([!-~\x80-\xff]+) HTTP/1\.([01])")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?")
@@ -209,6 +212,9 @@ class RequestReader:
 
     async def _more(self) -> None:
         data = await self._read_until(self._body_since + BODY_WITHIN_S + self._body_size / LEAST_BYTES_PER_S)
+        if not data and self._connection.is_stopped:
+            # It is we who broke off, and a client does not send again what was answered 400.
+            raise BadRequest(503, STOPPING, is_last=True)
         if not data:
             raise BadRequest(400, "error: the request is not complete", is_last=True)
         self._body_size += len(data)

@@ -16,12 +16,15 @@ from typing import NamedTuple
 from ...context import Context, Emit
 from ...errors import OptionError
 from .options import ListenOptions
-from .push_input import CUT_OFF
+from .push_input import CUT_OFF, FAILED, NotTaken
 from .sockets import Place, UnixPath, bind, check_place, file_of, is_reachable, shown_address, unlink_socket
 from .streams import OPEN_TO_ALL
 
 MOST_WAITING = 4 << 20
-"""Bytes of datagrams that may wait for room in the buffer."""
+"""Bytes of datagrams, and of what keeps them, that may wait for room in the buffer."""
+
+OVERHEAD = 150
+"""Bytes that it takes to keep a datagram, be it empty."""
 
 OVERFLOW = "udp_overflow"
 """Why datagrams are dropped; each counts as one record."""
@@ -95,7 +98,7 @@ class DatagramListener:
         try:
             while self._waiting or not self._is_stopped:
                 if self._waiting:
-                    await self._take(self._next(), emit)
+                    await self._hand_on(self._next(), emit)
                 else:
                     self._changed.clear()
                     await self._changed.wait()
@@ -113,19 +116,30 @@ class DatagramListener:
     async def close(self) -> None:
         """Give the socket back; what is still waiting is a counted loss."""
         if self._waiting:
-            self._context.dropped(len(self._waiting), self._size, CUT_OFF)
+            size = self._size - OVERHEAD * len(self._waiting)
+            self._context.dropped(len(self._waiting), size, CUT_OFF)
             self._waiting.clear()
+            self._size = 0
         if self._socket is not None:
             unlink_socket(self.place, self._file)
             self._socket.close()
             self._socket = None
+
+    async def _hand_on(self, taken: list[Datagram], emit: Emit) -> None:
+        try:
+            await self._take(taken, emit)
+        except Exception as error:
+            # A mistake of ours, which somebody may cause on purpose; what comes next is taken all the same.
+            if not isinstance(error, NotTaken):
+                self._context.dropped(len(taken), sum(len(d.data) for d in taken), FAILED)
+            self._context.log.exception("datagrams are dropped because of an unexpected failure", every=_REMARK_EVERY_S)
 
     def _next(self) -> list[Datagram]:
         waiting = self._waiting
         taken = list(islice(waiting, _AT_ONCE))
         for _ in taken:
             waiting.popleft()
-        self._size -= sum(len(d.data) for d in taken)
+        self._size -= sum(len(d.data) + OVERHEAD for d in taken)
         if not self._is_stopped:
             self._resume()
         return taken
@@ -140,13 +154,14 @@ class DatagramListener:
                 data, address = receive(_LONGEST)
             except (BlockingIOError, ConnectionError):
                 break
-            if self._size + len(data) > MOST_WAITING and waiting:
+            size = len(data) + OVERHEAD
+            if self._size + size > MOST_WAITING and waiting:
                 dropped += 1
                 dropped_size += len(data)
             else:
                 waiting.append(Datagram(data, shown_address(address)))
-                self._size += len(data)
-            if self._can_wait and self._size + _LONGEST > MOST_WAITING:
+                self._size += size
+            if self._can_wait and self._size + _LONGEST + OVERHEAD > MOST_WAITING:
                 self._pause()
                 break
         if dropped:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import zlib
+from io import BytesIO
 from typing import Any
 
-_GZIP_WBITS = 31
 _SNAPPY_BEGINNING = b"\xff\x06\x00\x00sNaPpY"
 
 
@@ -23,39 +23,39 @@ def inflate(data: bytes, coding: str, most: int) -> bytes:
     if coding == "deflate":
         # Half of the world sends it without the header of zlib.
         has_header = len(data) > 1 and data[0] & 0x0F == 8 and (data[0] << 8 | data[1]) % 31 == 0
-        content, rest = _member(zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS), data, most)
-        if rest:
-            raise ValueError("there is something behind the end")
-        return content
+        return _inflate_deflate(data, zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS, most)
     return _inflate_zstd(data, most) if coding == "zstd" else _inflate_snappy(data, most)
 
 
 def _inflate_gzip(data: bytes, most: int) -> bytes:
-    from isal import isal_zlib
+    from isal import igzip, isal_zlib
 
-    parts, size = [], 0
-    while data:
-        content, data = _member(isal_zlib.decompressobj(_GZIP_WBITS), data, most - size)
-        parts.append(content)
-        size += len(content)
-        data = data.lstrip(b"\0")  # padding
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _member(stream: Any, data: bytes, most: int) -> tuple[bytes, bytes]:
-    """The content of one compressed piece, and what follows it."""
-    from isal import isal_zlib
-
-    damaged: Any = (zlib.error, isal_zlib.IsalError)  # the stub of the second one calls it no class
+    # It goes from member to member inside C; a decompressor for each would copy all that follows it, every time.
+    open_file: Any = igzip.GzipFile
+    damaged: Any = (OSError, EOFError, zlib.error, isal_zlib.IsalError)  # the stub of the last one calls it no class
     try:
-        content: bytes = stream.decompress(data, most + 1)
+        with open_file(fileobj=BytesIO(data)) as stream:
+            content: bytes = stream.read(most + 1)
     except damaged as error:
+        raise ValueError(str(error)) from error
+    if len(content) > most:
+        raise TooLarge(f"the content is larger than {most} bytes")
+    return content
+
+
+def _inflate_deflate(data: bytes, wbits: int, most: int) -> bytes:
+    stream = zlib.decompressobj(wbits)
+    try:
+        content = stream.decompress(data, most + 1)
+    except zlib.error as error:
         raise ValueError(str(error)) from error
     if len(content) > most:
         raise TooLarge(f"the content is larger than {most} bytes")
     if not stream.eof:
         raise ValueError("the data end too early")
-    return content, stream.unused_data
+    if stream.unused_data:
+        raise ValueError("there is something behind the end")
+    return content
 
 
 def _inflate_zstd(data: bytes, most: int) -> bytes:

@@ -13,13 +13,28 @@ CUT_OFF = "cut_off"
 """Why records are dropped that a sender will not send again and that found no room before we had to end."""
 
 
+FAILED = "failed"
+"""Why records are dropped that something failed unexpectedly on; the log has the traceback."""
+
+
+class NotTaken(Exception):
+    """Something failed unexpectedly on records that were handed on, and they have been counted as lost."""
+
+
 async def hand_on(batch: RecordBatch, emit: Emit, context: Context) -> None:
-    """Emit what was taken from a sender who believes it to be safe; if that is cancelled it is a counted loss."""
+    """Emit what was taken from a sender who believes it to be safe; if that is cancelled it is a counted loss.
+
+    It is one, too, if that fails; raises `NotTaken` then.
+    """
+    records, size = len(batch), batch.size
     try:
         await emit(batch)
     except asyncio.CancelledError:
-        count_cut_off(len(batch), batch.size, context)
+        count_cut_off(records, size, context)
         raise
+    except Exception as error:
+        context.dropped(records, size, FAILED)
+        raise NotTaken("records could not be handed on") from error
 
 
 def count_cut_off(records: int, size: int, context: Context) -> None:

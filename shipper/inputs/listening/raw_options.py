@@ -13,6 +13,7 @@ from ...config.units import ByteSize, parse_int
 from ...context import Context
 from ...parsers.escapes import unescape_unicode
 from ...record import Body, Record
+from ..depth import count_too_deep, without_deep
 from .json_values import InvalidJson, read_values
 from .options import ListenOptions
 from .texts import decoded_text, parser_named
@@ -86,6 +87,10 @@ class PayloadReader:
             read = Read(inner.records, inner.rest + 1, inner.invalid)
         else:
             read = self._read(data, is_end)
+        kept = without_deep(read.records)
+        if kept is not read.records:
+            count_too_deep(len(read.records) - len(kept), self._context, source)
+            read = Read(kept, read.rest, read.invalid)
         if self._source_key:
             key, address = self._source_key, f"{self._scheme}://{source}"
             for record in read.records:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from ...context import Context, Emit
 from .connection import Connection, Refused
 from .options import ListenOptions
+from .push_input import FAILED
 from .server_tls import ServerTls, check_tls
 from .sockets import Place, UnixPath, bind, check_place, file_of, is_reachable, unlink_socket
 
@@ -31,7 +32,8 @@ Serve = Callable[[Connection, Emit], Awaitable[None]]
 class StreamListener:
     """Takes connections while `run` runs, and closes each when `serve` has returned for it.
 
-    Options that cannot be used raise `OptionError` at once. `serve` may raise `Refused`, which is counted and told.
+    Options that cannot be used raise `OptionError` at once. `serve` may raise `Refused`, which is counted and told;
+    whatever else it raises ends its connection, too, and no other one.
     Asked to stop, it takes nothing more from senders, and `run` returns when all that had come was served; connections
     stay open for answers that are owed until `close`.
     """
@@ -152,6 +154,14 @@ class StreamListener:
         except TimeoutError as error:
             self._count_refused("too_slow")
             self._context.log.debug("a connection is closed", peer=connection.peer, reason=error)
+        except Exception:
+            # A mistake of ours, which somebody may cause on purpose; the others have nothing to do with it.
+            self._count_refused(FAILED)
+            self._context.log.exception(
+                "a connection is closed because of an unexpected failure",
+                every=_REMARK_EVERY_S,
+                peer=connection.peer or str(self.place),
+            )
         finally:
             if not connection.is_stopped or not connection.owed:
                 connection.close()

@@ -324,3 +324,34 @@ async def test_a_tag_that_cannot_be_shown_as_it_is_told_is_mended_and_counted(to
         assert [batch.tag for batch in forward.batches] == [tag] * 2
         assert [batch.tag for batch in prefixed.batches] == [f"net.{tag}"] * 2
         assert forward.context.metrics.total("input_mended_tags_total") == (0 if tag == told else 2)
+
+
+@pytest.mark.parametrize(
+    "entry", [b"\x92\x01\x81\xa1k\x81\x81\xa1a\x01\x01", b"\x92\x01\x81\xa1k" + b"\x91" * 5000 + b"\xc0"]
+)
+async def test_a_message_that_cannot_be_decoded_ends_its_connection_and_no_other(entry: bytes) -> None:
+    no_text = b"\x92\x01\x81\xa1k\xa1\xff"
+    async with Running(ForwardInput) as forward:
+        _, good = await connected(forward.port)
+        good.write(message(1))
+        await forward.until_records(1)
+        await forward.send(pack(["t", no_text + entry]))
+        good.write(message(2))
+
+        assert await forward.until_records(2) == [{"n": 1}, {"n": 2}]
+        assert forward.refused("malformed") == 1
+        await ended(good)
+
+
+async def test_records_that_are_nested_too_deeply_are_counted_and_the_chunk_is_acknowledged() -> None:
+    body: Any = 1
+    for _ in range(450):
+        body = {"a": body}
+    async with Running(ForwardInput) as forward:
+        sender = await client(forward)
+        sender.writer.write(pack(["t", [[1, body], [1, {"n": 1}]], {"chunk": "c"}]))
+
+        assert await sender.next() == {b"ack": b"c"}
+        assert forward.bodies == [{"n": 1}]
+        assert forward.dropped("nested_too_deeply") == 1
+        await ended(sender.writer)

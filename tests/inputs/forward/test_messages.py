@@ -149,3 +149,48 @@ def test_keys_of_records_are_made_texts_and_bytes_of_tags_readable() -> None:
 
     assert message.tag == "\ufffd"
     assert message.records[0].body == {"5": 1, "null": 2, "b": 3, "s": 4}
+
+
+def deep(levels: int) -> Any:
+    """A map with so many levels."""
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+NO_TEXT = b"\x92\x01\x81\xa1k\xa1\xff"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        b"\x92\x01\x81\xa1k" + b"\x91" * 5000 + b"\xc0",
+        b"\x92\x01\x81\xa1k\x81\x81\xa1a\x01\x01",
+        b"\x92\x01\x81\xa1k\xc7\x05\xff12345",
+    ],
+    ids=["too deep", "map as a key", "bad timestamp"],
+)
+@pytest.mark.parametrize("before", [b"", NO_TEXT], ids=["alone", "behind text that is no UTF-8"])
+def test_entries_that_cannot_be_decoded_make_a_bad_message(entry: bytes, before: bytes) -> None:
+    with pytest.raises(BadMessage):
+        parsed("t", before + entry)
+    with pytest.raises(BadMessage):
+        parsed("t", [msgspec.Raw(e) for e in (before, entry) if e])
+
+
+def test_a_payload_of_other_things_than_entries_is_bad_at_the_first_one() -> None:
+    with pytest.raises(BadMessage, match="not a time and a record"):
+        parsed("t", b"\xc0" * 10_000 + b"\xc1")
+
+
+def test_entries_that_are_nested_too_deeply_are_left_out_alone() -> None:
+    message = parsed("t", [[S, {"n": 1}], [S, deep(257)], [[S, deep(300)], {}], [S, deep(256)]])
+
+    assert [r.body for r in message.records] == [{"n": 1}, deep(256)]
+    assert message.too_deep == 2
+
+
+@pytest.mark.parametrize(("payload", "told"), [(gzipped(PACKED * 50), "gzip"), (PACKED * 50, None)])
+def test_the_size_of_a_message_is_that_of_its_decompressed_entries(payload: bytes, told: str | None) -> None:
+    assert parsed("t", payload, {"compressed": told} if told else {}).size == 50 * len(PACKED)

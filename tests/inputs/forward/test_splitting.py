@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shipper.inputs.forward import splitting
 from shipper.inputs.forward.splitting import BadMessage, Splitter, end_of, quick_end
 
 _VALUES = st.recursive(
@@ -72,3 +73,26 @@ def test_the_quick_way_finds_the_same_end_as_a_walk(value: Any, rest: bytes) -> 
 
     assert quick_end(data + rest) == end_of(data + rest, 0) == len(data)
     assert quick_end(data[:-1]) == 0
+
+
+def test_a_message_in_very_many_pieces_is_not_passed_over_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed, one = list[int](), splitter()
+
+    def counted(data: Any) -> int:
+        passed.append(len(data))
+        return quick_end(data)
+
+    monkeypatch.setattr(splitting, "quick_end", counted)
+    data = msgspec.msgpack.encode(["t", [[1, {"n": n}] for n in range(500)]])
+    found = [m for n in range(len(data)) for m in one.feed(data[n : n + 1])]
+
+    assert found == [data]
+    assert sum(passed) < 10 * len(data)
+    assert one.feed(data + data) == [data, data]
+
+
+def test_a_message_that_is_nested_too_deeply_is_refused_before_it_is_whole() -> None:
+    one = splitter()
+
+    assert one.feed(b"\x91" * 2000) == []
+    assert isinstance(one.error, BadMessage)

@@ -252,6 +252,23 @@ async def test_an_answer_that_is_owed_when_we_stop_is_still_given() -> None:
         await ended(writer)
 
 
+@pytest.mark.parametrize(
+    "begin",
+    [request()[:-3], b"POST / HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n{"],
+)
+async def test_a_client_whose_request_is_still_arriving_when_we_stop_is_to_send_it_again(begin: bytes) -> None:
+    async with Running(HttpInput) as http:
+        reader, writer = await connected(http.port)
+        writer.write(request() + begin)
+        await answer_of(reader)
+        await http.stop()
+        status, headers, _ = await answer_of(reader)
+
+        assert (status, headers["retry-after"], headers["connection"]) == (503, "5", "close")
+        assert http.bodies == [{"a": 1}]
+        await ended(writer)
+
+
 async def test_http_1_0_ends_after_one_answer() -> None:
     async with Running(HttpInput) as http:
         reader, writer = await connected(http.port)
@@ -307,3 +324,40 @@ async def test_a_client_with_a_slow_line_gets_its_body_through() -> None:
 
         assert (await answer_of(reader))[0] == 201
         await ended(writer)
+
+
+async def test_what_a_request_holds_is_its_size_and_not_what_was_sent() -> None:
+    body = b'{"log":"%b"}' % (b"x" * 10_000)
+    async with Running(HttpInput) as http:
+        await asked(http, request(gzip.compress(body * 3), more="Content-Encoding: gzip\r\n"))
+
+        assert [(len(b), b.size >= 3 * len(body)) for b in http.batches] == [(3, True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"{}" * 500_000 + b"x}", "error: there is too much that is not strictly JSON"),
+        (b'""' * 500_000 + b"x}", "error: there is too much that is not strictly JSON"),
+        (b"[" + b"[]," * 500_000, "error: there is too much that is not strictly JSON"),
+        (b"[" * 1_000_000, "error: a value is nested too deeply"),
+    ],
+)
+async def test_a_short_request_with_very_much_that_is_no_json_is_refused(text: bytes, reason: str) -> None:
+    async with Running(HttpInput) as http:
+        refused, taken = await asked(
+            http, request(gzip.compress(text), more="Content-Encoding: gzip\r\n"), request(b'{"a":1}')
+        )
+
+        assert (refused[0], refused[2], taken[0]) == (400, reason, 201)
+        assert http.bodies == [{"a": 1}]
+
+
+async def test_records_that_are_nested_too_deeply_are_counted_and_the_others_are_taken() -> None:
+    deep = b'{"a":' * 450 + b"1" + b"}" * 450
+    async with Running(HttpInput) as http:
+        answers = await asked(http, request(b'[{"n":1},%b,{"n":2}]' % deep))
+        await http.until(lambda: http.dropped("nested_too_deeply") == 1)
+
+        assert answers[0][0] == 201
+        assert http.bodies == [{"n": 1}, {"n": 2}]

@@ -107,6 +107,24 @@ async def test_another_request_is_not_taken_for_one_that_comes_again(other: byte
         await ended(writer)
 
 
+@pytest.mark.parametrize("becomes_safe", [True, False])
+async def test_after_a_reload_too_what_comes_again_is_taken_only_if_it_was_not_safe(becomes_safe: bool) -> None:
+    async with Running(HttpInput, settling="later") as before:
+        before.input.answer_within_s = 0.05  # type: ignore[attr-defined]
+        (late,) = await asked(before, request())
+        if becomes_safe:
+            before.settle()
+    left = before.input.handed_over()
+    after = Running(HttpInput)
+    after.input.go_on_from({} if left is None else dict([left]))
+    async with after:
+        again, new = await asked(after, request(), request())
+
+        assert (late[0], again[0], new[0]) == (503, 201, 201)
+        assert repeated(after) == (1 if becomes_safe else 0)
+        assert after.bodies == [{"a": 1}] * (1 if becomes_safe else 2)
+
+
 def repeated(http: Running) -> int:
     """Records that came again and were not taken again."""
     return http.context.metrics.total("input_repeated_records_total")

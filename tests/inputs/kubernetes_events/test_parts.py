@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,12 @@ def store(path: Path) -> EventDatabase:
     sent = EventDatabase(str(path), "normal", False, "WAL", Log("[test] "))
     sent.open()
     return sent
+
+
+def test_a_new_database_is_for_us_alone(tmp_path: Path) -> None:
+    store(tmp_path / "events.db").close()
+
+    assert stat.S_IMODE((tmp_path / "events.db").stat().st_mode) == 0o600
 
 
 def test_the_database_of_fluent_bit_is_taken_over_and_left_as_it_expects_it(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ PATIENCE_S = 5.0
 class Running:
     """One life of an input: `async with`, send, then look at what it emitted.
 
-    While `gate` is not set the buffers are full. With settling "later" receipts stay owed until `settle` is called.
+    While `gate` is not set the buffers are full, and while there is a `failure` nothing can be emitted. With settling
+    "later" receipts stay owed until `settle` is called.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Running:
     ) -> None:
         self.batches: list[RecordBatch] = []
         self.is_held_up = False
+        self.failure: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
         self._settling = settling
@@ -78,6 +80,8 @@ class Running:
     async def _emit(self, batch: RecordBatch) -> None:
         self.is_held_up = not self.gate.is_set()
         await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
         self.batches.append(batch)
         if self._settling == "at once":
             batch.receipt.settle()

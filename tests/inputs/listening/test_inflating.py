@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import cramjam
 import pytest
+from isal import isal_zlib
 
 from shipper.inputs.listening import TooLarge, inflate
 
@@ -64,3 +65,20 @@ def test_several_gzip_members_share_one_limit() -> None:
     assert inflate(twice, "gzip", 2 * len(CONTENT)) == CONTENT * 2
     with pytest.raises(TooLarge):
         inflate(twice, "gzip", 2 * len(CONTENT) - 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"x"])
+def test_very_many_gzip_members_are_read_without_a_decompressor_for_each(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isal_zlib, "decompressobj", None)  # each would copy what follows its member
+
+    assert inflate(gzip.compress(content) * 20_000, "gzip", 20_000) == content * 20_000
+
+
+def test_zeros_behind_gzip_members_are_padding_and_anything_else_is_not() -> None:
+    member = gzip.compress(CONTENT)
+
+    assert inflate(member + b"\0\0" + member + b"\0", "gzip", 2 * len(CONTENT)) == CONTENT * 2
+    with pytest.raises(ValueError):
+        inflate(member + b"junk", "gzip", 2 * len(CONTENT))

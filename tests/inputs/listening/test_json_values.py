@@ -58,6 +58,43 @@ def test_a_number_at_the_end_of_a_stream_is_whole() -> None:
     assert read_values(b"12", is_end=True) == ([12], 2)
 
 
+@pytest.mark.parametrize("text", [b"{}", b'""', b"[[]]", b"5 "])
+def test_what_is_not_strictly_json_is_cut_up_within_a_limit(text: bytes) -> None:
+    with pytest.raises(InvalidJson, match="too much") as failure:
+        read_values(text * 1000 + b"x}", is_end=True, most_tokens=1000)
+
+    assert 0 < len(failure.value.values) <= 100
+
+
+def test_a_value_with_very_many_brackets_is_looked_at_within_a_limit() -> None:
+    with pytest.raises(InvalidJson, match="too much"):
+        read_values(b"[" + b"[]," * 1000 + b"x]", is_end=True, most_tokens=1000)
+
+
+def test_lines_that_are_strictly_json_are_no_part_of_the_limit() -> None:
+    line, loose = b'{"text":"%b"}\n' % (b"x" * 100), b'{"a":"\x01"}\n'
+    values, at = read_values(line * 2000 + loose + line * 2000, is_end=True, most_tokens=20_000)
+
+    assert (len(values), values[2000]) == (4001, {"a": "\x01"})
+    assert at == 4000 * len(line) + len(loose)
+
+
+@pytest.mark.parametrize("text", [b"[", b'{"a":'])
+def test_nothing_is_waited_for_behind_too_many_levels(text: bytes) -> None:
+    assert read_values(text * 256) == ([], 0)
+    with pytest.raises(InvalidJson, match="deeply"):
+        read_values(text * 257)
+
+
+def test_large_integers_become_floats_wherever_they_are() -> None:
+    large = b"12345678901234567890123"
+
+    assert read_values(b'[{"a":[%b]}]{"n":1700000000000000000}' % large)[0] == [
+        [{"a": [1.234567890123457e22]}],
+        {"n": 1_700_000_000_000_000_000},
+    ]
+
+
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

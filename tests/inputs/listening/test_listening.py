@@ -126,7 +126,7 @@ async def test_the_socket_of_a_successor_is_left_alone(tmp_path: Path) -> None:
 
 async def test_connections_beyond_the_limit_are_refused_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Running(TcpInput, NONE) as tcp:
-        monkeypatch.setattr(tcp.input.listener, "_most", 1)
+        monkeypatch.setattr(streams, "MOST_CONNECTIONS", 1)
         _, first = await connected(tcp.port)
         first.write(LINE)
         await tcp.until_records(1)
@@ -170,22 +170,32 @@ async def test_a_sender_that_does_not_take_its_answers_is_closed(monkeypatch: py
         await ended(writer)
 
 
-async def test_a_bug_in_serving_is_not_hidden() -> None:
-    async def fail(*_: object) -> None:
-        raise RuntimeError("a bug")
+async def test_a_failure_in_serving_ends_its_connection_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    async with Running(TcpInput, NONE) as tcp:
+        _, good = await connected(tcp.port)
+        good.write(LINE)
+        await tcp.until_records(1)
+        serve = tcp.input.listener._serve  # type: ignore[attr-defined]
+        tcp.input.listener._serve = None  # type: ignore[attr-defined]
+        await tcp.send_without_end(LINE)
+        await tcp.until(lambda: tcp.refused("failed") == 1)
+        tcp.input.listener._serve = serve  # type: ignore[attr-defined]
+        good.write(LINE)
+        await tcp.until_records(2)
+        await ended(good)
 
-    tcp = Running(TcpInput)
-    tcp.input.listener._serve = fail  # type: ignore[attr-defined]
-    await tcp.input.open()
-    port = tcp.input.listener.port
-    running = asyncio.ensure_future(tcp.input.run(fail))
-    _, writer = await connected(port)
-    writer.write(LINE)
+        assert "TypeError" in caplog.text
 
-    with pytest.raises(ExceptionGroup):
-        await asyncio.wait_for(running, PATIENCE_S)
-    await tcp.input.close()
-    await ended(writer)
+
+async def test_records_that_cannot_be_handed_on_are_counted_and_others_come_through() -> None:
+    async with Running(TcpInput, NONE) as tcp:
+        tcp.failure = RuntimeError("a bug")
+        await tcp.send(LINE + LINE)
+        tcp.failure = None
+        await tcp.send(LINE)
+
+        assert await tcp.until_records(1) == [{"log": "line"}]
+        assert (tcp.dropped("failed"), tcp.refused("failed")) == (2, 1)
 
 
 def certificate(folder: Path, name: str) -> tuple[Path, Path]:

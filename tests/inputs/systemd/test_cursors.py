@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def table(db: Path, *cursors: str) -> None:
     connection.execute("CREATE TABLE IF NOT EXISTS in_systemd_cursor (cursor TEXT NOT NULL, updated INTEGER)")
     connection.executemany("INSERT INTO in_systemd_cursor VALUES (?, 1700000000)", [(c,) for c in cursors])
     connection.close()
+
+
+def test_a_new_database_is_for_us_alone(tmp_path: Path) -> None:
+    store = CursorStore(str(tmp_path / "c.db"), "normal", Log(""))
+    store.open()
+    store.close()
+
+    assert stat.S_IMODE((tmp_path / "c.db").stat().st_mode) == 0o600
 
 
 async def test_a_restart_goes_on_behind_the_saved_entry_even_with_read_from_tail(tmp_path: Path) -> None:
@@ -358,6 +367,32 @@ async def test_at_a_reload_an_input_of_something_else_begins_as_ever(tmp_path: P
     one = await read_all(f"path {tmp_path}", 3)
 
     await read_after(one, f"path {tmp_path}{more}", texts(1, 3))
+
+
+@pytest.mark.parametrize("is_saved", [True, False])
+async def test_at_a_reload_with_the_database_locked_it_begins_at_the_tail_of_the_first_start_or_what_was_saved(
+    tmp_path: Path, is_saved: bool
+) -> None:
+    logs, db = tmp_path / "logs", tmp_path / "c.db"
+    logs.mkdir()
+    lines = f"path {logs}\ndb {db}\nread_from_tail on"
+    write_journal(logs / "a.journal", *numbered(1, 3))
+    if is_saved:
+        await read_all(lines, 0)
+        write_journal(logs / "b.journal", *numbered(4, 6), first=100)
+    lock = sqlite3.connect(db, isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    one = await read_all(lines, 0)
+    write_journal(logs / "c.journal", *numbered(7, 9), first=200)
+    two = await read_all(lines, 0, before=one)
+    write_journal(logs / "d.journal", *numbered(10, 12), first=300)
+    expected = texts(4 if is_saved else 7, 12)
+    async with Reading(lines, before=two) as three:
+        lock.close()
+        await three.has(len(expected))
+
+    assert two.messages() == []
+    assert three.messages() == expected
 
 
 async def test_what_was_handed_over_is_not_held_up_by_a_database_that_is_locked(tmp_path: Path) -> None:

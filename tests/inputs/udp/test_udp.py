@@ -64,7 +64,7 @@ async def test_the_sender_is_named() -> None:
 async def test_datagrams_without_room_are_counted_and_every_one_is_accounted_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(datagrams, "MOST_WAITING", 100)
+    monkeypatch.setattr(datagrams, "MOST_WAITING", 9 * (datagrams.OVERHEAD + len(b'{"n":12345}')))
     async with Running(UdpInput) as udp:
         udp.gate.clear()
         for _ in range(5):
@@ -75,6 +75,41 @@ async def test_datagrams_without_room_are_counted_and_every_one_is_accounted_for
 
         assert len(udp.bodies) + udp.dropped(datagrams.OVERFLOW) == 50
         assert len(udp.bodies) >= 9
+
+
+async def test_empty_datagrams_find_no_more_room_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagrams, "MOST_WAITING", 20 * datagrams.OVERHEAD)
+    async with Running(UdpInput) as udp:
+        udp.gate.clear()
+        udp.send_datagrams(b"{}")
+        await udp.until(lambda: udp.is_held_up)
+        udp.send_datagrams(*[b""] * 50)
+        await udp.until(lambda: udp.dropped(datagrams.OVERFLOW) == 30)
+        await udp.stop()
+
+        assert udp.bodies == [{}]
+
+
+async def test_a_failure_on_some_datagrams_is_counted_and_the_next_are_taken(caplog: pytest.LogCaptureFixture) -> None:
+    async with Running(UdpInput) as udp:
+        read = udp.input._payload.read  # type: ignore[attr-defined]
+        udp.input._payload.read = None  # type: ignore[attr-defined]
+        udp.send_datagrams(b"{}")
+        await udp.until(lambda: udp.dropped("failed") == 1)
+        udp.input._payload.read = read  # type: ignore[attr-defined]
+        udp.send_datagrams(b'{"n":1}')
+
+        assert await udp.until_records(1) == [{"n": 1}]
+        assert "TypeError" in caplog.text
+
+
+async def test_a_datagram_that_is_nested_too_deeply_is_counted_and_the_others_are_taken() -> None:
+    async with Running(UdpInput) as udp:
+        udp.send_datagrams(b'{"a":' * 300 + b"1" + b"}" * 300 + b'{"n":1}')
+        await udp.until_records(1)
+
+        assert udp.bodies == [{"n": 1}]
+        assert udp.dropped("nested_too_deeply") == 1
 
 
 async def test_what_still_waits_when_we_have_to_end_is_counted() -> None:
