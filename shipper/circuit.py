@@ -20,6 +20,13 @@ class Circuit:
     def is_open(self) -> bool:
         return self._failures >= OPENING_FAILURES
 
+    def next_in(self, now: float, pause: float) -> float:
+        """Seconds until the destination is tried again for a delivery that is to wait so long on its own.
+
+        While the circuit is open one of the deliveries that wait is tried for all of them, however long it was to wait.
+        """
+        return max(0.0, self.probe_at - now) if self.is_open else pause
+
     def succeeded(self) -> bool:
         """Note a success; true if that closed the circuit."""
         was_open, self._failures = self.is_open, 0

@@ -278,7 +278,8 @@ class Dispatcher:
         source.in_flight -= 1
         source.in_flight_size -= delivery.size
         if attempt.cancelled():
-            source.reader.give_back(delivery)
+            # What is done of it stays known: at a stop, and if the work beside has failed and all begins anew.
+            self._wait(self._clock.monotonic(), source, delivery)
         self._wake.set()
 
     async def _attempt(self, source: _Source, delivery: Delivery) -> None:
@@ -351,11 +352,12 @@ class Dispatcher:
         self._retried.add()
         self._retried_records.add(delivery.records)
         pause = min(self._backoff.wait(delivery.attempts, wish), most)
+        told = self._circuit.next_in(now, pause)
         if self._is_hurried:
-            pause = DRAIN_RETRY_S
+            told = pause = DRAIN_RETRY_S
         # What is tried each second is told once of each delivery, as there may be many.
         if not self._is_hurried or delivery.attempts == 1:
-            self._told.retried(source.input_name, delivery, pause, error)
+            self._told.retried(source.input_name, delivery, told, error)
         self._wait(now + pause, source, delivery)
 
     def _give_up(self, source: _Source, delivery: Delivery, error: Exception) -> None:

@@ -26,9 +26,9 @@ class FlushLog:
         self._numbers = itertools.count()
 
     def retried(self, input_name: str, delivery: Delivery, pause_s: float, reason: Exception) -> None:
-        """A delivery has failed and is tried again after `pause_s` seconds."""
+        """A delivery has failed, and its destination is tried again after `pause_s` seconds."""
         self._log.warning(
-            f"failed to flush chunk '{self._name(delivery)}', retry in {pause_s:g} seconds: "
+            f"failed to flush chunk '{self._name(delivery)}', retry in {max(1, round(pause_s))} seconds: "
             f"{self._told(input_name, delivery)}",
             records=delivery.records,
             reason=reason,

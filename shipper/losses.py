@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -45,12 +46,25 @@ class _Sum(msgspec.Struct):
 
 
 class Losses:
-    """The losses of all buffers, told in the logs of the outputs that do not get the records."""
+    """The losses of all buffers, told in the logs of the outputs that do not get the records.
+
+    While `run` runs nothing waits for longer than `TOLD_EVERY_S` until it is told.
+    """
 
     def __init__(self, log_of: Callable[[str], Log], clock: Clock) -> None:
         self._log_of = log_of
         self._clock = clock
         self._sums: dict[tuple[str, str, str], _Sum] = {}
+        self._is_any_untold = asyncio.Event()
+
+    async def run(self) -> None:
+        """Tell what was not told for a while, until cancelled; waits for losses."""
+        while True:
+            await self._is_any_untold.wait()
+            self._is_any_untold.clear()
+            while (due := self._next_due()) is not None:
+                await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+                self._tell_due()
 
     def note(self, input_name: str, loss: Loss) -> None:
         """Take note of a loss, and tell what is known of its kind if that was not told for a while."""
@@ -67,6 +81,8 @@ class Losses:
         if now - found.told_at >= TOLD_EVERY_S:
             self._tell(kind, found)
             self._sums[kind] = _Sum(now)
+        else:
+            self._is_any_untold.set()
 
     def tell_rest(self) -> None:
         """Tell of everything that was not told yet."""
@@ -74,6 +90,17 @@ class Losses:
             if found.records:
                 self._tell(kind, found)
         self._sums.clear()
+
+    def _next_due(self) -> float | None:
+        """When the next sum is to be told; None if all losses are told."""
+        return min((found.told_at + TOLD_EVERY_S for found in self._sums.values() if found.records), default=None)
+
+    def _tell_due(self) -> None:
+        now = self._clock.monotonic()
+        for kind, found in self._sums.items():
+            if found.records and now >= found.told_at + TOLD_EVERY_S:
+                self._tell(kind, found)
+                self._sums[kind] = _Sum(now)
 
     def _tell(self, kind: tuple[str, str, str], found: _Sum) -> None:
         input_name, output, reason = kind

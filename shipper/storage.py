@@ -118,6 +118,10 @@ class Storage:
         """What the start tells about it."""
         return "type=memory, positions are saved after delivery"
 
+    async def tell_losses(self) -> None:
+        """Tell of what the buffers have dropped, until cancelled; waits for losses."""
+        await self._losses.run()
+
     def close(self) -> None:
         """Make durable what can be, release everything, and tell what was lost and not told."""
         self._losses.tell_rest()

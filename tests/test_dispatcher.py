@@ -575,6 +575,20 @@ async def test_a_delivery_is_called_the_same_in_all_lines_about_it(caplog: pytes
     assert failed.groups() == made.groups()
 
 
+async def test_the_time_that_is_told_is_that_of_the_next_attempt(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(MemoryOutput([RetryLater("away")] * 50), cap=2000, pick=max)
+    bench.put("a")
+    bench.dispatcher.flush()
+    async with running(bench):
+        for attempts in range(1, 12):
+            (*_, told) = re.findall(r"retry in (\d+) seconds", caplog.text)
+            await bench.clock.advance(int(told) - 0.5)
+            before = bench.output.attempts
+            await bench.clock.advance(0.5)
+
+            assert (before, bench.output.attempts) == (attempts, attempts + 1)
+
+
 async def test_a_delivery_whose_retries_are_used_up_is_told_with_what_is_lost(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

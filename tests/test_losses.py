@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from shipper.buffers.base import DAMAGED, OVER_LIMIT, RING_OVER_LIMIT, Loss
 from shipper.log import Log
 from shipper.losses import TOLD_EVERY_S, Losses
-from shipper.testing import ManualClock
+from shipper.testing import ManualClock, settle
 
 SECOND = 1_000_000_000
 
@@ -44,6 +45,26 @@ async def test_what_follows_is_told_in_sums(caplog: pytest.LogCaptureFixture) ->
     assert "records=1, " in first
     assert "records=14, reason=storage_limit, tag=app.web app.db, " in second
     assert "read_from=2023-11-14T22:13:20Z, read_to=2023-11-14T22:14:20Z" in second
+
+
+async def test_what_nothing_follows_is_told_too_after_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene()
+    telling = asyncio.ensure_future(scene.losses.run())
+    await settle()
+    scene.lose(1, 2)
+    scene.lose(3, reason=DAMAGED)
+    await scene.clock.advance(TOLD_EVERY_S / 2)
+    scene.lose(4, 5, reason=DAMAGED)
+    at_first = len(caplog.messages)
+    await scene.clock.advance(TOLD_EVERY_S / 2)
+    told = [re.findall(r"records=(\d+)", message)[0] for message in caplog.messages]
+    scene.lose(6)
+    await scene.clock.advance(TOLD_EVERY_S)
+    telling.cancel()
+
+    assert at_first == 2
+    assert told == ["1", "3", "2", "9"]
+    assert re.findall(r"records=(\d+)", caplog.messages[-1]) == ["6"]
 
 
 def test_at_the_end_the_rest_is_told_once(caplog: pytest.LogCaptureFixture) -> None:

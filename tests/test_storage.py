@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,18 @@ def bench_with(inputs: list[Any], outputs: list[Any], folder: Path, storage: str
     lines = more.pop("input_lines", "") + f"\nstorage.type {storage}"
     path: dict[str, Any] = {"storage_path": str(folder), "storage_free_space_floor": ByteSize(0)}
     return EngineBench(inputs, outputs, input_lines=lines, grace=2.0, **path, **more)
+
+
+async def test_a_new_folder_for_what_is_stored_is_for_us_alone_and_one_that_was_there_stays_as_it_was(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "before").mkdir(0o755)
+    for name in ("before", "new"):
+        async with running(bench_with([ListInput([batch_of("a")])], [MemoryOutput()], tmp_path / name)) as one:
+            await one.pass_time(2)
+            await one.stop(1)
+
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("before", "new")] == [0o755, 0o700]
 
 
 async def test_what_one_run_could_not_deliver_the_next_one_does_and_both_balance(
@@ -125,13 +138,18 @@ async def test_a_ring_drops_the_oldest_records_tells_all_of_them_and_never_waits
         await bench.pass_time(0.5)
         emitted = one.emitted
         await bench.pass_time(60)
+        told_before_the_stop = len(caplog.messages)
         await bench.stop(1)
         (account,) = bench.engine.ledger.outputs()
     sent = [int(line) for lines in output.sent for line in lines]
 
     assert emitted == 100
     assert account.dropped == {"memrb_overlimit": 100 - len(sent)}
-    told = [found for m in caplog.messages if (found := re.search(r"are dropped, .* records=(\d+), (.*), remedy", m))]
+    told = [
+        found
+        for m in caplog.messages[:told_before_the_stop]
+        if (found := re.search(r"are dropped, .* records=(\d+), (.*), remedy", m))
+    ]
     assert sum(int(found[1]) for found in told) == 100 - len(sent) > 0
     assert {found[2] for found in told} == {"reason=memrb_overlimit, tag=test"}
     assert (sent[-1], sent, len(sent) < 20) == (99, sorted(sent), True)

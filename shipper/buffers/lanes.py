@@ -162,13 +162,18 @@ class Lanes(Generic[E]):
         """A delivery of this lane has ended; `entries` of it are the next again."""
         lane = self._lanes[name]
         lane.is_out = False
+        self.leave_out(name, entries)
+        self._settle(lane)
+
+    def leave_out(self, name: Hashable, entries: list[E] | tuple[E, ...]) -> None:
+        """These last ones of a delivery are not in it after all, and the next of the lane again when it is back."""
+        lane = self._lanes[name]
         lane.entries.extendleft(reversed(entries))
         for entry in entries:
             lane.size += entry.size
             lane.records += entry.records
             self.waiting += entry.size
             self._lane_of[entry.sequence] = lane
-        self._settle(lane)
 
     def _take_from(self, lane: Lane[E], *, is_limited: bool = True) -> tuple[Hashable, list[E]]:
         limits, taken, size, records = self._limits, list[E](), 0, 0

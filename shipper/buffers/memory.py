@@ -7,6 +7,7 @@ way and no more. What merely waits can be: it is dropped (`storage.type memrb`) 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 
@@ -321,8 +322,9 @@ class MemoryReader(Reader):
             self._notify()
 
     def has_shared(self) -> bool:
-        """Whether something waits that another reader has committed."""
-        return any(entry.owing < entry.readers for entry in self.lanes.entries())
+        """Whether something waits, or is on its way, that another reader has committed."""
+        held = itertools.chain(self.lanes.entries(), *self._out.values())
+        return any(entry.owing < entry.readers for entry in held)
 
     def withdraw(self) -> list[Entry]:
         """Take everything out that waits, oldest first; whoever takes it owes it to the buffer, see `Buffer.settle`."""

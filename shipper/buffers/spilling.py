@@ -88,8 +88,9 @@ class SpillingBuffer(Buffer):
         )
 
     def close(self) -> None:
-        """Store what the next run needs; comes before `files.close`, when no delivery is on its way."""
-        held = {name: reader.memory for name, reader in self._readers.items() if not reader.memory.lanes.is_empty}
+        """Store what the next run needs; comes before `files.close`, when nothing is sent any more."""
+        # An output that failed and was to begin anew has not given back what it had taken.
+        held = {name: reader.memory for name, reader in self._readers.items() if not reader.memory.is_idle}
         if not self._keeps_source or any(memory.has_shared() for memory in held.values()):
             for name in held:
                 self._log.info(

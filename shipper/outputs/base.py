@@ -225,7 +225,9 @@ class Output(ABC):
     def left(self, delivery: Delivery) -> list[list[int]] | None:
         """For each batch of a delivery that was sent in part the rows that are still to be sent; None if unknown.
 
-        Asked at a stop only, so that a buffer that can remember it gives no more than these to the next run.
+        Asked at a stop, so that a buffer that can remember it gives no more than these to the next run, and when a
+        delivery is given up, so that no more than these are kept as rejected. An attempt may have been cancelled: what
+        was on its way then is still to be sent.
         """
         return None
 

@@ -204,3 +204,13 @@ async def test_what_nobody_has_got_is_stored_at_a_stop_if_it_is_nowhere_else(
 
     assert spilling.stop() == {"one": stored, "two": stored}
     assert [receipt.is_settled for receipt in spilling.receipts] == [stored > 0] * 3
+
+
+async def test_what_is_out_when_an_output_fails_is_stored_at_a_stop_too(tmp_path: Path) -> None:
+    """An output that is to begin anew after a bug may still have what it took."""
+    spilling = Spilling(tmp_path, keeps_source=False)
+    await spilling.put(1, 2, 3)
+    taken = [spilling.take("two"), spilling.take("two")]
+
+    assert sum(delivery.records for delivery in taken if delivery is not None) == 3
+    assert spilling.stop() == {"one": 3, "two": 3}

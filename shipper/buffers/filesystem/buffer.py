@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import chain
 
@@ -23,7 +22,8 @@ from .log_source import LogSource, stored_receipt
 from .names import log_folder, quarantine_folder
 from .quarantine import Quarantine
 from .reader import StoredReader
-from .segment import Segment, Sums
+from .retention import Retention
+from .segment import Segment
 from .settings import StorageSettings
 from .writer import POLL_S, Put, Writer
 
@@ -70,24 +70,21 @@ class FilesystemBuffer(Buffer):
         self.disk = disk
         self.skipped = skipped
         self._failures = metrics.counter("storage_failures_total", name=name)
-        self._quarantined = metrics.counter("storage_quarantined_total", name=name)
         self._log = SegmentLog(disk, folder, quarantine, settings.usual_segment(), clock.time_ns, syncs=is_full)
         self._writer = Writer(self._log, disk, clock, log, self._failures, syncs=is_full)
         self.segments = self._log.segments
         self._cursor_file = CursorFile(disk, folder, syncs=is_full)
         self._cursors = self._cursor_file.cursors
         self._are_cursors_stale = False
-        # A segment may be deleted when a cursor has come to this number; no entry means that nobody has looked yet.
-        self._boundaries: dict[str, float] = {}
         self._cache = BatchCache(settings.memory)
         self._free = FreeSpace(disk, settings.path, settings.floor)
         self._sources: dict[str, LogSource] = {}
         self._notify: dict[str, Callable[[], None]] = {}
         self._is_open = False
         self._next = self.first = 1
-        self._kept = Sums()
+        self._retention = Retention(self._log, self._cursors, log, self._failures, metrics, name)
+        self._kept = self._retention.kept
         self._waiting = 0
-        self._active: Segment | None = None
         self._names: dict[tuple[str, tuple[str, ...]], bytes] = {}
         if settings.budget is not None:
             settings.budget.watch(lambda: self._kept.stored)
@@ -112,7 +109,7 @@ class FilesystemBuffer(Buffer):
         for source in self._sources.values():
             source.cursor = self._cursor_of(source.name)
             source.start()
-        self._sweep()
+        self._retention.sweep()
         self._tell_strangers()
 
     async def run(self) -> None:
@@ -122,7 +119,7 @@ class FilesystemBuffer(Buffer):
     def close(self) -> None:
         """Make everything durable that can be, and end the segment; readers must not be used any more."""
         self._writer.close()
-        self._sweep()
+        self._retention.sweep()
         self._save_stale_cursors()
         for source in self._sources.values():
             source.close()
@@ -153,11 +150,10 @@ class FilesystemBuffer(Buffer):
         entry = Entry(sequence, stored_names, records, size, len(data), now_ns, self._clock.monotonic(), kept)
         self._make_room_for(entry, named)
         self._next = sequence + 1
-        self._kept.add(1, records, size, entry.stored)
+        self._kept.put(entry)
         put = Put(entry, data, batch.receipt)
         durable = self._writer.put(put)
-        if self._log.active is not self._active:
-            self._sweep()
+        self._retention.note_active()
         news = [source.name for source, lane in takers if source.put(entry, lane, put.segment)]
         for source in self._sources.values():
             source.note_seen(sequence)
@@ -217,22 +213,18 @@ class FilesystemBuffer(Buffer):
         self._save(cursor)
         done = []
         for entry in entries:
-            if self._is_finished(entry):
+            if self._retention.finished(entry):
                 done.append(entry.sequence)
                 self._cache.remove(entry)
-                records, size = entry.records + entry.had[0], entry.size + entry.had[1]
-                self._kept.add(-1, -records, -size, -entry.stored)
-                if entry.path is not None:
-                    self._note_finished(entry)
         self._writer.finished(done)
-        if cursor.committed >= self._boundaries.get(cursor.output, -1):
-            self._sweep()
+        if self._retention.is_due(cursor):
+            self._retention.sweep()
         if self._waiting:
             self._writer.progress.set()
 
     def moved(self, cursor: Cursor) -> None:
         self._save(cursor)
-        self._sweep()
+        self._retention.sweep()
 
     def damaged(self, segment: Segment, damage: Damage) -> None:
         was_active = segment is self._log.active
@@ -301,7 +293,7 @@ class FilesystemBuffer(Buffer):
         if active is None or not active.all.batches or active.finished.batches < active.all.batches:
             return False
         self._log.seal()
-        self._sweep()
+        self._retention.sweep()
         return True
 
     async def _wait_for_room(self, size: int, reason: str) -> None:
@@ -352,62 +344,6 @@ class FilesystemBuffer(Buffer):
             reason=error,
         )
 
-    def _is_finished(self, entry: Entry) -> bool:
-        sequence, cursors = entry.sequence, self._cursors
-        for output in entry.outputs:
-            cursor = cursors.get(output)
-            if cursor is None or not cursor.is_finished(sequence):
-                return False
-        return True
-
-    def _note_finished(self, entry: Entry) -> None:
-        segment = self.segments[bisect_right(self.segments, entry.sequence, key=_base) - 1]
-        segment.finished.add(1, entry.records + entry.had[0], entry.size + entry.had[1], entry.stored)
-        # Segments of earlier runs have frames that were finished then and are not counted; `_sweep` finds these.
-        if segment.finished.batches == segment.all.batches and segment is not self._log.active:
-            self._remove(segment)
-
-    def _sweep(self) -> None:
-        """Give up the segments that every output named in them has finished, and find out when to look again."""
-        self._active = self._log.active
-        owed = self._segments_with_open()
-        for segment in self.segments[:]:
-            if segment is not self._active and not self._is_needed(segment, owed):
-                self._remove(segment)
-        ended = self.segments[:-1] if self._active is not None else self.segments
-        for output, cursor in self._cursors.items():
-            at = bisect_right(ended, cursor.committed, key=_last)
-            self._boundaries[output] = ended[at].last if at < len(ended) else float("inf")
-
-    def _segments_with_open(self) -> set[int]:
-        """The bases of the segments in which some output has frames that are not finished."""
-        bases = [segment.base for segment in self.segments]
-        return {
-            bases[at - 1]
-            for cursor in self._cursors.values()
-            for sequence in cursor.open
-            if (at := bisect_right(bases, sequence)) > 0 and sequence <= self.segments[at - 1].last
-        }
-
-    def _is_needed(self, segment: Segment, owed: set[int]) -> bool:
-        if segment.base in owed:
-            return True
-        seen = {output: cursor.seen for output, cursor in self._cursors.items()}
-        return any(sums and seen.get(output, 0) < segment.last for output, sums in segment.by_output.items())
-
-    def _remove(self, segment: Segment) -> None:
-        try:
-            moved = self._log.remove(segment)
-        except OSError as error:
-            self._failures.add()
-            self._tell.error("a segment cannot be removed", every=_REMARK_EVERY_S, file=segment.path, reason=error)
-            return
-        self._kept.plus(segment.all, -1)
-        self._kept.plus(segment.finished)
-        if moved is not None:
-            self._quarantined.add()
-            self._tell.warning("a damaged segment was delivered as far as possible and moved", file=moved)
-
     def _names_of(self, tag: str, outputs: tuple[str, ...]) -> bytes:
         found = self._names.get((tag, outputs))
         if found is None:
@@ -446,11 +382,3 @@ class FilesystemBuffer(Buffer):
 
     def __repr__(self) -> str:
         return f"FilesystemBuffer({self._name!r}, {len(self.segments)} segments, {self._kept})"
-
-
-def _base(segment: Segment) -> int:
-    return segment.base
-
-
-def _last(segment: Segment) -> int:
-    return segment.last

@@ -147,20 +147,24 @@ class ChunkBacklog(Buffer):
         return self._entry(file, chunk, len(data), output) if wanted else None, len(data)
 
     def read_again(self, entry: Entry) -> RecordBatch | None:
-        """The records of a file that was read before; None if that cannot be any more."""
+        """The records of a file that was read before; None if that cannot be any more.
+
+        Raises `OSError` if it cannot be read now.
+        """
         file = self.files[entry.sequence]
         try:
             return _batch_of(parse_chunk(read_all(self._disk, file.path), verify=self._verify))
-        except (OSError, UnreadableChunk) as error:
+        except FileNotFoundError:
             self._failures.add()
             self._tell.error(
-                "a chunk file cannot be read again; it is tried at the next start",
-                file=file.path,
-                records=entry.records,
-                tag=entry.tag,
-                reason=error,
+                "a chunk file is gone before it was delivered", file=file.path, records=entry.records, tag=entry.tag
             )
-            return None
+        except OSError as error:
+            self.read_failed(file, error)
+            raise
+        except UnreadableChunk as error:
+            self._set_aside(file, 0, str(error))
+        return None
 
     def remember(self, entry: Entry) -> None:
         """Keep the batch of this entry in memory if there is room; what came first is needed first, and stays."""
@@ -332,7 +336,7 @@ class _ChunkSource:
             return 0
         self._next += 1
         if entry is not None and entry.batch is not None:
-            self.held.add(1, entry.records, entry.size, entry.stored)
+            self.held.put(entry)
             self.lanes.add(entry, self._lane(entry.batch))
             self._backlog.remember(entry)
         return size
@@ -340,7 +344,7 @@ class _ChunkSource:
     def load(self, entry: Entry) -> RecordBatch | None:
         batch = entry.batch if entry.batch is not None else self._backlog.read_again(entry)
         if batch is None:
-            self.held.add(-1, -entry.records, -entry.size, -entry.stored)
+            self.held.take(entry)
             self._backlog.skipped(Loss(self._output, entry.records, entry.size, DAMAGED, entry.tag, entry.time_ns))
         return batch
 
@@ -357,7 +361,7 @@ class _ChunkSource:
     def finish(self, entries: Sequence[Entry], *, are_released: bool = False) -> None:
         self.release(entries)
         for entry in entries:
-            self.held.add(-1, -entry.records, -entry.size, -entry.stored)
+            self.held.take(entry)
         self._backlog.finished(self._output, entries)
 
     def __repr__(self) -> str:

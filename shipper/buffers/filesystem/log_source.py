@@ -15,7 +15,7 @@ from .cursors import Cursor
 from .encoding import decode_content
 from .entry import LONG_AGO, Entry
 from .frames import SEGMENT_HEAD, Damage, Frame, FrameReader, split_names
-from .segment import Segment, Sums
+from .segment import Segment, Sums, base_of
 
 WINDOW = 8192
 """Batches of a reader that wait or are out; what comes behind them is left on the disk meanwhile."""
@@ -77,6 +77,7 @@ class LogSource:
         self._reader: FrameReader | None = None
         self._read = Sums()
         self._failures = 0
+        self._load_failures = 0
         self._active = 0
 
     def start(self) -> None:
@@ -97,7 +98,7 @@ class LogSource:
 
     def put(self, entry: Entry, name: Hashable, segment: Segment | None) -> bool:
         """Let a new entry wait; true if there is news. `segment` is where it is stored, if it is."""
-        self.held.add(1, entry.records, entry.size, entry.stored)
+        self.held.put(entry)
         if not self.is_level:
             return False
         if self._has_room():
@@ -107,7 +108,7 @@ class LogSource:
         self._at = self.cursor.seen
         if segment is not None:
             seen = segment.by_output[self.cursor.output].copy()
-            seen.add(-1, -entry.records, -entry.size, -entry.stored)
+            seen.take(entry)
             self._enter(segment, entry.offset, seen)
         return True  # nothing that waits should go on waiting for a fuller delivery
 
@@ -137,7 +138,10 @@ class LogSource:
             try:
                 batch = self._rest_of(entry.sequence, read_entry(self._store.disk, entry.path, entry.offset))
             except (OSError, Damage) as error:
+                if isinstance(error, OSError) and self._may_load_later(entry.path, error):
+                    raise
                 self._give_up(entry, error)
+            self._load_failures = 0
         return batch
 
     def is_replayed(self, entry: Entry) -> bool:
@@ -155,7 +159,7 @@ class LogSource:
             self.release(entries)
         held = self.held
         for entry in entries:
-            held.add(-1, -entry.records, -entry.size, -entry.stored)
+            held.take(entry)
         self.cursor.finish([entry.sequence for entry in entries])
         self._store.finished(self.cursor, entries)
 
@@ -236,7 +240,7 @@ class LogSource:
         if cursor.output in outputs and sequence > self._at and (is_new or sequence in cursor.open):
             self._let_wait(segment, frame, tag, outputs, reader.payload(frame))
             if is_new:
-                self._read.add(1, frame.records, frame.size, frame.stored)
+                self._read.put(frame)
         reader.offset = frame.end
         cursor.seen = max(cursor.seen, sequence)
         self._at = max(self._at, sequence)
@@ -264,7 +268,7 @@ class LogSource:
     def _following_segment(self) -> Segment | None:
         """The first segment that may hold a frame which was not looked at; None if there is none."""
         cursor, segments = self.cursor, self._store.segments
-        start = max(0, bisect_right(segments, self._at + 1, key=_base) - 1)
+        start = max(0, bisect_right(segments, self._at + 1, key=base_of) - 1)
         for segment in segments[start:]:
             if segment.last > self._at:
                 if segment.last > cursor.seen and cursor.output in segment.by_output:
@@ -335,6 +339,14 @@ class LogSource:
             self._failures = 0
             self._store.damaged(segment, Damage(reader.offset, f"it cannot be read: {error}"))
 
+    def _may_load_later(self, path: str, error: OSError) -> bool:
+        """Whether reading an entry again may go well."""
+        self._load_failures += error.errno == errno.EIO
+        if self._load_failures >= READ_TRIES or isinstance(error, FileNotFoundError):
+            return False
+        self._store.read_failed(path, error)
+        return True
+
     def _give_up(self, entry: Entry, error: Exception) -> None:
         damage = error if isinstance(error, Damage) else Damage(entry.offset, f"it cannot be read: {error}")
         for segment in self._store.segments:
@@ -366,12 +378,8 @@ def stored_receipt(time_ns: int) -> Receipt:
 
 
 def _is_in(segments: Sequence[Segment], sequence: int) -> bool:
-    at = bisect_right(segments, sequence, key=_base) - 1
+    at = bisect_right(segments, sequence, key=base_of) - 1
     return at >= 0 and sequence <= segments[at].last
-
-
-def _base(segment: Segment) -> int:
-    return segment.base
 
 
 def _batch_of(frame: Frame, tag: str, payload: bytes) -> RecordBatch:

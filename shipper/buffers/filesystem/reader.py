@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 from ...record import RecordBatch
@@ -40,7 +40,10 @@ class Source(Protocol):
         """Look at what comes next on the disk, and let it wait if it is for this output; gives the bytes it has."""
 
     def load(self, entry: Entry) -> RecordBatch | None:
-        """The batch of an entry; None if it cannot be read any more, which is counted then."""
+        """The batch of an entry; None if it cannot be read any more, which is counted then.
+
+        Raises `OSError` if it cannot be read now, and is to be tried again.
+        """
 
     def is_replayed(self, entry: Entry) -> bool:
         """Whether an earlier run has stored it."""
@@ -72,23 +75,21 @@ class StoredReader(Reader):
         self._kept: dict[Delivery, list[Entry]] = {}
         self._read_at = 0.0
         """When the disk may be read again after it failed, or after a look further than usual."""
+        self._load_at = 0.0
+        """When something may be taken again after a batch that waits could not be read."""
 
     def take(self, now: float, *, flush: bool = False) -> Delivery | None:
+        if now < self._load_at:
+            return None
         self._fill(now)
-        while (taken := self._lanes.take(now, flush=flush or self._is_behind)) is not None:
+        while now >= self._load_at:
+            taken = self._lanes.take(now, flush=flush or self._is_behind)
+            if taken is None:
+                return None
             lane, entries = taken
-            loaded, batches = list[Entry](), list[RecordBatch]()
-            for entry in entries:
-                batch = self.source.load(entry)
-                if batch is not None:
-                    loaded.append(entry)
-                    batches.append(batch)
+            loaded = self._load(lane, entries, now)
             if loaded:
-                delivery = Delivery(lane, batches, now)
-                delivery.name = self.source.name_of(loaded[0])
-                delivery.is_replayed = self.source.is_replayed(loaded[0])
-                self._out[delivery] = loaded
-                return delivery
+                return self._sent_out(lane, loaded, now)
             self._lanes.back(lane)
         return None
 
@@ -97,6 +98,8 @@ class StoredReader(Reader):
         self._out[delivery] = self._lanes.take_all(delivery.lane)
 
     def due_in(self, now: float) -> float | None:
+        if now < self._load_at:
+            return self._load_at - now
         due = self._lanes.due_in(now)
         if due is not None and self._is_behind:
             due = 0.0
@@ -153,6 +156,27 @@ class StoredReader(Reader):
 
     def _may_only_look_later(self) -> bool:
         return self.source.has_failed or self._lanes.waiting >= FILL_BYTES
+
+    def _load(self, lane: Hashable, entries: list[Entry], now: float) -> list[tuple[Entry, RecordBatch]]:
+        """The entries of a delivery with their batches; one that cannot be read now waits again, and all behind it."""
+        loaded = []
+        for place, entry in enumerate(entries):
+            try:
+                batch = self.source.load(entry)
+            except OSError:
+                self._load_at = now + READ_RETRY_S
+                self._lanes.leave_out(lane, entries[place:])
+                break
+            if batch is not None:
+                loaded.append((entry, batch))
+        return loaded
+
+    def _sent_out(self, lane: Hashable, loaded: list[tuple[Entry, RecordBatch]], now: float) -> Delivery:
+        delivery = Delivery(lane, [batch for _, batch in loaded], now)
+        delivery.name = self.source.name_of(loaded[0][0])
+        delivery.is_replayed = self.source.is_replayed(loaded[0][0])
+        self._out[delivery] = [entry for entry, _ in loaded]
+        return delivery
 
     def _fill(self, now: float) -> None:
         """Read until a full delivery can be taken, but not without end."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Protocol, Self
 
 import msgspec
 
@@ -26,6 +26,19 @@ _HEADS_READ_AHEAD = 16 << 10
 _SEAL_READ_AHEAD = 4 << 10
 
 
+class Measured(Protocol):
+    """What is added up: a batch that waits, or its frame in a file."""
+
+    @property
+    def records(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def stored(self) -> int: ...
+
+
 class Sums(msgspec.Struct, array_like=True):
     """How much something is: batches, records, bytes as read, and bytes on disk."""
 
@@ -40,6 +53,14 @@ class Sums(msgspec.Struct, array_like=True):
         self.size += size
         self.stored += stored
 
+    def put(self, one: Measured) -> None:
+        """Add one batch."""
+        self.add(1, one.records, one.size, one.stored)
+
+    def take(self, one: Measured) -> None:
+        """Take one batch away."""
+        self.add(-1, -one.records, -one.size, -one.stored)
+
     def plus(self, other: Sums, sign: int = 1) -> None:
         """Add another sum, or with the sign -1 take it away."""
         self.add(sign * other.batches, sign * other.records, sign * other.size, sign * other.stored)
@@ -49,6 +70,11 @@ class Sums(msgspec.Struct, array_like=True):
 
     def __bool__(self) -> bool:
         return self.batches != 0
+
+
+def base_of(segment: Segment) -> int:
+    """The number of its first frame, to look segments up by."""
+    return segment.base
 
 
 class _Seal(msgspec.Struct, array_like=True):
@@ -134,7 +160,7 @@ class Segment:
                 if frame.sequence >= sequence:
                     break
                 if output in split_names(frame.names)[1]:
-                    passed.add(1, frame.records, frame.size, frame.stored)
+                    passed.put(frame)
                 reader.offset = frame.end
         except Damage:
             pass  # whoever reads on finds it again, and tells of it

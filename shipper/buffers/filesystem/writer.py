@@ -129,7 +129,7 @@ class Writer:
                 entry.path = put.segment.path
                 unwritten.popleft()
                 if put.is_settled:
-                    put.segment.finished.add(1, entry.records, entry.size, entry.stored)
+                    put.segment.finished.put(entry)
                 (self._unsynced if self._syncs else durable).append(put)
         except OSError as error:
             self._note_failure(error)
@@ -189,7 +189,7 @@ class Writer:
             assert segment is not None
             segment.uncount(entry.sequence, entry.outputs, entry.records, entry.size, entry.stored)
             if put.is_settled:
-                segment.finished.add(-1, -entry.records, -entry.size, -entry.stored)
+                segment.finished.take(entry)
             else:
                 put.segment = entry.path = None
                 self._unwritten.appendleft(put)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from shipper.buffers.base import BatchLimits, Loss, Reader
+from shipper.buffers.base import DAMAGED, BatchLimits, Loss, Reader
 from shipper.buffers.filesystem.chunk_files import ChunkBacklog
 from shipper.clock import SystemClock
 from shipper.disk import Disk
@@ -223,6 +224,37 @@ def test_a_chunk_that_cannot_be_read_again_is_counted_and_stays_for_the_next_sta
     assert held == (0, 0)
     assert [(loss.output, loss.records, loss.tag) for loss in backlog.lost] == [("one", 1, "app.web")]
     assert Backlog(tmp_path).deliver() == ["1"]
+
+
+def test_a_chunk_that_cannot_be_read_again_now_waits_with_those_behind_it(tmp_path: Path) -> None:
+    for number in range(4):
+        leave(tmp_path, f"tail.0/1-{number}.1.flb", f"{number}")
+    disk = FaultyDisk(0, ("open",), errno.EMFILE)
+    backlog = Backlog(tmp_path, disk=disk)
+    reader = backlog.readers["one"]
+    reader.give_back(reader.take(0.0) or pytest.fail("nothing was taken"))
+    disk.fail_after(2)
+    first = reader.take(1.0)
+    others = reader.take(1.0)
+    due_in = reader.due_in(1.5)
+
+    assert (lines_in(first), others, due_in) == (["0", "1"], None, 0.5)
+    reader.commit(first or pytest.fail("nothing was taken"))
+    assert backlog.deliver() == ["2", "3"]
+    assert (backlog.lost, reader.held(), files_in(tmp_path)) == ([], (0, 0), [])
+
+
+def test_a_chunk_that_is_damaged_when_it_is_read_again_goes_to_the_quarantine(tmp_path: Path) -> None:
+    path = leave(tmp_path, "tail.0/1-1.1.flb", "a")
+    backlog = Backlog(tmp_path)
+    reader = backlog.readers["one"]
+    reader.give_back(reader.take(0.0) or pytest.fail("nothing was taken"))
+    path.write_bytes(b"no chunk")
+
+    assert backlog.deliver() == []
+    assert [(loss.records, loss.reason) for loss in backlog.lost] == [(1, DAMAGED)]
+    assert not path.exists()
+    assert Backlog(tmp_path).deliver() == []
 
 
 def test_a_delivery_has_the_name_of_its_file(tmp_path: Path) -> None:

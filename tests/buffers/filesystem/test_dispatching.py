@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from shipper.buffers.base import BatchLimits
+from shipper.buffers.base import BatchLimits, Delivery
 from shipper.buffers.filesystem import FilesystemBuffer, StorageSettings
 from shipper.clock import SystemClock
 from shipper.disk import SystemDisk
@@ -16,6 +16,19 @@ from shipper.metrics import Metrics
 from shipper.retry import Backoff
 from shipper.testing import MemoryOutput, batch_of, context_of
 from tests.buffers.filesystem.making import segments_in
+
+
+class HangingBehindFirst(MemoryOutput):
+    """Delivers the first record of a delivery and never gets an answer for the others; it knows what is left."""
+
+    async def send(self, delivery: Delivery) -> None:
+        delivery.progress = [batch.content.records() for batch in delivery.batches]
+        self.sent.append([record.body["log"] for record in delivery.progress[0][:1]])
+        delivery.accepted = 1
+        await asyncio.Event().wait()
+
+    def left(self, delivery: Delivery) -> list[list[int]] | None:
+        return [list(range(number == 0, len(records))) for number, records in enumerate(delivery.progress)]
 
 
 async def run(folder: Path, lines: list[str], output: MemoryOutput) -> tuple[int, list[str]]:
@@ -54,3 +67,13 @@ async def test_what_a_dead_destination_has_not_taken_is_delivered_by_the_next_ru
     assert sorted(found) == sorted([*lines, "new"])
     assert [line for line in found if line in lines[::2]] == lines[::2]
     assert segments_in(tmp_path) == []
+
+
+async def test_what_a_destination_took_before_it_hung_does_not_come_again_after_the_stop(tmp_path: Path) -> None:
+    hanging = HangingBehindFirst([], BatchLimits(1000, 10), by_tag=False)
+    held, sent = await run(tmp_path, ["a", "b", "c"], hanging)
+    alive = MemoryOutput([], BatchLimits(1000, 10), by_tag=False)
+    held_at_last, found = await run(tmp_path, [], alive)
+
+    assert (held, sent) == (2, ["a"])
+    assert (held_at_last, found) == (0, ["b", "c"])

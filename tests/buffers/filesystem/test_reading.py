@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,27 @@ def test_what_cannot_be_read_now_is_tried_again_after_a_second(call: str, tmp_pa
     assert (first, one.due_in(0.0), one.take(0.5)) == (None, 1.0, None)
     assert lines_in(one.take(1.0)) == ["a"]
     assert stored.skipped == []
+
+
+@pytest.mark.parametrize(
+    ("error", "failures", "lost"),
+    [(errno.EMFILE, 30, 0), (errno.EIO, log_source.READ_TRIES - 1, 0), (errno.EIO, log_source.READ_TRIES, 1)],
+)
+def test_a_batch_that_has_left_memory_is_read_again_until_that_goes_well_or_the_medium_is_bad(
+    error: int, failures: int, lost: int, tmp_path: Path
+) -> None:
+    disk = FaultyProcessDisk(0, ("open",), error, "error")
+    stored = Stored(tmp_path, disk=disk, memory=0)
+    stored.buffer.put(batch_of("a"), ["one"])
+    one = stored.readers["one"]
+    one.give_back(one.take(10.0, flush=True) or pytest.fail("nothing was taken"))
+    for second in range(failures):
+        disk.fail_after(0)
+        assert one.take(20.0 + second, flush=True) is None
+    found = one.take(20.0 + failures, flush=True)
+
+    assert (found is None, len(stored.skipped)) == (lost > 0, lost)
+    assert one.held()[0] == 1 - lost
 
 
 def test_a_medium_that_fails_for_good_costs_its_segment_and_no_other(tmp_path: Path) -> None:
