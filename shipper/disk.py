@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Protocol
+
+
+def make_private(path: str) -> None:
+    """Make an empty file that nobody else may read, if there is none; a failure shows when it is opened."""
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 class Disk(Protocol):
@@ -38,7 +45,8 @@ class Disk(Protocol):
 
     def unlink(self, path: str) -> None: ...
 
-    def mkdirs(self, path: str) -> None: ...
+    def mkdirs(self, path: str, mode: int = 0o700) -> None:
+        """Make a folder that is not there, for us alone if nothing else is said; those on the way to it are for all."""
 
 
 class SystemDisk:
@@ -68,5 +76,5 @@ class SystemDisk:
     def readlink(self, path: str) -> str:
         return os.readlink(path)
 
-    def mkdirs(self, path: str) -> None:
-        os.makedirs(path, mode=0o755, exist_ok=True)
+    def mkdirs(self, path: str, mode: int = 0o700) -> None:
+        os.makedirs(path, mode, exist_ok=True)

@@ -34,7 +34,11 @@ _REMEMBERED = 10
 
 
 class LineFormatter(logging.Formatter):
-    """`[YYYY/MM/DD HH:MM:SS.mmm] [level] message`, local time, cut at about 4 KB."""
+    """`[YYYY/MM/DD HH:MM:SS.mmm] [level] message`, local time, cut at about 4 KB.
+
+    What cannot be shown is written as an escape, because names and words of others are in messages: none of them may
+    begin a line of its own or talk to a terminal. Only a traceback has several lines.
+    """
 
     def __init__(self, coloured: bool = False) -> None:
         super().__init__()
@@ -46,11 +50,20 @@ class LineFormatter(logging.Formatter):
         message = record.getMessage()
         if len(message) > _LONGEST:
             message = message[:_LONGEST] + " ..."
+        message = _escaped(message)
         if record.exc_info:
-            message += "\n" + self.formatException(record.exc_info)
+            lines = self.formatException(record.exc_info).split("\n")
+            message = "\n".join([message, *map(_escaped, lines)])
         if self._coloured and (colour := _COLOURS.get(record.levelno)):
             level = f"{colour}{level}\x1b[0m"
         return f"[{when}.{int(record.msecs):03d}] [{level}] {message}"
+
+
+def _escaped(text: str) -> str:
+    """The text with line feeds, control characters and lone surrogates as `\\n`, `\\x1b` and `\\udcff`."""
+    if text.isprintable():
+        return text
+    return "".join([c if c.isprintable() else c.encode("unicode_escape").decode() for c in text])
 
 
 class _StreamHandler(logging.StreamHandler[TextIO]):

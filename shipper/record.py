@@ -10,6 +10,14 @@ import msgspec
 Body = dict[str, Any]
 
 
+def seen_as_tag(told: str) -> str:
+    """The text with `_` for all that cannot be shown: no part of a tag may end a line or do anything but be seen.
+
+    Every tag that is made of what others have written goes through this: of names of files, of fields, of messages.
+    """
+    return told if told.isprintable() else "".join([c if c.isprintable() else "_" for c in told])
+
+
 class Record(msgspec.Struct, gc=False):
     """A time in nanoseconds since the epoch, a body, and metadata where an input has any."""
 

@@ -266,3 +266,27 @@ def test_the_time_is_that_of_the_record() -> None:
     record.created, record.msecs = 1_700_000_000.042, 42.0
 
     assert re.match(r"\[2023/11/1\d \d\d:\d\d:20\.042\]", LineFormatter().format(record))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a\n[2026/01/01 00:00:00.000] [error] forged", r"a\n[2026/01/01 00:00:00.000] [error] forged"),
+        ("a\r\x1b[2Jb\x85\u2028", r"a\r\x1b[2Jb\x85\u2028"),
+        ("a\udcff", r"a\udcff"),
+        ("größe 日本 %s \\n", "größe 日本 %s \\n"),
+    ],
+)
+def test_what_others_have_written_begins_no_line_and_says_nothing_to_a_terminal(name: str, shown: str) -> None:
+    stream, log = log_to(), Log("")
+    log.info(f"new file {name}", file=name)
+    try:
+        raise OSError(name)
+    except OSError:
+        log.exception("failed")
+
+    lines = stream.getvalue().split("\n")
+    assert lines[0].endswith(f"[ info] new file {shown}, file={shown}")
+    assert lines[1].endswith("[error] failed")
+    assert lines[2] == "Traceback (most recent call last):"
+    assert not re.search("[\r\x1b\x85\u2028\udcff]", stream.getvalue())

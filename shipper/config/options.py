@@ -26,9 +26,10 @@ class Option(msgspec.Struct, frozen=True):
 
     `split` says how one text becomes several values of a tuple: "," or " ", or None for one value a line. `family` is a
     prefix: the option collects every key that starts with it, in order. `core` marks the keys every plugin shares: the
-    last of several wins, and a bad value ends the start with exit code 1. `secret` values are never shown. An option
-    `without_effect` is there because Fluent Bit has it; whoever sets it to something is told. An empty text means the
-    default; an option that `reads_empty` takes it as its value, so that no door stays open behind a variable not set.
+    last of several wins, and a bad value ends the start with exit code 1. `secret` values are never shown; of an
+    address with a `secret_path` the parts that look like tokens are not. An option `without_effect` is there because
+    Fluent Bit has it; whoever sets it to something is told. An empty text means the default; an option that
+    `reads_empty` takes it as its value, so that no door stays open behind a variable not set.
 
     `least` and `most` bound a number. Below `least` the default is used, and that is told, as Fluent Bit starts with
     such a value too; above `most` is a mistake.
@@ -41,6 +42,7 @@ class Option(msgspec.Struct, frozen=True):
     family: str = ""
     core: bool = False
     secret: bool = False
+    secret_path: bool = False
     without_effect: bool = False
     reads_empty: bool = False
     least: int | None = None

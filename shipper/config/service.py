@@ -89,9 +89,13 @@ class AdminOptions(FlushOptions):
     watchdog_timeout: Annotated[
         Seconds, opt("The process ends with a stack dump when it stands still for so long; 0 for never.")
     ] = Seconds(45)
-    reload_thread_safety: Annotated[bool, opt("A reload waits until everything pending is delivered.")] = field(
-        default=True, name="hot_reload.ensure_thread_safety"
-    )
+    reload_thread_safety: Annotated[
+        bool,
+        opt(
+            "A reload waits until what is in memory alone is delivered, however long an output is away. Off: for "
+            "`grace` at most; what is left then is lost, and counted."
+        ),
+    ] = field(default=True, name="hot_reload.ensure_thread_safety")
     reload_timeout: Annotated[Seconds, opt("Longest time of a reload; 0 is for ever.")] = field(
         default=Seconds(0), name="hot_reload.timeout"
     )

@@ -14,7 +14,7 @@ from ..config.words import split_words
 from ..context import Context
 from ..errors import OptionError
 from ..parsers.onigmo import Regex
-from ..record import Body, Record, RecordBatch
+from ..record import Body, Record, RecordBatch, seen_as_tag
 from .base import FilterOptions, HoldingFilter
 
 _REMARK_EVERY_S = 60.0
@@ -45,7 +45,7 @@ class Rule(msgspec.Struct, frozen=True):
         if found is None:
             return None
         groups: Groups = (found[0], *found.groups())
-        return self.tag.render(tag, body, groups)
+        return seen_as_tag(self.tag.render(tag, body, groups))
 
 
 class RewriteTagOptions(FilterOptions):

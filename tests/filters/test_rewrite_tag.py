@@ -44,6 +44,7 @@ def rewritten(rules: str, *bodies: Body, receipt: Receipt | None = None) -> tupl
         ("Rule $a x one false\nRule $a . two false", [XYZ, Q], [], {"one": [XYZ], "two": [Q]}),
         ('Rule $a "^x y" new false', [{"a": "x y"}, XYZ], [XYZ], {"new": [{"a": "x y"}]}),
         ("Rule $missing . new false", [XYZ], [XYZ], {}),
+        ("Rule $a . new.$a false", [{"a": "x\ny\x1b"}], [], {"new.x_y_": [{"a": "x\ny\x1b"}]}),
     ],
 )
 def test_the_first_rule_that_matches_decides(

@@ -6,6 +6,7 @@ import errno
 import gzip
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,17 @@ async def test_without_a_name_every_tag_has_its_own_file(tmp_path: Path) -> None
     await output.send(delivery_of(record_batch({"a": 1}, tag="my/tag:x"), record_batch({"b": 2}, tag="app.two")))
 
     assert tree(tmp_path) == {"my/tag_x": '{"a":1}\n', "app.two": '{"b":2}\n'}
+
+
+async def test_files_and_their_folders_may_be_read_by_all(tmp_path: Path) -> None:
+    output = output_of(tmp_path, "Format plain\nmkdir on")
+    before = os.umask(0o022)
+    try:
+        await output.send(delivery_of(record_batch({"a": 1}, tag="my/tag")))
+    finally:
+        os.umask(before)
+
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("my", "my/tag")] == [0o755, 0o644]
 
 
 HOSTILE_TAGS = [

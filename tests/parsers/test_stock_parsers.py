@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shipper.config.environment import Environment
 from shipper.config.load import load_parsers
@@ -219,3 +221,79 @@ def test_the_syslog_of_a_host_is_read() -> None:
 
     body = {"host": "ip-10-0-0-1", "ident": "kubelet", "pid": "77", "message": "it works"}
     assert found == (1770350818 * NS, body)
+
+
+ID = "0123456789abcdef" * 4
+KUBE_TAG = Regex.parse(
+    r"(?<tag>[^.]+)?\.?(?<pod_name>[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)"
+    r"_(?<namespace_name>[^_]+)_(?<container_name>.+)-(?<docker_id>[a-z0-9]{64})\.log$"
+)
+"""As Fluent Bit has it; it takes seconds for a few hundred characters."""
+REQUEST = Regex.parse(
+    r'^(?<host>[^ ]*) [^ ]* (?<user>[^ ]*) \[(?<time>[^\]]*)\] "(?<method>\S+)(?: +(?<path>[^\"]*?)(?: +\S*)?)?"'
+    r' (?<code>[^ ]*) (?<size>[^ ]*)(?: "(?<referer>[^\"]*)" "(?<agent>[^\"]*)")?$'
+)
+MONGODB = Regex.parse(
+    r"^(?<time>[^ ]*)\s+(?<severity>\w)\s+(?<component>[^ ]+)\s+\[(?<context>[^\]]+)]\s+"
+    r"(?<message>.*?) *(?<ms>(\d+))?(:?ms)?$"
+)
+PIECES = ["a", "7", " ", "  ", '"', "-", ":", "ms", "]", "[", "/p", "HTTP/1.1"]
+
+
+def fields_of(regex: Regex, text: str) -> dict[str, str] | None:
+    found = regex.search(text)
+    return None if found is None else {name: value for name, value in regex.groups(found).items() if value}
+
+
+def regex_of(parser: Parser) -> Regex:
+    assert isinstance(parser, RegexParser)
+    return parser.regex
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b-c", "-", ".", "_", "_", "X", "0"]), max_size=14), st.sampled_from(["-", "", "x-"])
+)
+@settings(deadline=None)
+def test_tags_of_containers_are_read_as_by_fluent_bit(stock: dict[str, Parser], parts: list[str], end: str) -> None:
+    text = f"{''.join(parts)}{end}{ID}.log"
+
+    assert fields_of(regex_of(stock["kube-custom"]), text) == fields_of(KUBE_TAG, text)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=10))
+@settings(deadline=None)
+def test_requests_are_read_as_by_fluent_bit(stock: dict[str, Parser], parts: list[str]) -> None:
+    text = f'h - u [t] "GET {"".join(parts)}" 200 12 "r" "a"'
+
+    assert fields_of(regex_of(stock["apache"]), text) == fields_of(REQUEST, text)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=10))
+@settings(deadline=None)
+def test_messages_of_mongodb_are_read_as_by_fluent_bit(stock: dict[str, Parser], parts: list[str]) -> None:
+    text = f"t I COMMAND  [c] {''.join(parts)}"
+
+    assert fields_of(regex_of(stock["mongodb"]), text) == fields_of(MONGODB, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "piece", "end"),
+    [
+        *(("kube-custom", "", piece, "") for piece in ("a", "a.", "-a.", "a_", "a_.", f"a-{ID}")),
+        *(("kube-custom", "", piece, f"_-{ID}.log") for piece in ("a", "a.", "-a.", "a_.", "..")),
+        ("syslog-rfc3164", "<13>Jan  1 00:00:00 h ", "a", "["),
+        *((name, 'h - u [t] "GET ', " ", "") for name in ("apache", "apache2", "nginx", "k8s-nginx-ingress")),
+        *((name, 'h - u [t] "GET ', " a", "") for name in ("apache", "apache2", "nginx", "k8s-nginx-ingress")),
+        *((name, '[t] "GET ', " ", "") for name in ("envoy", "istio-envoy-proxy")),
+        *((name, '[t] "GET ', " a", "") for name in ("envoy", "istio-envoy-proxy")),
+        *(("mongodb", "t I\t", piece, "") for piece in ("\t", "\ta")),
+        *(("mongodb", "t I c [x] ", piece, "!") for piece in (" ", "7", " 7")),
+    ],
+)
+def test_no_line_takes_a_stock_parser_long(
+    stock: dict[str, Parser], name: str, start: str, piece: str, end: str
+) -> None:
+    """Pods choose parsers for their lines; were there more than a few ways to read one, this would not end."""
+    found = stock[name].parse(f"{start}{piece * (200_000 // len(piece))}{end}")
+
+    assert found is None or found[1]

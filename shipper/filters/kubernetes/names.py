@@ -10,9 +10,13 @@ import msgspec
 from ...parsers.onigmo import Regex
 
 _TAGS_REMEMBERED = 10_000
+_LABEL = r"[a-z0-9]++(?:-++[a-z0-9]++)*+"
+_POD = rf"{_LABEL}(?:\.{_LABEL})*+"
+# Tags may be long and made by others, so no character is looked at more than a few times: what cannot end as it must is
+# given up at once, and what looked like the name of a pod but is none is stepped over as a whole.
 _OF_TAG = re.compile(
-    r"(?P<pod_name>[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*)"
-    r"_(?P<namespace_name>[^_]+)_(?P<container_name>.+)-(?P<docker_id>[a-z0-9]{64})\.log$"
+    rf"(?=.*-[a-z0-9]{{64}}\.log$)(?:{_POD}|[^a-z0-9\n])*?(?P<pod_name>{_POD})"
+    r"_(?P<namespace_name>[^_\n]+)_(?P<container_name>.+)-(?P<docker_id>[a-z0-9]{64})\.log$"
 )
 _OF_JOURNAL = re.compile(
     r"[^_]+_(?P<container_name>[^\._]+)(?:\.(?P<container_hash>[^_]+))?"
@@ -77,7 +81,7 @@ class TagReader:
             return None
         rest = tag[self._skipped :]
         if self._regex is None:
-            built_in = _OF_TAG.search(rest)
+            built_in = _OF_TAG.match(rest)
             groups = built_in.groupdict() if built_in else None
         else:
             found = self._regex.search(rest)

@@ -27,7 +27,9 @@ class KubernetesOptions(FilterOptions):
     kube_ca_file: Annotated[str, opt("CA certificates for API server and kubelet.")] = f"{_ACCOUNT}/ca.crt"
     kube_ca_path: Annotated[str | None, opt("Folder with CA certificates.")] = None
     kube_token_file: Annotated[str, opt("File with the bearer token.")] = f"{_ACCOUNT}/token"
-    kube_token_command: Annotated[str | None, opt("Shell command that prints the token; replaces the file.")] = None
+    kube_token_command: Annotated[
+        str | None, opt("Shell command that prints the token; replaces the file.", secret=True)
+    ] = None
     kube_token_ttl: Annotated[Seconds, opt("Age at which the token is read again.")] = Seconds(600)
     kube_namespace_file: Annotated[str, opt("File with the own namespace.")] = f"{_ACCOUNT}/namespace"
     kube_tag_prefix: Annotated[

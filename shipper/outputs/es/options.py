@@ -21,7 +21,7 @@ class BulkOptions(HttpOutputOptions, kw_only=True):
     )
     type: Annotated[str, opt("Type of documents, for servers older than 8.")] = "_doc"
     suppress_type_name: Annotated[bool, opt("Name no type; Elasticsearch 8 and OpenSearch 2 demand it.")] = False
-    path: Annotated[str, opt("Path in front of /_bulk.")] = ""
+    path: Annotated[str, opt("Path in front of /_bulk.", secret_path=True)] = ""
     pipeline: Annotated[str | None, opt("Ingest pipeline.")] = None
     logstash_format: Annotated[bool, opt("One index a day, by the time of the record.")] = False
     logstash_prefix: Annotated[str, opt("Begin of the name of daily indices.")] = "logstash"

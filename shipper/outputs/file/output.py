@@ -214,7 +214,7 @@ class FileOutput(Output):
 
     def _append(self, piece: _Piece) -> None:
         if self._options.mkdir:
-            self._disk.mkdirs(os.path.dirname(piece.path) or ".")
+            self._disk.mkdirs(os.path.dirname(piece.path) or ".", 0o755)
         fd = self._disk.open(piece.path, _FLAGS, 0o644)
         try:
             if piece.header and not piece.written and self._disk.fstat(fd).st_size == 0:

@@ -52,7 +52,7 @@ _OFF_WORDS = ("false", "off", "no")
 class HttpOptions(HttpOutputOptions, kw_only=True):
     """Options of the output `http`."""
 
-    uri: Annotated[str, opt("Path that records are sent to.", example="/in/logs")] = "/"
+    uri: Annotated[str, opt("Path that records are sent to.", example="/in/logs", secret_path=True)] = "/"
     http_method: Annotated[Literal["POST", "PUT"], opt("Method of requests.")] = "POST"
     format: Annotated[str, opt("json, json_lines, json_stream, msgpack or gelf.", example="json_lines")] = "json"
     json_date_key: Annotated[str, opt("Key of the date in JSON; false for no date.")] = "date"
@@ -86,7 +86,7 @@ class HttpOptions(HttpOutputOptions, kw_only=True):
     oauth2: Annotated[bool, opt("Get access tokens with OAuth 2 client credentials.")] = field(
         default=False, name="oauth2.enable"
     )
-    oauth2_token_url: Annotated[str | None, opt("Where access tokens are given out.")] = field(
+    oauth2_token_url: Annotated[str | None, opt("Where access tokens are given out.", secret_path=True)] = field(
         default=None, name="oauth2.token_url"
     )
     oauth2_client_id: Annotated[str, opt("Who asks for access tokens.")] = field(default="", name="oauth2.client_id")

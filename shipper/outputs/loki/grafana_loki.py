@@ -67,7 +67,7 @@ class LabelSet:
 class GrafanaLokiOptions(NetworkOptions, kw_only=True):
     """Options of the output `grafana-loki`."""
 
-    url: Annotated[str, opt("Where records are pushed to.")] = _URL
+    url: Annotated[str, opt("Where records are pushed to.", secret_path=True)] = _URL
     tenant_id: Annotated[str | None, opt("Tenant, sent as X-Scope-OrgID.")] = msgspec.field(
         default=None, name="tenantid"
     )

@@ -69,7 +69,9 @@ class Header(msgspec.Struct, frozen=True):
 class LokiOptions(NetworkOptions, kw_only=True):
     """Options of the output `loki`."""
 
-    uri: Annotated[str, opt("Path that records are pushed to.", example="/loki/api/v1/push")] = "/loki/api/v1/push"
+    uri: Annotated[str, opt("Path that records are pushed to.", example="/loki/api/v1/push", secret_path=True)] = (
+        "/loki/api/v1/push"
+    )
     tenant_id: Annotated[str | None, opt("Tenant, sent as X-Scope-OrgID.")] = None
     tenant_id_key: Annotated[
         KeyPath | None, opt("Where a record names its tenant; tenant_id is for those that do not.", example="$tenant")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shipper.filters.kubernetes.names import Names, TagReader, names_in_journal
 from shipper.parsers.onigmo import Regex
@@ -40,6 +44,35 @@ def test_a_tag_without_names_is_told_once(tag: str) -> None:
 
     assert names is None
     assert len(told) == 1
+
+
+PLAIN = re.compile(
+    r"(?P<pod_name>[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*)"
+    r"_(?P<namespace_name>[^_]+)_(?P<container_name>.+)-(?P<docker_id>[a-z0-9]{64})\.log$"
+)
+"""The expression as Fluent Bit has it; it takes long over long tags."""
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b-c", "-", ".", "_", "_", "X", "0"]), max_size=14), st.sampled_from(["-", "", "x-"])
+)
+@settings(deadline=None)
+def test_the_names_are_those_that_fluent_bit_finds(parts: list[str], end: str) -> None:
+    rest = f"{''.join(parts)}{end}{ID}.log"
+    found = PLAIN.search(rest)
+
+    assert read(f"p.{rest}", "p.")[0] == (Names(**found.groupdict()) if found else None)
+
+
+@pytest.mark.parametrize("piece", ["a", "a_b", "_", "a-", "a.", "-a.", "a_.", "a\n", "a__", f"{ID}-"])
+@pytest.mark.parametrize("end", ["", f"-{ID}.log", f"_-{ID}.log"])
+def test_a_tag_may_be_as_long_as_it_likes(piece: str, end: str) -> None:
+    """If any character were looked at again for every other one, this would not end in a lifetime of a test."""
+    reader = TagReader("p.", None, lambda message, tag: None)
+
+    names = reader.read(f"p.{piece * (1_000_000 // len(piece))}{end}")
+
+    assert names is None or names.docker_id == ID
 
 
 def test_another_expression_may_give_any_of_the_names() -> None:

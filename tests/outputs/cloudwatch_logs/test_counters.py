@@ -67,6 +67,36 @@ async def test_bytes_are_counted_as_sent_and_as_the_service_counts_them(
     assert metrics.total("output_event_bytes_total") == 2001 + 2 * EVENT_OVERHEAD
 
 
+@pytest.mark.parametrize(
+    ("reply", "counted_bytes"),
+    [
+        (Reply(), 3 + 2 * EVENT_OVERHEAD),
+        (error("DataAlreadyAcceptedException"), 3 + 2 * EVENT_OVERHEAD),
+        (Reply(body={"rejectedLogEventsInfo": {"tooOldLogEventEndIndex": 1}}), 2 + EVENT_OVERHEAD),
+        (error("InvalidParameterException"), 3 + 2 * EVENT_OVERHEAD),  # in halves, which are accepted
+        (Reply(body={"rejectedLogEventsInfo": {"tooOldLogEventEndIndex": 2}}), 0),
+    ],
+    ids=["accepted", "already", "one is too old", "halved", "both are too old"],
+)
+async def test_the_service_counts_what_it_has_accepted(
+    scripted_aws: ScriptedAws, reply: Reply, counted_bytes: int
+) -> None:
+    scripted_aws.script("PutLogEvents", error("ThrottlingException"), reply)
+    output = output_to(scripted_aws.url, log_key="log")
+    ingested = output._context.counter("event_bytes_total")
+    delivery = Delivery("lane", [timed((1_700_000_000.0, "a"), (1_700_000_001.0, "bb"))])
+    await output.open()
+    try:
+        with pytest.raises(RetryLater):
+            await output.send(delivery)
+        before = ingested.value
+        await output.send(delivery)
+    finally:
+        await output.close()
+
+    assert (before, ingested.value) == (0, counted_bytes)
+
+
 async def test_a_call_without_credentials_is_no_request(
     scripted_aws: ScriptedAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
