@@ -1,6 +1,7 @@
 # The image that takes the place of a Fluent Bit image: the same paths, the same arguments, no root and no compiler.
 #
 #   docker build -t shipper .
+#   docker build --build-arg EXTRAS=systemd,lua,parquet -t shipper .      with Parquet and Arrow in S3, too
 #
 # Tests run these steps without an engine (tests/config_sets/image.py), in a tree of its own.
 

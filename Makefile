@@ -3,6 +3,9 @@
 # make bench      whole pipelines against the yardstick, a quarter of an hour; bench-quick: two, with less data
 # make bench-stages  single stages, in nanoseconds per record; less than a minute
 # make soak       the fault tests that take minutes
+# make conformance   cases recorded from Fluent Bit, against the shipper; AREAS="tail loki" takes some of them
+# make docs       writes the generated pages anew: docs/configuration.md and docs/metrics.md
+# make clean      removes what these have made, .venv included
 #
 # Everything is installed into .venv on first use, and again when pyproject.toml has changed. Packages of the operating
 # system are installed only if a command is missing and we are root.
@@ -72,6 +75,7 @@ conformance: .venv/.demo
 
 docs: .venv/.demo
 	$(BIN)/python -m shipper.config.reference
+	$(BIN)/python -m shipper.monitoring.reference
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist *.egg-info

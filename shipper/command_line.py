@@ -58,7 +58,7 @@ FLAGS = (
     Flag(
         "W",
         "disable-thread-safety-on-hot-reload",
-        "a reload does not wait for pending deliveries",
+        "let a reload wait for what is in memory alone no longer than the grace time",
         "",
         "hot_reload.ensure_thread_safety",
         "off",

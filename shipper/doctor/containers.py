@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from .manifests import Pod, mappings
+from .manifests import Pod, mapping, mappings
+from .quantities import parse_quantity
 from .rights import Rights, rights_of
 
 _OURS = re.compile("shipper|fluent-?bit", re.IGNORECASE)
@@ -18,12 +19,16 @@ _READ_ONLY_VOLUMES = ("configMap", "secret", "projected", "downwardAPI")
 
 
 class Mount(msgspec.Struct, frozen=True):
-    """A volume as a container sees it; `kind` is its type in the manifest, such as `hostPath`."""
+    """A volume as a container sees it; `kind` is its type in the manifest, such as `hostPath`.
+
+    `size_limit` are the bytes above which its pod is evicted, None if there is no such limit.
+    """
 
     volume: str
     kind: str
     path: str
     is_read_only: bool
+    size_limit: int | None = None
 
 
 class Container(msgspec.Struct, frozen=True):
@@ -70,13 +75,17 @@ def _containers_of(pod: Pod) -> list[Container]:
     lasting = [*every, *(spec for spec in first if spec.get("restartPolicy") == "Always")]
     kinds = {str(volume.get("name")): _kind_of(volume) for volume in mappings(pod.spec.get("volumes"))}
     kinds |= dict.fromkeys(pod.claims, "persistentVolumeClaim")
-    used = {id(spec): {mount.volume for mount in _mounts(spec, kinds)} for spec in (*every, *first)}
+    limits = {
+        str(volume.get("name")): parse_quantity(mapping(volume.get("emptyDir")).get("sizeLimit"))
+        for volume in mappings(pod.spec.get("volumes"))
+    }
+    used = {id(spec): {mount.volume for mount in _mounts(spec, kinds, limits)} for spec in (*every, *first)}
     giving = [spec for spec in first if any(_GIVING.search(word) for word in _words(spec))]
     return [
         Container(
             str(spec.get("name", "")),
             spec,
-            tuple(_mounts(spec, kinds)),
+            tuple(_mounts(spec, kinds, limits)),
             rights_of(pod.spec, spec, _words(spec)),
             frozenset().union(*(volumes for other, volumes in used.items() if other != id(spec))),
             frozenset().union(*(used[id(other)] for other in giving)),
@@ -85,12 +94,13 @@ def _containers_of(pod: Pod) -> list[Container]:
     ]
 
 
-def _mounts(spec: dict[str, Any], kinds: dict[str, str]) -> Iterator[Mount]:
+def _mounts(spec: dict[str, Any], kinds: dict[str, str], limits: dict[str, int | None]) -> Iterator[Mount]:
     for mount in mappings(spec.get("volumeMounts")):
         volume = str(mount.get("name"))
         kind = kinds.get(volume, "")
         path = posixpath.normpath(posixpath.join("/", str(mount.get("mountPath", ""))))
-        yield Mount(volume, kind, path, mount.get("readOnly") is True or kind in _READ_ONLY_VOLUMES)
+        is_read_only = mount.get("readOnly") is True or kind in _READ_ONLY_VOLUMES
+        yield Mount(volume, kind, path, is_read_only, limits.get(volume))
 
 
 def _kind_of(volume: dict[str, Any]) -> str:

@@ -36,13 +36,16 @@ class Source(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True):
     """A file or folder that is written; `sources` are those that it is of no use without.
 
-    It has to outlive the container if it `is_kept`. The records in others are read again by their inputs.
+    It has to outlive the container if it `is_kept`. The records in others are read again by their inputs. The option
+    `bounded_by`, if there is one, sets the most bytes of it, which are `most`; 0 is no bound.
     """
 
     told: str
     path: str
     sources: tuple[Source, ...] = ()
     is_kept: bool = True
+    bounded_by: str = ""
+    most: int = 0
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +74,13 @@ def needs_of(pipeline: Pipeline) -> Needs:
     if service.storage_path:
         states.append(State("storage.path", service.storage_path))
     states += [
-        State(f"store_dir of {instance.alias}", instance.options.store_dir, is_kept=False)
+        State(
+            f"store_dir of {instance.alias}",
+            instance.options.store_dir,
+            is_kept=False,
+            bounded_by="store_dir_limit_size",
+            most=int(instance.options.store_dir_limit_size),
+        )
         for instance in pipeline.outputs
         if instance.plugin == "s3"
     ]

@@ -92,6 +92,13 @@ def _wrong_with_state(container: Container, state: State) -> tuple[str, str] | N
         return f"{state.told} {where} is on the emptyDir '{mount.volume}', which is lost with its pod", remedy
     if mount.is_read_only:
         return f"{state.told} {where} is on '{mount.volume}', which is mounted read-only", "mount it writable"
+    limit = mount.size_limit
+    if state.bounded_by and limit is not None and not 0 < state.most < limit:
+        message = (
+            f"{state.told} {where} may outgrow '{mount.volume}', which holds {_megabytes(limit)}; the pod is evicted "
+            "then, and what is in it is lost"
+        )
+        return message, f"set {state.bounded_by} to less than that"
     return None
 
 

@@ -47,7 +47,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class _Sample(msgspec.Struct, frozen=True):
-    """What had been counted at one moment: errors and given up deliveries, losses by output and reason, restarts."""
+    """What had been counted at one moment: errors and given up deliveries, losses by component and reason, restarts."""
 
     errors: int = 0
     retries_failed: int = 0
@@ -113,9 +113,10 @@ class Health:
             return
         count = view.metrics
         lost: dict[tuple[str, str], int] = {}
+        for kind, name in (*(("input", i.name) for i in view.inputs), *(("output", o.name) for o in view.outputs)):
+            reasons = count.by_label(f"{kind}_dropped_records_total", "reason", name=name, wanted="no")
+            lost.update({(f"{kind} {name}", reason): records for reason, records in reasons.items()})
         for output in view.outputs:
-            reasons = count.by_label("output_dropped_records_total", "reason", name=output.name, wanted="no")
-            lost.update({(output.name, reason): records for reason, records in reasons.items()})
             self.stalled_s(output)
         if self._taken % self._stride and self._samples:
             self._samples.pop()  # the newest one is always that of now
@@ -166,7 +167,7 @@ class Health:
     def _losses(self, first: _Sample, last: _Sample) -> list[str]:
         period = self._service.hc_period
         lost = {key: n for key, total in last.lost.items() if (n := total - first.lost.get(key, 0))}
-        found = [f"output {name}: {n} records lost in {period} s: {why}" for (name, why), n in sorted(lost.items())]
+        found = [f"{name}: {n} records lost in {period} s: {why}" for (name, why), n in sorted(lost.items())]
         for name, total in sorted(last.restarts.items()):
             if times := total - first.restarts.get(name, 0):
                 found.append(f"{name}: failed unexpectedly {times} times in {period} s; the log has the errors")

@@ -15,8 +15,9 @@ import msgspec
 GOOD, BAD, MISUSED = 0, 1, 2
 """The exit statuses: it goes well, it does not or nobody answers, wrong arguments."""
 
-_PATH = "/api/v1/health"
-_PATH_WITHOUT_OPTION = "/health"
+_PATH = "/health"
+"""The page that tells the warnings, too. It is there with and without `health_check`, and judges as the others do."""
+
 _MOST_BYTES = 1_000_000
 _USAGE = """usage: shipper health [-P PORT | -u URL] [-t SECONDS]
 
@@ -24,15 +25,17 @@ _USAGE = """usage: shipper health [-P PORT | -u URL] [-t SECONDS]
   -u, --url=URL          where to ask instead, such as http://10.0.0.7:2020; with a path this page is asked for
   -t, --timeout=SECONDS  longest wait for the whole answer; 5 if it is not named
 
-Exit status: 0 it goes well, 1 it does not (the reasons are printed) or nobody answers, 2 wrong arguments."""
+Prints how it goes, the reasons if it does not go well, and warnings, which change nothing about the status.
+
+Exit status: 0 it goes well, 1 it does not or nobody answers, 2 wrong arguments."""
 
 
 class _Question(msgspec.Struct):
-    """Where to ask, and how long to wait; without a path for the page that is there."""
+    """Where to ask, and how long to wait."""
 
     host: str = "127.0.0.1"
     port: int = 2020
-    path: str = ""
+    path: str = _PATH
     timeout_s: float = 5.0
 
 
@@ -108,31 +111,26 @@ def _read_url(text: str, found: _Question) -> None:
 
 def _health(question: _Question) -> tuple[int, str]:
     """The status of the answer, and what it says."""
-    deadline = time.monotonic() + question.timeout_s
-    if question.path:
-        return _shown(*_ask(question, question.path, deadline))
-    status, body = _ask(question, _PATH, deadline)
-    if status == 404:  # health_check is off
-        status, body = _ask(question, _PATH_WITHOUT_OPTION, deadline)
-    return _shown(status, body)
+    return _shown(*_ask(question, time.monotonic() + question.timeout_s))
 
 
 def _shown(status: int, body: bytes) -> tuple[int, str]:
-    """The status and the body as text; of a page in JSON how it goes and why."""
+    """The status and the body as text; of a page in JSON how it goes, why, and what else is wrong."""
     try:
         details: Any = msgspec.json.decode(body)
         lines = [str(details["status"]), *map(str, details.get("reasons", ()))]
+        lines += [f"warning: {warning}" for warning in details.get("warnings", ())]
     except (msgspec.DecodeError, TypeError, KeyError, AttributeError):
         lines = body.decode("utf-8", "replace").split("\n")
     text = "\n".join(line for line in lines if line)
     return status, text or f"status {status}"
 
 
-def _ask(question: _Question, path: str, deadline: float) -> tuple[int, bytes]:
-    """The status and the body of a page; raises `_NoAnswer` if they have not come by the deadline."""
+def _ask(question: _Question, deadline: float) -> tuple[int, bytes]:
+    """The status and the body of the page; raises `_NoAnswer` if they have not come by the deadline."""
     host = f"[{question.host}]" if ":" in question.host else question.host
     # With the old version of HTTP the end of the connection is the end of the answer.
-    request = f"GET {path} HTTP/1.0\r\nHost: {host}:{question.port}\r\n\r\n".encode("ascii")
+    request = f"GET {question.path} HTTP/1.0\r\nHost: {host}:{question.port}\r\n\r\n".encode("ascii")
     answer = b""
     try:
         with socket.create_connection((question.host, question.port), _left(deadline)) as connection:

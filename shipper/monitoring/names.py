@@ -14,6 +14,7 @@ import msgspec
 from .. import COMPATIBLE_VERSION
 from ..clock import Clock
 from ..metrics import Histogram, Labels, Metrics
+from .own_names import OWN_HELP
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -28,7 +29,7 @@ class Family(msgspec.Struct, frozen=True):
     histograms: dict[Labels, Histogram] = {}
 
 
-class _Known(msgspec.Struct, frozen=True):
+class Known(msgspec.Struct, frozen=True):
     """A family of Fluent Bit: its name, the name in our registry, and the labels it has if ours has more.
 
     A sum over the labels that it has not has a series wherever the family `like` has one, if only with zero.
@@ -42,37 +43,37 @@ class _Known(msgspec.Struct, frozen=True):
     like: str = ""
 
 
-def _input(what: str, help: str) -> _Known:
-    return _Known(f"input_{what}", "counter", help)
+def _input(what: str, help: str) -> Known:
+    return Known(f"input_{what}", "counter", help)
 
 
-def _output(what: str, help: str) -> _Known:
-    return _Known(f"output_{what}", "counter", help)
+def _output(what: str, help: str) -> Known:
+    return Known(f"output_{what}", "counter", help)
 
 
 RETRIES_FAILED = "Number of abandoned batches because the maximum number of re-tries was reached."
 
-_KNOWN: tuple[_Known, ...] = (
-    _Known("uptime", "counter", "Number of seconds that Fluent Bit has been running."),
-    _Known("hot_reloaded_times", "counter", "Collect the count of hot reloaded times."),
-    _Known("logger_logs_total", "counter", "Total number of logs"),
-    _Known("logger_queue_enqueued_total", "counter", "Log lines that waited in a queue; there is none."),
-    _Known("logger_queue_dropped_total", "counter", "Log lines that a queue had no room for; there is none."),
-    _Known("logger_queue_drained_total", "counter", "Log lines that left a queue; there is none."),
-    _Known(
+KNOWN: tuple[Known, ...] = (
+    Known("uptime", "counter", "Number of seconds that Fluent Bit has been running."),
+    Known("hot_reloaded_times", "counter", "Collect the count of hot reloaded times."),
+    Known("logger_logs_total", "counter", "Total number of logs"),
+    Known("logger_queue_enqueued_total", "counter", "Log lines that waited in a queue; there is none."),
+    Known("logger_queue_dropped_total", "counter", "Log lines that a queue had no room for; there is none."),
+    Known("logger_queue_drained_total", "counter", "Log lines that left a queue; there is none."),
+    Known(
         "routing_logs_records_total",
         "counter",
         "Total log records routed from input to output",
         "routing_records_total",
     ),
-    _Known("routing_logs_bytes_total", "counter", "Total log bytes routed from input to output", "routing_bytes_total"),
-    _Known(
+    Known("routing_logs_bytes_total", "counter", "Total log bytes routed from input to output", "routing_bytes_total"),
+    Known(
         "routing_logs_drop_records_total",
         "counter",
         "Total log records dropped on the way from input to output",
         "routing_drop_records_total",
     ),
-    _Known(
+    Known(
         "routing_logs_drop_bytes_total",
         "counter",
         "Total log bytes dropped on the way from input to output",
@@ -89,10 +90,10 @@ _KNOWN: tuple[_Known, ...] = (
     _input("multiline_truncated_total", "Total number of truncated multiline records"),
     _input("long_line_truncated_total", "Total number of truncated long lines"),
     _input("long_line_skipped_total", "Total number of skipped long lines"),
-    _Known("filter_records_total", "counter", "Total number of new records processed."),
-    _Known("filter_bytes_total", "counter", "Total number of new bytes processed."),
-    _Known("filter_add_records_total", "counter", "Total number of new added records."),
-    _Known(
+    Known("filter_records_total", "counter", "Total number of new records processed."),
+    Known("filter_bytes_total", "counter", "Total number of new bytes processed."),
+    Known("filter_add_records_total", "counter", "Total number of new added records."),
+    Known(
         "filter_drop_records_total",
         "counter",
         "Total number of dropped records.",
@@ -100,7 +101,7 @@ _KNOWN: tuple[_Known, ...] = (
         ("name",),
         "filter_records_total",
     ),
-    _Known(
+    Known(
         "filter_drop_bytes_total",
         "counter",
         "Total number of dropped bytes.",
@@ -108,14 +109,14 @@ _KNOWN: tuple[_Known, ...] = (
         ("name",),
         "filter_records_total",
     ),
-    _Known("filter_emit_records_total", "counter", "Total number of emitted records."),
-    _Known("filter_emit_truncated_total", "counter", "Total number of truncated records."),
+    Known("filter_emit_records_total", "counter", "Total number of emitted records."),
+    Known("filter_emit_truncated_total", "counter", "Total number of truncated records."),
     _output("proc_records_total", "Number of processed output records."),
     _output("proc_bytes_total", "Number of processed output bytes."),
     _output("errors_total", "Number of output errors."),
     _output("retries_total", "Number of output retries."),
     _output("retries_failed_total", RETRIES_FAILED),
-    _Known(
+    Known(
         "output_dropped_records_total",
         "counter",
         "Number of dropped records.",
@@ -125,66 +126,36 @@ _KNOWN: tuple[_Known, ...] = (
     _output("retried_records_total", "Number of retried records."),
     _input("memrb_dropped_chunks", "Number of memrb dropped chunks."),
     _input("memrb_dropped_bytes", "Number of memrb dropped bytes."),
-    _Known("process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds."),
-    _Known("build_info", "gauge", "Build version information."),
-    _Known("storage_chunks", "gauge", "Total number of chunks in the storage layer."),
-    _Known("storage_mem_chunks", "gauge", "Total number of memory chunks."),
-    _Known("storage_fs_chunks", "gauge", "Total number of filesystem chunks."),
-    _Known("storage_fs_chunks_up", "gauge", "Total number of filesystem chunks up in memory."),
-    _Known("storage_fs_chunks_down", "gauge", "Total number of filesystem chunks down."),
-    _Known("input_rate_bytes", "gauge", "Bytes a second over the input's rate_window."),
-    _Known("input_rate_records", "gauge", "Records a second over the input's rate_window."),
-    _Known("input_rate_gate_limited", "gauge", "Is the input held up by its rate gate? There is none."),
-    _Known("input_rate_gate_busy_chunks", "gauge", "Chunks that lower the limit of a rate gate; there is none."),
-    _Known("input_rate_gate_retry_attempts", "gauge", "Retries that lower the limit of a rate gate; there is none."),
-    _Known("input_ingestion_paused", "gauge", "Is the input paused or not?"),
-    _Known("input_storage_overlimit", "gauge", "Is the input memory usage overlimit?"),
-    _Known("input_storage_memory_bytes", "gauge", "Memory bytes used by the chunks."),
-    _Known("input_storage_chunks", "gauge", "Total number of chunks."),
-    _Known("input_storage_chunks_up", "gauge", "Total number of chunks up in memory."),
-    _Known("input_storage_chunks_down", "gauge", "Total number of chunks down."),
-    _Known("input_storage_chunks_busy", "gauge", "Total number of chunks in a busy state."),
-    _Known("input_storage_chunks_busy_bytes", "gauge", "Total number of bytes of chunks in a busy state."),
-    _Known("output_upstream_total_connections", "gauge", "Connections that are open to the output's servers."),
-    _Known("output_upstream_busy_connections", "gauge", "Connections of those with a request under way."),
-    _Known("output_chunk_available_capacity_percent", "gauge", "Room left below storage.total_limit_size in percent."),
-    _Known("output_latency_seconds", "histogram", "End-to-end latency in seconds"),
-    _Known(
+    Known("process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds."),
+    Known("build_info", "gauge", "Build version information."),
+    Known("storage_chunks", "gauge", "Total number of chunks in the storage layer."),
+    Known("storage_mem_chunks", "gauge", "Total number of memory chunks."),
+    Known("storage_fs_chunks", "gauge", "Total number of filesystem chunks."),
+    Known("storage_fs_chunks_up", "gauge", "Total number of filesystem chunks up in memory."),
+    Known("storage_fs_chunks_down", "gauge", "Total number of filesystem chunks down."),
+    Known("input_rate_bytes", "gauge", "Bytes a second over the input's rate_window."),
+    Known("input_rate_records", "gauge", "Records a second over the input's rate_window."),
+    Known("input_rate_gate_limited", "gauge", "Is the input held up by its rate gate? There is none."),
+    Known("input_rate_gate_busy_chunks", "gauge", "Chunks that lower the limit of a rate gate; there is none."),
+    Known("input_rate_gate_retry_attempts", "gauge", "Retries that lower the limit of a rate gate; there is none."),
+    Known("input_ingestion_paused", "gauge", "Is the input paused or not?"),
+    Known("input_storage_overlimit", "gauge", "Is the input memory usage overlimit?"),
+    Known("input_storage_memory_bytes", "gauge", "Memory bytes used by the chunks."),
+    Known("input_storage_chunks", "gauge", "Total number of chunks."),
+    Known("input_storage_chunks_up", "gauge", "Total number of chunks up in memory."),
+    Known("input_storage_chunks_down", "gauge", "Total number of chunks down."),
+    Known("input_storage_chunks_busy", "gauge", "Total number of chunks in a busy state."),
+    Known("input_storage_chunks_busy_bytes", "gauge", "Total number of bytes of chunks in a busy state."),
+    Known("output_upstream_total_connections", "gauge", "Connections that are open to the output's servers."),
+    Known("output_upstream_busy_connections", "gauge", "Connections of those with a request under way."),
+    Known("output_chunk_available_capacity_percent", "gauge", "Room left below storage.total_limit_size in percent."),
+    Known("output_latency_seconds", "histogram", "End-to-end latency in seconds"),
+    Known(
         "output_backpressure_wait_seconds",
         "histogram",
         "Seconds that an input waited for room in its buffer, by the output that held the most of it.",
     ),
 )
-
-_OWN_HELP: Mapping[str, str] = {
-    "input_stored_records_total": "Records stored for at least one output.",
-    "input_filtered_records_total": "Records taken out by filters.",
-    "input_added_records_total": "Records that filters made.",
-    "input_held_records": "Records that filters keep back for now.",
-    "input_dropped_records_total": "Records that ended at the input, by reason, and whether that was wanted.",
-    "output_dropped_records_total": "Records that were not delivered, by reason, and whether that was wanted.",
-    "output_held_records": "Records that wait for the output or are on their way.",
-    "output_held_bytes": "Bytes as read that wait for the output or are on their way.",
-    "output_requests_total": "Calls to a service of AWS by operation; quotas are about their rate.",
-    "output_requests_failed_total": "Calls to a service of AWS that failed, by operation and what went wrong.",
-    "output_sent_bytes_total": "Bytes of the bodies of calls to a service of AWS, as sent.",
-    "output_entries_failed_total": "Entries of accepted Kinesis and Firehose calls that were not taken, by code.",
-    "output_event_bytes_total": "Bytes of log events as CloudWatch counts and charges them.",
-    "output_late_records_total": "Records that went to streams of their own in Loki, see late_label.",
-    "output_stalled_seconds": "Time in which the output owed records and its destination accepted none.",
-    "input_lag_bytes": "Bytes of followed files that were not read.",
-    "input_lag_seconds": "Age of the oldest unread byte.",
-    "input_file_lag_bytes": "Bytes of a followed file that were not read; of the 100 that are farthest behind.",
-    "input_file_lag_seconds": "Age of the oldest unread byte of a followed file; of the 100 that are farthest behind.",
-    "input_files_behind": "Followed files whose oldest unread byte is older than so many seconds.",
-    "input_abandoned_bytes_total": "Bytes of files that will never be read: deleted or truncated before they were.",
-    "input_parser_failures_total": "Lines that a parser failed on, which were kept as they are.",
-    "input_files_unopened": "Files that wait to be opened because too many are open.",
-    "input_oldest_unsettled_seconds": "Age of the oldest record that was read and is not delivered.",
-    "input_offset_persist_age_seconds": "Time since which positions cannot be saved.",
-    "hot_reload_failed_total": "Hot reloads after which the configuration from before went on.",
-    "engine_restarts_total": "Components that failed unexpectedly and were started again.",
-}
 
 
 def collect(metrics: Metrics) -> list[Family]:
@@ -196,7 +167,7 @@ def collect(metrics: Metrics) -> list[Family]:
     for name, labels, histogram in metrics.histograms():
         histograms.setdefault(name, {})[labels] = histogram
     families, is_told = [], set[str]()
-    for known in _KNOWN:
+    for known in KNOWN:
         source = known.source or known.name
         numbers = found.get(source, {})
         if known.labels:
@@ -229,6 +200,11 @@ def _summed(numbers: Mapping[Labels, float], labels: Iterable[str]) -> dict[Labe
     return sums
 
 
+def kind_of(name: str) -> Kind:
+    """The kind of a metric of our own, which its name tells."""
+    return "counter" if name.endswith("_total") else "gauge"
+
+
 def _own(name: str, numbers: dict[Labels, float]) -> Family:
-    kind: Kind = "counter" if name.endswith("_total") else "gauge"
-    return Family(f"shipper_{name}", kind, _OWN_HELP.get(name, f"{name.replace('_', ' ').capitalize()}."), numbers)
+    help = OWN_HELP.get(name, f"{name.replace('_', ' ').capitalize()}.")
+    return Family(f"shipper_{name}", kind_of(name), help, numbers)

@@ -212,6 +212,7 @@ def offer_gauges(view: View, *, with_storage: bool) -> None:
             metrics.counter(f"filter_{what}_total", name=one.name)
     for output in view.outputs:
         metrics.gauge("output_chunk_available_capacity_percent", partial(_room_percent, output), name=output.name)
+        metrics.gauge("output_lost_records_total", partial(_lost, metrics, "output", output.name), name=output.name)
     if with_storage:
         for name in storage_numbers(view):
             shown = "storage_chunks" if name == "total_chunks" else f"storage_{name}"
@@ -230,6 +231,7 @@ def _offer_input(seen: SeenInput, view: View, *, with_storage: bool) -> None:
         for what in _TAIL_COUNTS[3:]:
             metrics.counter(f"input_{what}_total", name=name)
     metrics.gauge("input_ingestion_paused", lambda: seen.buffer.statistics().is_full, name=name)
+    metrics.gauge("input_lost_records_total", partial(_lost, metrics, "input", name), name=name)
     if not with_storage:
         return
 
@@ -242,6 +244,11 @@ def _offer_input(seen: SeenInput, view: View, *, with_storage: bool) -> None:
     metrics.gauge("input_storage_chunks_down", chunks(lambda c: c.down), name=name)
     metrics.gauge("input_storage_chunks_busy", chunks(lambda c: c.busy), name=name)
     metrics.gauge("input_storage_chunks_busy_bytes", chunks(lambda c: c.busy_size), name=name)
+
+
+def _lost(metrics: Metrics, kind: str, name: str) -> int:
+    """Losses for all reasons. Each reason has a series from its first loss on only, so that no increase shows it."""
+    return metrics.total(f"{kind}_dropped_records_total", name=name, wanted="no")
 
 
 def _counts(metrics: Metrics, kind: str, name: str, wanted: Sequence[str]) -> dict[str, int]:

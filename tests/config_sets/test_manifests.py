@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +11,8 @@ import kubernetes_validate  # type: ignore[import-untyped]  # it has no stubs
 import pytest
 import yaml
 
+from shipper.config.units import ByteSize
+from shipper.doctor.quantities import parse_quantity
 from tests.components.shipper_process import shipper_command
 
 from .manifests import SETS, WORKLOADS, Document, built, documents
@@ -69,6 +72,23 @@ def test_what_kubectl_builds_mounts_what_it_has_and_runs_our_image(name: str) ->
         assert workload["metadata"]["namespace"]
 
 
+@needs_kubectl
+def test_the_events_can_come_from_a_daemonset_instead(tmp_path: Path) -> None:
+    """As the comment in kustomization.yaml says; by itself the folder has neither namespace nor image."""
+    shutil.copytree(CONFIG, tmp_path / "config")
+    whole = tmp_path / "config" / "kubernetes" / "kustomization.yaml"
+    whole.write_text(whole.read_text().replace("  - events\n", "  - events-daemonset\n"))
+
+    objects = kustomized(str(tmp_path / "config" / "kubernetes"))
+
+    workloads = [one for one in objects if one["kind"] in WORKLOADS]
+    assert sorted(one["metadata"]["name"] for one in workloads) == ["fluent-bit", "k8s-events"]
+    assert {one["kind"] for one in workloads} == {"DaemonSet"}
+    assert any(one["kind"] == "Namespace" for one in objects)
+    images = {c["image"] for one in workloads for c in _containers(one["spec"]["template"]["spec"])}
+    assert images == {"registry.example.com/shipper:0.1.0"}
+
+
 def test_the_schemas_refuse_what_is_wrong() -> None:
     (daemonset,) = documents(CONFIG / "kubernetes" / "node" / "daemonset.yaml")
     daemonset["spec"]["template"]["spec"]["terminationGracePeriod"] = 60
@@ -112,6 +132,19 @@ def test_the_doctor_has_nothing_to_say_about_a_pod(name: str, tmp_path: Path) ->
     )
 
     assert (done.returncode, done.stdout) == (0, "nothing to complain about\n")
+
+
+@pytest.mark.parametrize("name", ["kubernetes/events", "kubernetes/events-daemonset"])
+def test_what_is_not_in_s3_yet_stays_below_the_limit_of_its_volume(name: str) -> None:
+    """A pod that fills its emptyDir is evicted, and what is on it is gone."""
+    result = built(name)
+    limits = {v["emptyDir"]["sizeLimit"] for v in result.pod["volumes"] if "sizeLimit" in v.get("emptyDir", {})}
+    text = "".join(path.read_text() for files in result.config_maps.values() for path in files.values())
+    stores = re.findall(r"^ *store_dir ", text, re.MULTILINE)
+    bounds = re.findall(r"^ *store_dir_limit_size (\S+)", text, re.MULTILINE)
+
+    assert len(bounds) == len(stores) == len(limits) == 1
+    assert all(ByteSize.parse(bound) < (parse_quantity(limit) or 0) for bound in bounds for limit in limits)
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -38,9 +38,11 @@ def test_links_of_containers_need_the_folder_that_they_lead_to(tmp_path: Path) -
 
 
 def test_the_folder_of_an_output_to_s3_has_to_be_writable(tmp_path: Path) -> None:
-    found = needs(tmp_path, "[INPUT]\n name dummy\n[OUTPUT]\n name s3\n match *\n bucket b\n store_dir /home\n")
+    lines = "name s3\n match *\n bucket b\n store_dir /home\n store_dir_limit_size 900M\n"
+    found = needs(tmp_path, f"[INPUT]\n name dummy\n[OUTPUT]\n {lines}")
 
-    assert found.states == (State("store_dir of s3.0", "/home", is_kept=False),)
+    store = State("store_dir of s3.0", "/home", is_kept=False, bounded_by="store_dir_limit_size", most=900_000_000)
+    assert found.states == (store,)
 
 
 def test_databases_and_storage_have_to_last(tmp_path: Path) -> None:

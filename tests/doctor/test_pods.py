@@ -236,6 +236,29 @@ def test_what_is_read_again_anyway_may_be_lost(volume: str) -> None:
     assert told(text, states=(STORE,)) == []
 
 
+@pytest.mark.parametrize(
+    ("volume", "most", "is_fine"),
+    [
+        ("emptyDir: {sizeLimit: 1Gi}", 900_000_000, True),
+        ("emptyDir: {sizeLimit: 1Gi}", 0, False),
+        ("emptyDir: {sizeLimit: 500Mi}", 900_000_000, False),
+        ("emptyDir: {}", 0, True),
+        ("emptyDir: {sizeLimit: much}", 0, True),
+        ("hostPath: {path: /data}", 0, True),
+    ],
+)
+def test_what_fills_its_volume_is_warned_of(volume: str, most: int, is_fine: bool) -> None:
+    store = State("store_dir of s", "/data/s3", is_kept=False, bounded_by="store_dir_limit_size", most=most)
+    text = container(mounts(data="/data"), "securityContext: {runAsUser: 0}", volumes=f"[{{name: data, {volume}}}]")
+
+    found = told(text, states=(store,))
+
+    assert bool(found) is not is_fine, found
+    if not is_fine:
+        assert "store_dir of s /data/s3 may outgrow 'data'" in found[0]
+        assert found[0].endswith("set store_dir_limit_size to less than that")
+
+
 # -- rights ------------------------------------------------------------------------------------------------------------
 
 HOST_LOGS = "[{name: v, hostPath: {path: /var/log}}]"

@@ -236,6 +236,8 @@ async def test_losses_restarts_and_unsaved_positions_are_warnings() -> None:
     await scene.pass_time(1)
     scene.output.dropped(3, 30, "storage_limit")
     scene.output.dropped(4, 40, "sampled", wanted=True)
+    scene.input.dropped(2, 20, "invalid_json")
+    scene.input.dropped(5, 50, "ignore_older", wanted=True)
     scene.metrics.counter("engine_restarts_total", component="app").add(2)
     scene.metrics.gauge("input_offset_persist_age_seconds", lambda: 50.0, name="app")
     await scene.pass_time(1)
@@ -243,6 +245,7 @@ async def test_losses_restarts_and_unsaved_positions_are_warnings() -> None:
 
     assert (told["status"], told["reasons"]) == ("ok", [])
     assert told["warnings"] == [
+        "input app: 2 records lost in 10 s: invalid_json",
         "output out.0: 3 records lost in 10 s: storage_limit",
         "app: failed unexpectedly 2 times in 10 s; the log has the errors",
         "input app: positions could not be saved for 50 s; the log has the reason",

@@ -83,6 +83,19 @@ async def test_a_shipper_that_does_not_get_on_is_bad_with_the_reason(
     ]
 
 
+@pytest.mark.parametrize("has_option", [True, False], ids=["health_check on", "health_check off"])
+async def test_warnings_are_told_and_leave_the_status(capsys: pytest.CaptureFixture[str], has_option: bool) -> None:
+    scene = Scene(health_check=has_option)
+    async with delivering(scene), served(scene) as port:
+        await scene.pass_time(1)
+        scene.input.dropped(1, 10, "invalid_json")
+        await scene.pass_time(1)
+        status = await asked("-P", port)
+
+    assert status == 0
+    assert capsys.readouterr().out == "ok\nwarning: input app: 1 records lost in 60 s: invalid_json\n"
+
+
 async def test_a_page_that_is_named_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     scene = Scene()
     async with served(scene) as port:

@@ -253,6 +253,21 @@ def test_v2_prometheus_has_the_names_that_dashboards_ask_for() -> None:
         assert line in lines, line
 
 
+def test_losses_have_a_number_before_the_first_one() -> None:
+    """An alert on the increase of a series misses what the series begins with."""
+    scene = watched()
+    before = scene.get("/api/v2/metrics/prometheus").body.decode().splitlines()
+    scene.output.dropped(5, 50, "retries_exhausted")
+    scene.output.dropped(7, 70, "no_retries")
+    scene.input.dropped(1, 10, "invalid_json")
+    scene.input.dropped(9, 90, "ignore_older", wanted=True)
+    after = scene.get("/api/v2/metrics/prometheus").body.decode().splitlines()
+
+    output, input = 'shipper_output_lost_records_total{name="out.0"}', 'shipper_input_lost_records_total{name="app"}'
+    assert {f"{output} 0", f"{input} 0", "# TYPE shipper_output_lost_records_total counter"} <= set(before)
+    assert {f"{output} 12", f"{input} 1"} <= set(after)
+
+
 async def test_a_delivery_shows_in_the_latency() -> None:
     async with delivering(Scene()) as scene:
         scene.put("a")

@@ -18,7 +18,7 @@ from ...log import Log
 from .calls import Calls, StreamBlocked
 from .creation import Creator
 from .refused import Finder
-from .requests import EVENT_LIMIT, EVENT_OVERHEAD, Cut, Request, Stream, halves, remade
+from .requests import EVENT_LIMIT, EVENT_OVERHEAD, Cut, Request, Stream, halves, remade, weight_of
 from .verdicts import Verdict, event_limit_in, next_token, rejected_in, verdict_on
 
 Progress = dict[Stream, deque[Request]]
@@ -48,7 +48,8 @@ class Destination:
     """All streams of one output. `event_limit` is the most an event may weigh here, as far as is known.
 
     With `in_parts` a larger one becomes several, else it is shortened. With `compress`, which makes gzip of a body, the
-    events go out compressed; the limits of the service are for what they were before.
+    events go out compressed; the limits of the service are for what they were before. `ingested` is told the bytes that
+    the service counts for the events that it accepts.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Destination:
         log: Log,
         headers: Mapping[str, str],
         find: Finder,
+        ingested: Callable[[int], None],
         *,
         in_parts: bool,
         compress: Callable[[bytes], bytes] | None = None,
@@ -68,6 +70,7 @@ class Destination:
         self._headers = headers if compress is None else {**headers, "Content-Encoding": "gzip"}
         self._compress = compress
         self._find = find
+        self._ingested = ingested
         self._in_parts = in_parts
         self._streams: dict[Stream, _StreamState] = {}
         self.event_limit = EVENT_LIMIT
@@ -151,7 +154,7 @@ class Destination:
             state.token = next_token(error)
             if verdict is Verdict.NEW_TOKEN:
                 return False
-            delivery.accepted += records_done(requests.popleft())
+            delivery.accepted += self._done(requests.popleft())
             return True
         taken = taken_together(requests)
         if verdict is Verdict.EVENT_TOO_LARGE and (smaller := self._with_smaller_events(error, taken)):
@@ -197,7 +200,7 @@ class Destination:
         request = requests[0]
         rejected = rejections(answer, request.events)
         if not rejected:
-            delivery.accepted += records_done(requests.popleft())
+            delivery.accepted += self._done(requests.popleft())
             return
         # A record without one of its parts is none, so the parts that were still to come go the same way.
         taken_together(requests)
@@ -207,6 +210,12 @@ class Destination:
             delivery.refuse(events, reason, which, status="200", message="rejectedLogEventsInfo: " + reason)
             self._log.error("log events rejected", group=stream.group, stream=stream.name, events=events, reason=reason)
         delivery.accepted += request.events - sum(map(len, rejected.values()))
+        self._ingested(request.weight - weight_of(request, rejected.values()))
+
+    def _done(self, request: Request) -> int:
+        """Count what was accepted; gives the records that are delivered by it, see `records_done`."""
+        self._ingested(request.weight)
+        return records_done(request)
 
     def _refuse(self, delivery: Delivery, requests: list[Request], stream: Stream, error: AwsError) -> None:
         """Drop the only record of these requests."""

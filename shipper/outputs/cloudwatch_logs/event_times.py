@@ -20,7 +20,7 @@ import msgspec
 
 from ...aws.settings import Answer
 from ...clock import Clock
-from .calls import LogsApi
+from ..aws_calls import AwsApi
 from .requests import DAY_MS, Events
 from .verdicts import rejected_in
 
@@ -92,7 +92,7 @@ class EventTimes:
 class WatchedCalls:
     """Makes the calls of another and shows the answers to `times`."""
 
-    def __init__(self, api: LogsApi, times: EventTimes) -> None:
+    def __init__(self, api: AwsApi, times: EventTimes) -> None:
         self._api = api
         self._times = times
 

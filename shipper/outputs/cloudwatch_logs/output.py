@@ -25,7 +25,6 @@ from .emf import MetricFormat, parse_dimensions
 from .event_times import EventTimes, TimeBounds, WatchedCalls
 from .events import EventMaker, Packed, StreamNames, is_group_name, stream_name
 from .refused import find_out_of_time, find_refused, find_without_event, rows_left
-from .requests import EVENT_OVERHEAD
 
 if TYPE_CHECKING:
     from ...aws.client import AwsClient
@@ -143,7 +142,8 @@ class CloudwatchLogsOutput(Output):
     """Sends records as log events, each stream in order, many streams at a time.
 
     What that costs is counted: `output_requests_total` are the calls by operation, whose rate is limited for an
-    account, and `output_event_bytes_total` what the service counts as ingested, 26 bytes an event included.
+    account, and `output_event_bytes_total` what the service counts as ingested, 26 bytes
+    an event included, of the events that it has accepted.
     """
 
     Options = CloudwatchLogsOptions
@@ -211,6 +211,7 @@ class CloudwatchLogsOutput(Output):
             self._log,
             headers,
             find,
+            self._context.counter("event_bytes_total").add,
             in_parts=options.on_oversize == "split",
             compress=compress_gzip if options.compress == "gzip" else None,
         )
@@ -251,8 +252,6 @@ class CloudwatchLogsOutput(Output):
         if bounds is not None:
             self._tell_of_times(delivery, packed, bounds)
         destination.warn_of_cuts(cut)
-        weights = [r.size + EVENT_OVERHEAD * r.events for requests in packed.requests.values() for r in requests]
-        self._context.counter("event_bytes_total").add(sum(weights))
         return {stream: deque(requests) for stream, requests in packed.requests.items()}
 
     def _tell_of_times(self, delivery: Delivery, packed: Packed, bounds: TimeBounds) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -78,6 +78,11 @@ class Request(msgspec.Struct, frozen=True):
     events: int
     size: int
     part: Part | None = None
+
+    @property
+    def weight(self) -> int:
+        """The bytes that the service counts for it."""
+        return self.size + EVENT_OVERHEAD * self.events
 
     @property
     def goes_on(self) -> bool:
@@ -238,6 +243,12 @@ def events_in(request: Request) -> tuple[list[int], list[str]]:
     """The times and messages of a request, in its order."""
     _, events = taken_apart(request)
     return events.times, events.messages
+
+
+def weight_of(request: Request, rows: Iterable[range]) -> int:
+    """The bytes that the service counts for some events of a request."""
+    sizes = taken_apart(request)[1].sizes
+    return sum(sizes[row] + EVENT_OVERHEAD for picked in rows for row in picked)
 
 
 def taken_apart(request: Request) -> tuple[Stream, Events]:
