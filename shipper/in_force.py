@@ -32,6 +32,10 @@ _SECRET_PARTS = (
     ),
 )
 """What in addresses nobody may see: users with their passwords, also without a scheme, and members of queries."""
+_TOKEN_IN_PATH = re.compile(
+    r"(?<=/)(?:(?=[^/?#]*[0-9])(?=[^/?#]*[A-Za-z])|(?=[^/?#]*[a-z])(?=[^/?#]*[A-Z]))[\w=+.%~-]{16,}(?=[/?#]|$)"
+)
+"""A long part of a path with letters and digits, or with small and large letters, as receivers give them to senders."""
 
 _Line = tuple[str, str, str]
 
@@ -48,12 +52,13 @@ def render_in_force(pipeline: Pipeline) -> str:
 
 def shown_value(options: type[Options], prop: Property) -> str:
     """The text of a property without what nobody may see."""
-    if prop.key in _secrets(options):
+    words = next((d.words for d in declared_options(options) if prop.key in _names(d)), None)
+    if words is not None and words.secret:
         return HIDDEN
     shown = prop.value
     for part, instead in _SECRET_PARTS:
         shown = part.sub(instead, shown)
-    return shown
+    return _TOKEN_IN_PATH.sub(HIDDEN, shown) if words is not None and words.secret_path else shown
 
 
 def _instance(instance: Instance, title: str = "") -> str:
@@ -75,10 +80,6 @@ def _lines(options: type[Options], section: Section) -> Iterator[_Line]:
         default = shown_default(declared)
         if default and given.isdisjoint(_names(declared)) and not declared.words.help.startswith(_NO_EFFECT):
             yield declared.name, HIDDEN if declared.words.secret else default, "default"
-
-
-def _secrets(options: type[Options]) -> set[str]:
-    return {name for declared in declared_options(options) if declared.words.secret for name in _names(declared)}
 
 
 def _names(declared: Declared) -> tuple[str, ...]:

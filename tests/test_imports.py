@@ -21,7 +21,7 @@ import shipper
 ROWS = (
     ("shipper", "errors", "clock", "disk", "damaged", "early_signals", "descriptors", "record", "metrics", "log"),
     ("columns", "config", "retry", "supervisor"),
-    ("parsers", "codecs", "net", "aws", "context", "kubernetes", "monitoring.names"),
+    ("parsers", "codecs", "net", "aws", "context", "kubernetes", "monitoring.names", "monitoring.own_names"),
     ("inputs", "filters", "outputs", "buffers"),
     (
         "plugins",
@@ -41,6 +41,7 @@ ROWS = (
         "service",
         "engine",
         "assembly",
+        "stop",
         "stopping",
         "making_room",
         "storage",

@@ -277,7 +277,7 @@ async def test_all_providers_are_asked_again_when_the_one_in_use_fails(
         found = credentials()
         with pytest.raises(NoCredentials, match=r"still|500"):
             await key_of(found)
-        container.script = [keys("second", timedelta(seconds=61))]
+        container.script = [keys("second", timedelta(seconds=120))]
         second = await key_of(found)
         found._source._expiry_time = datetime.now(UTC) + timedelta(seconds=30)
         write_keys(tmp_path / "credentials", "from-file", monkeypatch)

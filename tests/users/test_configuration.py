@@ -440,6 +440,8 @@ def test_w5_nothing_that_is_printed_holds_a_secret(tmp_path: Path) -> None:
         f"uri /push?token={PLANTED}&x=1",
         f"uri /push?a=1&api_key={PLANTED}",
         f"oauth2.token_url me:{PLANTED}@127.0.0.1",
+        f"uri /receiver/v1/http/{PLANTED}0a1b2c3d4e5f==",
+        f"uri /services/T0000/{PLANTED}AbCdEfGhIjKlMnOp?x=1",
     ],
 )
 def test_w5_a_secret_where_none_is_expected_is_not_printed_either(tmp_path: Path, line: str) -> None:
@@ -454,6 +456,32 @@ def test_w5_a_secret_where_none_is_expected_is_not_printed_either(tmp_path: Path
 
     assert not any(PLANTED in run.stdout + run.stderr for run in found)
     assert all(run.stdout + run.stderr for run in found)
+
+
+@pytest.mark.parametrize(
+    "uri", ["/loki/api/v1/push", "/services/collector/event", "/v1/input?dd=1", "/in/logs-2026-11"]
+)
+def test_w5_an_address_without_a_secret_is_printed(tmp_path: Path, uri: str) -> None:
+    configuration = tmp_path / "shipper.conf"
+    configuration.write_text(f"[INPUT]\n    name dummy\n[OUTPUT]\n    name http\n    match none\n    uri {uri}\n")
+
+    printed, _ = shipper(configuration, "--dry-run", "-v")
+
+    assert re.search(rf"^    uri +{re.escape(uri)} ", printed, re.MULTILINE)
+
+
+def test_w5_commands_are_not_printed_because_they_may_hold_secrets(tmp_path: Path) -> None:
+    configuration = tmp_path / "shipper.conf"
+    configuration.write_text(
+        f"[INPUT]\n    name exec\n    tag kube.x\n    command curl -u admin:{PLANTED} http://127.0.0.1/\n"
+        f"[FILTER]\n    name kubernetes\n    match kube.*\n    kube_token_command vault read -token={PLANTED}\n"
+        "[OUTPUT]\n    name null\n    match *\n"
+    )
+
+    printed = [*shipper(configuration, "--dry-run", "-v"), *shipper(configuration, "--sosreport", status=1)]
+
+    assert all("<hidden>" in text for text in (printed[0], printed[2]))
+    assert PLANTED not in "".join(printed)
 
 
 def test_w5_a_setting_that_cannot_be_read_is_not_printed(tmp_path: Path) -> None:
