@@ -276,6 +276,7 @@ def test_the_time_is_that_of_the_record() -> None:
         ("a\udcff", r"a\udcff"),
         ("größe 日本 %s \\n", "größe 日本 %s \\n"),
     ],
+    ids=["a line", "a terminal", "no text", "text"],
 )
 def test_what_others_have_written_begins_no_line_and_says_nothing_to_a_terminal(name: str, shown: str) -> None:
     stream, log = log_to(), Log("")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import zip_longest
 
 from ...disk import Disk
@@ -14,6 +15,8 @@ from .segment import SUFFIX, Segment
 
 SEGMENT_SIZE = 16 << 20
 """Bytes after which a new segment is begun."""
+
+_TO_SYNC = os.O_RDONLY | os.O_CLOEXEC
 
 
 class SegmentLog:
@@ -47,6 +50,8 @@ class SegmentLog:
         self._ended: list[int] = []
         self._syncing: list[int] = []
         self._is_folder_new = False
+        self._folders_above = _above(folder) if syncs else []
+        """Those that may have been made for this log, whose names have to be durable before the first record is."""
 
     def open(self) -> None:
         """Make the folder if it is not there, and learn what its segments hold; raises `OSError`."""
@@ -105,10 +110,18 @@ class SegmentLog:
     def to_sync(self) -> list[int]:
         """The files that `fsync` must be called for, so that all that was written is durable; raises `OSError`."""
         if self._is_folder_new:
-            self._ended.append(self._disk.open(self._folder, os.O_RDONLY | os.O_CLOEXEC))
+            self._ended.append(self._disk.open(self._folder, _TO_SYNC))
             self._is_folder_new = False
+            self._end_folders_above()
         self._syncing, self._ended = self._syncing + self._ended, []
         return self._syncing if self.active is None else [*self._syncing, self._fd]
+
+    def _end_folders_above(self) -> None:
+        """Have the folders on the way to this one synced, once; those that we may not open were made by others."""
+        folders, self._folders_above = self._folders_above, []
+        for folder in folders:
+            with suppress(PermissionError):
+                self._ended.append(self._disk.open(folder, _TO_SYNC))
 
     def synced(self) -> None:
         """`fsync` was called for these files."""
@@ -187,3 +200,10 @@ class SegmentLog:
 
     def _path(self, base: int) -> str:
         return f"{self._folder}/{base:020d}{SUFFIX}"
+
+
+def _above(folder: str) -> list[str]:
+    """The folder of all logs, that of the storage, and the one that holds it."""
+    logs = os.path.dirname(folder)
+    storage = os.path.dirname(logs)
+    return [logs, storage, os.path.dirname(storage) or "."]

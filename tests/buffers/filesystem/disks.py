@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from shipper.disk import SystemDisk
 from shipper.testing import FaultKind, FaultyDisk
+
+if TYPE_CHECKING:
+    from _typeshed import HasFileno
 
 
 class ProcessDisk(SystemDisk):
@@ -35,3 +39,25 @@ class FaultyProcessDisk(FaultyDisk, ProcessDisk):
     def __init__(self, fails_at: int, calls: Iterable[str], error: int, kind: FaultKind) -> None:
         ProcessDisk.__init__(self)
         FaultyDisk.__init__(self, fails_at, calls, error, kind)
+
+
+class NotingDisk(ProcessDisk):
+    """Notes what `fsync` and `rename` were called for, in their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[tuple[str, str]] = []
+        self._paths: dict[int | HasFileno, str] = {}
+
+    def open(self, path: str, flags: int, mode: int = 0o600) -> int:
+        fd = super().open(path, flags, mode)
+        self._paths[fd] = path
+        return fd
+
+    def fsync(self, fd: int | HasFileno) -> None:
+        os.fsync(fd)
+        self.steps.append(("fsync", self._paths[fd]))
+
+    def rename(self, old: str, new: str) -> None:  # type: ignore[override]
+        os.rename(old, new)
+        self.steps.append(("rename", old))

@@ -177,3 +177,19 @@ def test_files_that_are_not_ours_are_left_alone(tmp_path: Path) -> None:
     stored.deliver("two")
     stored.buffer.close()
     assert (foreign.read_text(), odd.read_text()) == ("by hand", "by hand")
+
+
+def test_a_file_of_another_process_is_not_written_over_and_the_records_wait_until_it_is_gone(tmp_path: Path) -> None:
+    stored = Stored(tmp_path)
+    foreign = Path(stored.buffer.folder, f"{stored.buffer.first:020d}.seg")
+    foreign.write_bytes(b"of another process")
+    first, second = batch_of("first"), batch_of("second")
+    stored.buffer.put(first, ["one"])
+    was_settled, content = first.receipt.is_settled, foreign.read_bytes()
+    foreign.unlink()
+    stored.buffer.put(second, ["one"])
+    stored.end()
+
+    assert (was_settled, content) == (False, b"of another process")
+    assert first.receipt.is_settled and second.receipt.is_settled
+    assert Stored(tmp_path).deliver() == ["first", "second"]

@@ -123,6 +123,9 @@ def check(folder: Path, world: World, at: str, *, is_exact: bool) -> None:
         assert not missing, f"{at}: {output} lost {missing}"
         assert set(found) <= set(due), f"{at}: {output} got what was not put for it"
         assert len(set(found)) == len(found), f"{at}: {output} got lines twice in one run: {found}"
+        committed = world.committed[output]
+        again = [line for line in due if (committed + found).count(line) > 1 and line in committed]
+        assert not again, f"{at}: {output} had committed {again}"
         assert len(found) == held[output], f"{at}: {held[output]} were held for {output}, {len(found)} came"
         assert in_order_by_tag(found), f"{at}: {output} got {found}"
         if is_exact:
@@ -167,3 +170,33 @@ def test_records_that_all_outputs_have_before_they_could_be_stored_are_settled(t
 
     assert (before, delivered, world.settled) == ([], [["line 0"], ["line 0"]], ["line 0"])
     assert stored.buffer.statistics().records == 0
+
+
+def test_records_that_the_disk_refuses_wait_for_an_output_that_has_a_backlog(tmp_path: Path) -> None:
+    first = Stored(tmp_path, OUTPUTS)
+    first.buffer.put(batch_of("old"), ["two"])
+    first.end()
+    disk = FaultyProcessDisk(0, ("write",), errno.ENOSPC, "error")
+    stored = Stored(tmp_path, OUTPUTS, disk)
+    disk.fail_after(0)
+    stored.buffer.put(batch_of("new"), OUTPUTS)
+    failed = disk.failed
+
+    assert (failed, stored.deliver("one"), stored.deliver("two")) == (True, ["new"], ["old", "new"])
+
+
+def test_records_that_were_in_memory_only_are_not_held_after_a_kill(tmp_path: Path) -> None:
+    disk = FaultyProcessDisk(0, ("write",), errno.ENOSPC, "error")
+    stored = Stored(tmp_path, OUTPUTS, disk)
+    stored.buffer.put(batch_of("stored", tag="a"), OUTPUTS)
+    first = stored.take("one")
+    assert first is not None
+    disk.fail_after(0)
+    stored.buffer.put(batch_of("refused", tag="b"), OUTPUTS)
+    stored.readers["one"].commit(first)  # it saves what is known of both
+    stored.end()
+    again = Stored(tmp_path, OUTPUTS)
+
+    assert disk.failed
+    assert (again.readers["one"].held(), again.deliver("one")) == ((0, 0), [])
+    assert again.deliver("two") == ["stored"]

@@ -196,6 +196,29 @@ def test_a_batch_that_has_left_memory_is_read_again_until_that_goes_well_or_the_
     assert one.held()[0] == 1 - lost
 
 
+@pytest.mark.parametrize(
+    ("error", "failures", "lost"),
+    [(errno.ENOMEM, 30, 0), (errno.EIO, log_source.READ_TRIES - 1, 0), (errno.EIO, log_source.READ_TRIES, 3)],
+)
+def test_a_segment_is_read_again_until_that_goes_well_or_the_medium_is_bad(
+    error: int, failures: int, lost: int, tmp_path: Path
+) -> None:
+    first = Stored(tmp_path)
+    for text in "abc":
+        first.buffer.put(batch_of(text), ["one"])
+    first.end()
+    disk = FaultyProcessDisk(0, ("pread",), error, "error")
+    stored = Stored(tmp_path, disk=disk)
+    one = stored.readers["one"]
+    for second in range(failures):
+        disk.fail_after(0)
+        assert (one.take(float(second), flush=True), disk.failed) == (None, True)
+    found = one.take(float(failures), flush=True)
+
+    assert ([] if found is None else lines_in(found)) == (list("abc") if lost == 0 else [])
+    assert sum(loss.records for loss in stored.skipped) == lost
+
+
 def test_a_medium_that_fails_for_good_costs_its_segment_and_no_other(tmp_path: Path) -> None:
     bad: set[int] = set()
 
