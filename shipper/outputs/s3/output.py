@@ -195,7 +195,8 @@ class S3Output(Output):
             while True:
                 uploads.wake.clear()
                 self._close_due()
-                waits = [uploads.start_ready(tasks), self._known.forget_in()]
+                # In this order: what is not expected any more may leave the disk.
+                waits = [self._known.forget_in(), uploads.start_ready(tasks)]
                 now = self._clock.monotonic()
                 waits += [max(0.0, one.due - now) for one in self._open.values()]
                 await self._clock.wait(uploads.wake, min((w for w in waits if w is not None), default=None))

@@ -74,6 +74,15 @@ def test_a_request_is_full_at_ten_thousand_events_wherever_batches_end() -> None
     assert requests == at_once(parts, EVENT_LIMIT, Cut())
 
 
+def test_a_request_is_full_with_what_every_one_of_its_events_weighs_wherever_batches_end() -> None:
+    parts = [[(NOW_MS + n, "x" * 100)] * 700 for n in range(12)] + [[(NOW_MS + 12, "y" * 2000)] * 300]
+
+    requests = packed(parts, EVENT_LIMIT, Cut())
+
+    assert [r.weight <= REQUEST_LIMIT for r in requests] == [True, True]
+    assert requests == at_once(parts, EVENT_LIMIT, Cut())
+
+
 def test_events_that_are_late_bring_all_of_them_into_order() -> None:
     parts = [[(NOW_MS + 5, "a"), (NOW_MS + 9, "b")], [(NOW_MS + 7, "late")]]
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from shipper.buffers.base import Delivery
 from shipper.buffers.memory import MemoryBuffer
 from shipper.clock import Clock, SystemClock
 from shipper.config.service import ServiceOptions
@@ -84,6 +85,12 @@ class Running:
         for batch in batches:
             self.buffer.put(batch, [NAME])
 
+    async def send(self, batch: RecordBatch) -> Delivery:
+        """Hand a batch to the output without the dispatcher."""
+        delivery = Delivery(batch.tag, [batch])
+        await self.output.send(delivery)
+        return delivery
+
     async def until(self, condition: Any) -> None:
         """Wait for something that the output does by itself."""
         async with asyncio.timeout(PATIENCE_S):
@@ -115,6 +122,18 @@ async def running(options: S3Options, disk: Disk | None = None) -> AsyncIterator
     """An output that runs, and is stopped without ceremony if it still does at the end."""
     one = Running(options, disk=disk)
     await one.start()
+    try:
+        yield one
+    finally:
+        await one.die()
+
+
+@contextlib.asynccontextmanager
+async def working(options: S3Options, clock: Clock, disk: Disk | None = None) -> AsyncIterator[Running]:
+    """An output without its dispatcher, by this clock, which is stopped as a kill does."""
+    one = Running(options, clock, disk)
+    await one.output.open()
+    one.task = asyncio.ensure_future(one.output.work())
     try:
         yield one
     finally:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from shipper.aws.settings import NoAnswer
+from shipper.buffers.base import Delivery
+from shipper.disk import SystemDisk
+from shipper.errors import RetryLater
+from shipper.log import Log
+from shipper.outputs.s3.bucket import Bucket, NoReply
+from shipper.outputs.s3.sending import Sender
+from shipper.outputs.s3.spool import Sheet, Spool, new_name
 from shipper.record import RecordBatch
-from shipper.testing import FaultyDisk
+from shipper.testing import FaultyDisk, ManualClock
 
-from .making import batch_of, lines_from, options_of, running
+from .making import batch_of, lines_from, options_of, running, working
 from .server import Fault, SmallS3
 from .test_multipart import numbers
 
@@ -139,6 +148,22 @@ async def test_a_disk_that_fails_at_any_step_loses_and_repeats_nothing(s3: Small
         pytest.fail("the disk failed at every step")
 
 
+async def test_a_delivery_waits_at_every_attempt_while_the_disk_is_full(s3: SmallS3, tmp_path: Path) -> None:
+    disk = FaultyDisk(0, ("write",), errno.ENOSPC)
+    async with working(options_of(s3.url, tmp_path, "total_file_size 1M\n"), ManualClock(), disk) as one:
+        await one.send(batch_of({"n": 1}))
+        delivery = Delivery("app.web", [batch_of({"n": 2})])
+        for _ in range(3):
+            disk.fail_after(0)
+            with pytest.raises(RetryLater):
+                await one.output.send(delivery)
+        await one.output.send(delivery)
+        one.output.flush()
+        await one.until(lambda: bool(s3.objects))
+
+    assert numbers(s3) == [1, 2]
+
+
 @pytest.mark.parametrize("call", ["write", "open", "rename"])
 async def test_a_disk_that_fails_while_records_come_again_loses_and_repeats_nothing(
     s3: SmallS3, tmp_path: Path, call: str
@@ -165,6 +190,38 @@ async def test_a_disk_that_fails_while_records_come_again_loses_and_repeats_noth
             break
     else:
         pytest.fail("the disk failed at every step")
+
+
+class Silent:
+    """A service that gives no answer."""
+
+    def __init__(self, *, timed_out: bool) -> None:
+        self.calls = 0
+        self._timed_out = timed_out
+
+    async def call(self, *arguments: Any, **named: Any) -> Any:
+        self.calls += 1
+        raise NoAnswer("nothing came", timed_out=self._timed_out)
+
+    def forget_credentials(self) -> None:
+        """There are none."""
+
+
+@pytest.mark.parametrize(("timed_out", "calls"), [(False, 2), (True, 1)])
+async def test_a_call_is_made_again_at_once_unless_its_whole_time_went_by(
+    tmp_path: Path, timed_out: bool, calls: int
+) -> None:
+    spool = Spool(tmp_path, new_name(0), Sheet(key="k", tag="t", first_ns=0, is_unique=True), SystemDisk())
+    spool.append(b"{}\n")
+    spool.close()
+    service, log = Silent(timed_out=timed_out), Log("")
+    bucket = Bucket("b", service, ManualClock(), log, {}, send_md5=False)
+    sender = Sender(bucket, log, lambda spool: spool.part(spool.sheet.pieces[0]), lambda: None, resend_at_once=True)
+
+    with pytest.raises(NoReply):
+        await sender.advance(spool)
+
+    assert service.calls == calls
 
 
 async def test_a_service_without_conditions_is_asked_whether_the_key_is_free(s3: SmallS3, tmp_path: Path) -> None:

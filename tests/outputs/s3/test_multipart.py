@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from shipper.outputs.s3 import output as module
 from shipper.record import RecordBatch
 
 from .making import batch_of, lines_from, options_of, running
@@ -85,6 +86,16 @@ async def test_parts_together_are_one_file(s3: SmallS3, tmp_path: Path, compress
     assert stored.parts >= 2
     assert stored.headers.get("content-encoding", "none") == compression
     assert numbers(s3) == list(range(14))
+
+
+async def test_an_object_ends_when_it_has_as_many_parts_as_it_may(
+    s3: SmallS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_PIECES", 1)  # one more comes with the end of the object
+    await send(s3, tmp_path, 8)
+
+    assert [stored.parts for stored in s3.objects.values()] == [2, 2]
+    assert numbers(s3) == list(range(8))
 
 
 @pytest.mark.parametrize(

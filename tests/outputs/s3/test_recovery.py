@@ -266,6 +266,29 @@ async def test_an_upload_without_its_data_is_aborted(s3: SmallS3, tmp_path: Path
     assert numbers(s3) == [0, 1, 2]
 
 
+async def test_what_is_left_of_a_damaged_object_takes_not_the_place_of_the_whole_one(
+    s3: SmallS3, tmp_path: Path
+) -> None:
+    """It got to the bucket, but the answer was lost; then the disk lost the second half of it."""
+    options = options_of(s3.url, tmp_path, f"{PUT}auto_retry_requests off\n")
+    s3.fail("PutObject", Fault(done=True, cut=True))
+    async with running(options) as one:
+        one.put(*batches(0, 4))
+        await one.until(lambda: one.buffer.statistics().records == 0)
+        one.output.flush()
+        await one.until(lambda: one.count("upload_failures_total") == 1)
+    [(key, whole)] = s3.objects.items()
+    [data] = tmp_path.rglob("*.data")
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    async with running(options) as one:
+        one.put(*batches(0, 4))
+        await one.drain()
+
+    assert len(whole.text.splitlines()) == 8
+    assert s3.objects[key].data == whole.data
+    assert len(s3.objects) > 1
+
+
 async def test_damaged_files_are_put_aside_and_the_others_go_on(s3: SmallS3, tmp_path: Path) -> None:
     options = options_of(s3.url, tmp_path, PUT)
     async with running(options) as one:
