@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from shipper.buffers.base import Delivery, Kept
+from shipper.buffers.base import BatchLimits, Delivery, Kept
 from shipper.buffers.filesystem import RejectedStore
 from shipper.buffers.memory import MemoryBuffer
 from shipper.disk import SystemDisk
-from shipper.dispatcher import OPEN_PROBE_S, Dispatcher
+from shipper.dispatcher import OPEN_PROBE_S, PROBE_S, Dispatcher
 from shipper.errors import Counts, Rejected, RetryLater
 from shipper.log import Log
 from shipper.metrics import Metrics
@@ -252,6 +252,27 @@ async def test_one_failing_lane_does_not_hold_up_the_others() -> None:
         assert len(bench.output.sent) == 100
 
 
+async def test_a_lane_that_heals_without_the_data_is_looked_at_each_minute_beside_healthy_ones() -> None:
+    attempts: list[float] = []
+
+    class OneDenied(MemoryOutput):
+        async def send(self, delivery: Delivery) -> None:
+            if delivery.lane == "denied":
+                attempts.append(bench.clock.monotonic())
+                raise RetryLater("not allowed", counts=Counts.NEVER)
+            await super().send(delivery)
+
+    bench = Bench(OneDenied(by_tag=True), cap=2000, pick=max)
+    async with running(bench):
+        bench.put("x", tag="denied")
+        for _ in range(120):
+            bench.put("y", tag="healthy")
+            await bench.clock.advance(10)
+
+        assert len(attempts) >= 15
+        assert max(later - earlier for earlier, later in itertools.pairwise(attempts)) <= PROBE_S + 10
+
+
 async def test_order_within_a_lane_survives_failures() -> None:
     script: list[Exception | None] = [None, RetryLater("x"), None, RetryLater("y"), RetryLater("z"), None]
     async with running(Bench(MemoryOutput(script))) as bench:
@@ -344,6 +365,20 @@ async def test_a_cancelled_dispatcher_still_owes_what_was_in_flight() -> None:
     assert bench.output.sent == []
 
 
+async def test_an_input_that_floods_its_buffer_does_not_starve_the_others() -> None:
+    bench = Bench(MemoryOutput(limits=BatchLimits(10, 100, 1.0)), concurrency=1)
+    other = MemoryBuffer("in.1", 1_000_000, bench.clock, Log(""))
+    bench.dispatcher.attach("in.1", other)
+    for number in range(20):
+        bench.put(f"flood {number:04d}")
+    other.put(batch_of("the quiet one"), ["out.0"])
+    async with running(bench):
+        await bench.clock.advance(2)
+
+        assert bench.output.sent.index(["the quiet one"]) <= 1
+        assert len(bench.output.sent) == 21
+
+
 class KeepingOutput(MemoryOutput):
     """Keeps every delivery; `kept` are those it has not ended. `flush` ends them all."""
 
@@ -379,11 +414,13 @@ async def test_what_an_output_keeps_is_held_until_it_says_that_it_is_delivered()
         output.kept[1].settle()
         output.kept[1].settle()
         between = (bench.dispatcher.held()[0], bench.count("proc_records_total"))
+        kept = bench.dispatcher.statistics().kept
         output.kept[0].settle()
 
         assert output.sent == [["a"], ["b"]]
         assert before == (2, 0, 0)
         assert between == (1, 1)
+        assert (kept, bench.dispatcher.statistics().kept) == (1, 0)
         assert bench.dispatcher.held() == (0, 0)
         assert bench.count("proc_records_total") == 2
 

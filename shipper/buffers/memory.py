@@ -312,6 +312,11 @@ class MemoryReader(Reader):
         return self._records, self._size
 
     @property
+    def unkept(self) -> int:
+        """Bytes as read of what waits or is on its way, without what the output keeps in a place of its own."""
+        return self.lanes.waiting + sum(delivery.size for delivery in self._out)
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing is on its way."""
         return not self._out and self.lanes.is_empty

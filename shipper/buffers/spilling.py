@@ -110,9 +110,7 @@ class SpillingBuffer(Buffer):
         ]
         # What may not wait on the disk either waits here, and the input with it. Its form there may be larger.
         away = [
-            (waiting, name)
-            for waiting, name in away
-            if self.files.has_room_for(name, 2 * readers[name].memory.held()[1])
+            (waiting, name) for waiting, name in away if self.files.has_room_for(name, 2 * readers[name].memory.unkept)
         ]
         if away:
             output = max(away)[1]
@@ -126,17 +124,18 @@ class SpillingBuffer(Buffer):
         """Move what waits for an output to the disk; gives the number of records."""
         reader = self._readers[output]
         for delivery, entries in reader.memory.withdraw_out():
-            self._store(entries, output)
+            self._store(entries, output, is_limited=False)
             reader.adopt(delivery, entries)
         waiting = reader.memory.withdraw()
         self._store(waiting, output)
         self.memory.let_go(waiting)
         return reader.held()[0]
 
-    def _store(self, entries: list[Entry], output: str) -> None:
+    def _store(self, entries: list[Entry], output: str, *, is_limited: bool = True) -> None:
         for entry in entries:
             receipt = Receipt(_settling(self.memory, entry))
-            self.files.put(RecordBatch(entry.batch.tag, entry.batch.content, entry.size, receipt), [output])
+            batch = RecordBatch(entry.batch.tag, entry.batch.content, entry.size, receipt)
+            self.files.put(batch, [output], is_limited=is_limited)
 
 
 class SpillingReader(Reader):

@@ -86,3 +86,19 @@ def test_lanes_that_went_quiet_are_not_remembered_for_ever(lanes: Lanes[Waiting]
         take(lanes, number + 1.0)
 
     assert len(lanes._taken_at) <= 6
+
+
+def test_a_delivery_has_no_more_records_than_the_limit(lanes: Lanes[Waiting]) -> None:
+    for number in range(10):
+        lanes.add(Waiting(number, 100.0, records=4, size=0), "a")
+
+    assert take(lanes, 100.0) == [0, 1]
+
+
+def test_what_was_dropped_does_not_make_a_lane_full(lanes: Lanes[Waiting]) -> None:
+    for number in range(2):
+        lanes.add(Waiting(number, 100.0, records=4), "a")
+    lanes.drop(0)
+    lanes.add(Waiting(2, 100.0, records=4), "a")
+
+    assert not lanes.has_full()

@@ -120,6 +120,23 @@ def test_a_delivery_keeps_to_the_limits_but_holds_at_least_one_batch() -> None:
     assert second is not None and second.size == 6
 
 
+def test_what_one_of_several_outputs_has_on_its_way_is_bounded_by_its_share() -> None:
+    batch = batch_of("0123456789")
+    buffer = MemoryBuffer("test.0", 20 * weight_of(batch), ManualClock(), Log(""), readers=2)
+    greedy, other = reader_of(buffer, "greedy"), reader_of(buffer, "other")
+    for number in range(20):
+        buffer.put(batch_of("0123456789", tag=f"t{number}"), ["greedy", "other"])
+    out = []
+    while (delivery := greedy.take(1.0)) is not None:
+        out.append(delivery)
+    due_in_before = greedy.due_in(1.0)
+    greedy.commit(out[0])
+
+    assert (len(out), due_in_before) == (10, None)
+    assert greedy.take(1.0) is not None
+    assert other.take(1.0) is not None
+
+
 async def test_room_is_waited_for_while_the_buffer_is_full_and_given_when_it_is_released() -> None:
     batch = batch_of("0123456789")
     buffer = buffer_with(limit=weight_of(batch) + 10)

@@ -8,26 +8,30 @@ from pathlib import Path
 
 import pytest
 
-from shipper.buffers.base import BatchLimits, Delivery, Reader
+from shipper.buffers.base import BatchLimits, Delivery, Loss, Reader
 from shipper.buffers.filesystem import FilesystemBuffer, StorageSettings
+from shipper.buffers.filesystem.limits import OnFull, StorageLimit
 from shipper.buffers.spilling import SpillingBuffer
 from shipper.disk import SystemDisk
 from shipper.log import Log
 from shipper.metrics import Metrics
 from shipper.record import Receipt, RecordBatch
 from shipper.testing import ManualClock, batch_of, lines_of, settle
+from tests.buffers.filesystem.making import Stored
 
 LIMIT = 30_000
 
 
 class Spilling:
-    """A buffer for `one` and `two`, and the receipts of what was put."""
+    """A buffer for `one` and `two`, the receipts of what was put, and what was skipped; `limit` is that of `two`."""
 
-    def __init__(self, folder: Path, *, keeps_source: bool = True) -> None:
+    def __init__(self, folder: Path, *, keeps_source: bool = True, limit: StorageLimit | None = None) -> None:
         self.clock = ManualClock()
-        settings = StorageSettings(path=str(folder), floor=0)
+        limits_by_output = {} if limit is None else {"two": limit}
+        settings = StorageSettings(path=str(folder), floor=0, limits=limits_by_output, keeps_source=keeps_source)
+        self.skipped: list[Loss] = []
         self.files = FilesystemBuffer(
-            "in.0", settings, self.clock, Log(""), SystemDisk(), Metrics(), lambda *what: None
+            "in.0", settings, self.clock, Log(""), SystemDisk(), Metrics(), self.skipped.append
         )
         self.buffer = SpillingBuffer("in.0", LIMIT, self.files, self.clock, Log(""), 2, keeps_source=keeps_source)
         limits = BatchLimits(2000, 100, 1.0)
@@ -214,3 +218,67 @@ async def test_what_is_out_when_an_output_fails_is_stored_at_a_stop_too(tmp_path
 
     assert sum(delivery.records for delivery in taken if delivery is not None) == 3
     assert spilling.stop() == {"one": 3, "two": 3}
+
+
+async def test_at_the_limit_of_an_output_the_input_waits_and_nothing_is_lost(tmp_path: Path) -> None:
+    limit = StorageLimit(60_000)
+    spilling = Spilling(tmp_path, limit=limit)
+    _, put = await spilling.put_beside(200, "one", 30)
+
+    assert 50_000 < limit.used() <= 60_000
+    assert put < 200
+    assert sorted(spilling.deliver("two")) == list(range(put))
+
+
+@pytest.mark.parametrize("used_by_another_input", [0, 4])
+async def test_what_does_not_fit_the_limit_of_an_output_stays_in_memory(
+    used_by_another_input: int, tmp_path: Path
+) -> None:
+    limit = StorageLimit(3000)
+    other = Stored(tmp_path, ("two",), name="in.1", output_limits={"two": limit}, keeps_source=True)
+    for _ in range(used_by_another_input):
+        other.buffer.put(batch_of("y" * 500), ["two"])
+    used = limit.used()
+    spilling = Spilling(tmp_path, limit=limit)
+    _, put = await spilling.put_beside(200, "one", 30)
+
+    assert (limit.used(), spilling.files.statistics().batches) == (used, 0)
+    assert spilling.buffer.memory.statistics().batches == put < 25
+    assert sorted(spilling.deliver("two")) == list(range(put))
+
+
+async def test_what_an_output_keeps_needs_no_room_on_the_disk(tmp_path: Path) -> None:
+    limit = StorageLimit(60_000)
+    spilling = Spilling(tmp_path, limit=limit)
+    kept = []
+    for number in range(100):
+        await spilling.put(number)
+        spilling.deliver("one")
+        delivery = spilling.take("two") or pytest.fail("nothing was taken")
+        spilling.readers["two"].keep(delivery)
+        kept.append(delivery)
+    _, put = await spilling.put_beside(30, "one", 30, first=100)
+    for delivery in kept:
+        spilling.readers["two"].commit(delivery)
+
+    assert put == 30
+    assert limit.used() > 0
+    assert sorted(spilling.deliver("two")) == list(range(100, 130))
+    assert all(receipt.is_settled for receipt in spilling.receipts)
+
+
+@pytest.mark.parametrize("on_full", ["drop_oldest", "drop_newest"])
+async def test_what_is_on_its_way_is_neither_skipped_nor_refused_at_the_limit(on_full: OnFull, tmp_path: Path) -> None:
+    spilling = Spilling(tmp_path, limit=StorageLimit(1000, on_full))
+    await spilling.put(0, 1, 2, 3, 4, 5)
+    on_their_way = [spilling.take("two") or pytest.fail("nothing was taken") for _ in range(2)]
+    _, put = await spilling.put_beside(94, "one", 30, first=6)
+    delivered = sum(delivery.records for delivery in on_their_way)
+    for delivery in on_their_way:
+        spilling.readers["two"].commit(delivery)
+    delivered += len(spilling.deliver("two"))
+
+    assert put == 94
+    assert delivered + sum(loss.records for loss in spilling.skipped) == 100
+    assert spilling.readers["two"].held() == (0, 0)
+    assert all(receipt.is_settled for receipt in spilling.receipts)

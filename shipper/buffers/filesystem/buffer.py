@@ -133,8 +133,10 @@ class FilesystemBuffer(Buffer):
         if reason is not None:
             await self._wait_for_room(size, reason)
 
-    def put(self, batch: RecordBatch, outputs: Sequence[str]) -> None:
-        named = self._wanted_by(outputs, batch) if self._settings.limits else tuple(outputs)
+    def put(self, batch: RecordBatch, outputs: Sequence[str], *, is_limited: bool = True) -> None:
+        """See `Buffer`; what is on its way already must not be refused or skipped, and is put without `is_limited`."""
+        limits = self._settings.limits if is_limited else {}
+        named = self._wanted_by(outputs, batch) if limits else tuple(outputs)
         if not named:
             batch.receipt.settle()
             return
@@ -148,7 +150,8 @@ class FilesystemBuffer(Buffer):
         data = encode_frame(sequence, names, size, now_ns, records, payload.form, payload.parts)
         kept = RecordBatch(batch.tag, payload.content, size, stored_receipt(now_ns))
         entry = Entry(sequence, stored_names, records, size, len(data), now_ns, self._clock.monotonic(), kept)
-        self._make_room_for(entry, named)
+        if limits:
+            self._make_room_for(entry, named)
         self._next = sequence + 1
         self._kept.put(entry)
         put = Put(entry, data, batch.receipt)
@@ -241,9 +244,9 @@ class FilesystemBuffer(Buffer):
     # -- room --------------------------------------------------------------------------------------------------------
 
     def has_room_for(self, output: str, size: int) -> bool:
-        """Whether so many bytes more may wait for this output without skipping anything or letting the input wait."""
+        """Whether so many bytes that wait for this output elsewhere may wait here; see `StorageLimit.takes`."""
         limit = self._settings.limits.get(output)
-        return limit is None or limit.has_room(size)
+        return limit is None or limit.takes(size, keeps_source=self._settings.keeps_source)
 
     def _wanted_by(self, outputs: Sequence[str], batch: RecordBatch) -> tuple[str, ...]:
         """The outputs for which the batch is stored; for the others it is counted as skipped."""
@@ -258,7 +261,7 @@ class FilesystemBuffer(Buffer):
 
     def _make_room_for(self, entry: Entry, outputs: Sequence[str]) -> None:
         limits = self._settings.limits
-        for output in outputs if limits else ():
+        for output in outputs:
             if output in limits:
                 limits[output].make_room(entry.stored)
 

@@ -49,6 +49,11 @@ class StorageLimit:
         used = self.used()
         return not used or used + stored <= self.limit
 
+    def takes(self, stored: int, *, keeps_source: bool) -> bool:
+        """Whether so many bytes may be added at once, from an input of this kind; if it waits at the limit, all fit."""
+        is_patient = self.on_full(keeps_source=keeps_source) == "pause"
+        return self.used() + stored <= self.limit if is_patient else self.has_room(stored)
+
     def refuses(self, stored: int, *, keeps_source: bool) -> bool:
         """Whether a new batch is not to be stored for the output."""
         return self.on_full(keeps_source=keeps_source) == "drop_newest" and not self.has_room(stored)
