@@ -278,8 +278,12 @@ def test_the_time_is_that_of_the_record() -> None:
     ],
     ids=["a line", "a terminal", "no text", "text"],
 )
-def test_what_others_have_written_begins_no_line_and_says_nothing_to_a_terminal(name: str, shown: str) -> None:
+def test_what_others_have_written_begins_no_line_and_says_nothing_to_a_terminal(
+    name: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stream, log = log_to(), Log("")
+    # The report of a test cannot hold what is no text.
+    monkeypatch.setattr(logging.getLogger("shipper"), "propagate", False)
     log.info(f"new file {name}", file=name)
     try:
         raise OSError(name)
