@@ -1,4 +1,4 @@
-"""Opening what is to be read, and what to do about a file or folder that may not be read."""
+"""Opening and reading what is to be read, and what to do about a file or folder that may not be read."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ def open_regular(disk: Disk, name: str) -> int:
         disk.close(fd)
         raise OSError(errno.EINVAL, "it is no regular file")
     return fd
+
+
+def read_whole(disk: Disk, fd: int, size: int, offset: int) -> bytes:
+    """So many bytes, fewer at the end of the file alone; a network file system may give them in parts."""
+    data = disk.pread(fd, size, offset)
+    while 0 < len(data) < size and (more := disk.pread(fd, size - len(data), offset + len(data))):
+        data += more
+    return data
 
 
 def remedy_of(error: OSError) -> str:

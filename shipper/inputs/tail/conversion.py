@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ...disk import Disk
 from ...log import Log
+from .access import read_whole
 from .compressed import GzipConverter, decompressed_head, is_compressed
 from .encoding import AUTO, EncodingConverter, TextDecoder, codec_by_mark, unit_size
 from .positions import Position
@@ -54,7 +55,7 @@ class Conversion:
         return EncodingConverter(codec or "utf-8", offset == 0)
 
     def _head(self, fd: int, is_gzip: bool) -> bytes:
-        head = self._disk.pread(fd, _HEAD, 0)
+        head = read_whole(self._disk, fd, _HEAD, 0)
         return decompressed_head(head, 2) if is_gzip else head[:2]
 
     def _between_units(self, start: Break) -> Break:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ...disk import Disk
 from ...log import Log
-from .access import open_regular
+from .access import open_regular, read_whole
 from .follower import Follower
 from .generation import Generation
 from .known import KnownFiles
@@ -155,11 +155,13 @@ class Copies:
     def _begins_like(self, path: str, generation: Generation) -> bool:
         """Whether the head of the file, however short, is that of the generation."""
         head = self._read(path, HEAD_SIZE, 0)
-        return head is not None and head == self._disk.pread(generation.fd, len(head), 0)
+        return head is not None and head == read_whole(self._disk, generation.fd, len(head), 0)
 
     def _have_equal_ends(self, path: str, generation: Generation, size: int) -> bool:
         places = (0, size - HEAD_SIZE)
-        return all(self._read(path, HEAD_SIZE, at) == self._disk.pread(generation.fd, HEAD_SIZE, at) for at in places)
+        return all(
+            self._read(path, HEAD_SIZE, at) == read_whole(self._disk, generation.fd, HEAD_SIZE, at) for at in places
+        )
 
     def _read(self, path: str, size: int, offset: int) -> bytes | None:
         """Some bytes of a file; None if it cannot be opened."""
@@ -168,7 +170,7 @@ class Copies:
         except OSError:
             return None
         try:
-            return self._disk.pread(fd, size, offset)
+            return read_whole(self._disk, fd, size, offset)
         finally:
             self._disk.close(fd)
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from ...disk import Disk
 from ...record import Content, Origin, Receipt, Record, RecordBatch, RecordList
+from .access import read_whole
 from .assembly import Assembler, Block
 from .generation import Generation, Identity, Step, Update
 from .holes import size_of_hole, start_of_hole
@@ -309,10 +310,10 @@ class Follower:
                 self.restart(generation)
 
     def _is_what_was_read(self, generation: Generation) -> bool:
-        first, last, read = generation.first_bytes, generation.last_bytes, self._disk.pread
+        first, last = generation.first_bytes, generation.last_bytes
         return (
-            read(generation.fd, len(last), generation.offset - len(last)) == last
-            and read(generation.fd, len(first), 0) == first
+            self._read_at(generation, len(last), generation.offset - len(last)) == last
+            and self._read_at(generation, len(first), 0) == first
         )
 
     def _unread_bytes(self, generation: Generation, size: int) -> bytes:
@@ -323,11 +324,7 @@ class Follower:
         return data
 
     def _read_at(self, generation: Generation, size: int, offset: int) -> bytes:
-        """So many bytes, fewer at the end of the file alone; a network file system may give them in parts."""
-        data = self._disk.pread(generation.fd, size, offset)
-        while 0 < len(data) < size and (more := self._disk.pread(generation.fd, size - len(data), offset + len(data))):
-            data += more
-        return data
+        return read_whole(self._disk, generation.fd, size, offset)
 
     def _replay(self, generation: Generation, now_ns: int) -> RecordBatch | None:
         """Read the bytes of records again that were open when the program stopped."""
@@ -441,7 +438,7 @@ class Follower:
         if start > 0:
             return consumed[max(0, start - MARKER_SIZE) : start]
         size = min(MARKER_SIZE, safe)
-        return self._disk.pread(generation.fd, size, safe - size)
+        return self._read_at(generation, size, safe - size)
 
     def _settle(self, step: Step) -> None:
         step.is_settled = True

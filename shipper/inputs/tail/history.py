@@ -15,6 +15,7 @@ import msgspec
 
 from ...disk import Disk
 from ...log import Log
+from .access import read_whole
 from .follower import Follower
 from .generation import Generation
 from .known import KnownFiles
@@ -142,7 +143,7 @@ class History:
             return False
         head = self._known.text_head(other.path)
         originals = [one for original, one in found if f"{original.path}.gz" == other.path]
-        return any(self._disk.pread(one.fd, len(head), 0) == head for one in originals)
+        return any(read_whole(self._disk, one.fd, len(head), 0) == head for one in originals)
 
     def between(self, follower: Follower, newest: Generation | None) -> list[Generation]:
         """Files that the path named since the last look and that were rotated already, oldest first."""

@@ -7,7 +7,7 @@ import os
 import msgspec
 
 from ...disk import Disk
-from .access import open_regular
+from .access import open_regular, read_whole
 from .compressed import decompressed_head
 from .generation import Generation, Identity
 from .positions import HEAD_SIZE, Position, PositionStore, SavedFile, fingerprint
@@ -120,7 +120,7 @@ class KnownFiles:
         except OSError:
             return
         try:
-            state, data = self._disk.fstat(fd), self._disk.pread(fd, COMPRESSED_HEAD_SIZE, 0)
+            state, data = self._disk.fstat(fd), read_whole(self._disk, fd, COMPRESSED_HEAD_SIZE, 0)
         finally:
             self._disk.close(fd)
         if fingerprint(decompressed_head(data, saved.head_size)) != saved.head:
@@ -138,7 +138,7 @@ class KnownFiles:
         except OSError:
             return b""
         try:
-            return decompressed_head(self._disk.pread(fd, COMPRESSED_HEAD_SIZE, 0), HEAD_SIZE)
+            return decompressed_head(read_whole(self._disk, fd, COMPRESSED_HEAD_SIZE, 0), HEAD_SIZE)
         finally:
             self._disk.close(fd)
 

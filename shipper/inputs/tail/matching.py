@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from ...disk import Disk
 from ...log import Log
 from ...metrics import Counter
-from .access import open_regular
+from .access import open_regular, read_whole
 from .compressed import decompressed_head, is_compressed
 from .known import COMPRESSED_HEAD_SIZE
 from .positions import HEAD_SIZE, Position, PositionStore, SavedFile, as_converted, fingerprint
@@ -86,7 +86,7 @@ class Matching:
                 return saved
         if not is_compressed(name):
             return self._row_of_more_than(rows, path, name, fd, state)
-        data = self._disk.pread(fd, COMPRESSED_HEAD_SIZE, 0)
+        data = read_whole(self._disk, fd, COMPRESSED_HEAD_SIZE, 0)
         for saved in rows:
             is_alike = fingerprint(decompressed_head(data, saved.head_size)) == saved.head
             if saved.position.text is None and is_alike and not self._has_own_file(saved, name, state):
@@ -107,7 +107,7 @@ class Matching:
         longer = [row for row in rows if row.position.text is None and row.position.offset > state.st_size]
         if not longer or os.path.realpath(path) == name:
             return None
-        head = fingerprint(self._disk.pread(fd, HEAD_SIZE, 0))
+        head = fingerprint(read_whole(self._disk, fd, HEAD_SIZE, 0))
         for saved in longer:
             if saved.head_size == HEAD_SIZE and saved.head == head and not self._has_own_file(saved, name, state):
                 saved.position = saved.position.cut_at(state.st_size, state.st_size)
@@ -129,10 +129,10 @@ class Matching:
         if place.offset > state.st_size:
             return "the stored offset lies beyond its end"
         if 0 < saved.marker_size <= place.offset:
-            before = self._disk.pread(fd, saved.marker_size, place.offset - saved.marker_size)
+            before = read_whole(self._disk, fd, saved.marker_size, place.offset - saved.marker_size)
             if fingerprint(before) != saved.marker:
                 return "its content before the stored offset has changed"
-        if saved.head_size and fingerprint(self._disk.pread(fd, saved.head_size, 0)) != saved.head:
+        if saved.head_size and fingerprint(read_whole(self._disk, fd, saved.head_size, 0)) != saved.head:
             return "its first bytes have changed"
         return ""
 

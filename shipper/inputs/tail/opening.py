@@ -10,7 +10,7 @@ from ...descriptors import is_lack, is_reserved, limit
 from ...disk import Disk
 from ...log import Log
 from ...metrics import Counter
-from .access import open_regular, remedy_of
+from .access import open_regular, read_whole, remedy_of
 from .conversion import Conversion
 from .generation import Generation, Identity
 from .matching import Matching
@@ -94,8 +94,8 @@ class Opening:
         fd = open_regular(self._disk, seen.path)
         try:
             end = seen.position.offset
-            head = self._disk.pread(fd, min(HEAD_SIZE, end), 0)
-            before = self._disk.pread(fd, min(MARKER_SIZE, end), max(0, end - MARKER_SIZE))
+            head = read_whole(self._disk, fd, min(HEAD_SIZE, end), 0)
+            before = read_whole(self._disk, fd, min(MARKER_SIZE, end), max(0, end - MARKER_SIZE))
         finally:
             self._disk.close(fd)
         seen.head, seen.head_size = fingerprint(head), len(head)
@@ -203,7 +203,7 @@ class Opening:
         if source is None:
             ahead = saved.position.ahead
             back = min(MARKER_SIZE, ahead)
-            last_bytes = self._disk.pread(fd, back, ahead - back)
+            last_bytes = read_whole(self._disk, fd, back, ahead - back)
         generation = Generation(self._numbers, fd, state, saved, last_bytes, source)
         self.remember_head(generation)
         return generation
@@ -240,7 +240,7 @@ class Opening:
         known = generation.first_bytes
         if len(known) >= HEAD_SIZE or generation.fd < 0:
             return False
-        head = self._disk.pread(generation.fd, HEAD_SIZE, 0)
+        head = read_whole(self._disk, generation.fd, HEAD_SIZE, 0)
         if len(head) <= len(known) or not head.startswith(known):
             return False  # if they have changed, the next look at the file will tell
         generation.first_bytes = head

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from ...disk import Disk
+from .access import read_whole
 from .positions import MARKER_SIZE, Span
 
 _CHUNK = 64 * 1024
@@ -196,7 +197,7 @@ class Source:
 
     def _bytes_before(self, offset: int) -> bytes:
         size = min(MARKER_SIZE, offset)
-        return self._disk.pread(self._fd, size, offset - size) if size else b""
+        return read_whole(self._disk, self._fd, size, offset - size) if size else b""
 
     def _forget_before(self, offset: int) -> None:
         extra = len(self._window) - (self._text_end - offset)

@@ -10,6 +10,7 @@ from typing import Self
 from ...config.units import Seconds
 from ...disk import Disk
 from ...parsers.container_time import container_time_ns
+from .access import read_whole
 
 LineTime = Callable[[bytes], int | None]
 """Nanoseconds since the epoch of a line, None if it has no time that can be read."""
@@ -106,7 +107,7 @@ def first_line_since(disk: Disk, fd: int, size: int, since_ns: int, line_time: L
 def _timed_lines(disk: Disk, fd: int, begin: int, line_time: LineTime) -> list[tuple[int, int]]:
     """Offset and time of the lines with a time that begin at `begin` or soon behind it."""
     start = max(0, begin - 1)
-    data = disk.pread(fd, _REACH, start)
+    data = read_whole(disk, fd, _REACH, start)
     if start < begin:
         skipped = data.find(b"\n") + 1 or len(data)
         start, data = start + skipped, data[skipped:]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shipper.filters.kubernetes import lookups as module
 from shipper.filters.kubernetes.lookups import PATIENCE_S, Answer, Lookups
 from shipper.filters.kubernetes.server import NoMetadata
 from shipper.filters.patience import Pace, Patience
@@ -216,6 +217,33 @@ async def test_a_stand_in_does_not_take_the_place_of_a_value() -> None:
         await seconds_of(clock, pods.ready("web-1"))
 
     assert (pods.get("web-1"), len(server.asked)) == ("web-1", 4)
+    await pods.close()
+
+
+async def test_the_value_that_nobody_got_for_longest_makes_room_for_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_VALUES", 10)
+    clock = ManualClock()
+    pods = lookups(SlowServer(clock, 0))
+    await seconds_of(clock, one_by_one(pods, PODS[:10]))
+    pods.get(PODS[0])
+    await seconds_of(clock, one_by_one(pods, PODS[10:]))
+
+    assert [pods.get(pod) for pod in PODS] == [PODS[0], None, None, *PODS[3:]]
+
+
+async def test_no_more_questions_are_on_their_way_than_may_be_and_the_others_follow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_MOST_QUESTIONS", 10)
+    clock = ManualClock()
+    pods = lookups(server := SlowServer(clock, 1000))
+    await seconds_of(clock, one_by_one(pods, PODS))
+    at_once = server.asked[:]
+    await clock.advance(1000)
+    await seconds_of(clock, one_by_one(pods, PODS))
+
+    assert at_once == PODS[:10]
+    assert server.asked == PODS
     await pods.close()
 
 

@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 from shipper.clock import Clock, SystemClock
 from shipper.context import Context
-from shipper.disk import Disk
+from shipper.disk import Disk, SystemDisk
 from shipper.inputs.tail import TailInput, TailOptions
 from shipper.inputs.tail.assembly import Assembler
 from shipper.parsers.base import Parser, ParserLibrary
 from shipper.parsers.multiline import MultilineDefinition, built_in_definitions
 from shipper.record import Body, RecordBatch
-from shipper.testing import context_of
+from shipper.testing import ManualClock, context_of
 
 from ...written_options import options_from
 
@@ -25,6 +25,13 @@ Settling = Literal["at once", "later"]
 LONGEST_WAIT_S = 8.0
 QUICK = "refresh_interval 0.3\nprogress_check_interval 0.1\nrotate_wait 0.3"
 """Short times, so that a test of rotation takes tenths of a second."""
+
+
+class DiskOfParts(SystemDisk):
+    """Gives less than was asked for, as a network file system may."""
+
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
+        return super().pread(fd, min(size, 10), offset)
 
 
 class Tail:
@@ -167,6 +174,13 @@ class Tail:
 
     def _stop_service(self) -> None:
         self.stopped_service = True
+
+
+async def time_passes_until(clock: ManualClock, condition: Callable[[], bool]) -> None:
+    """Let the time of a tail input pass in small steps until the condition holds; fails after a while."""
+    async with asyncio.timeout(LONGEST_WAIT_S):
+        while not condition():
+            await clock.advance(0.05)
 
 
 async def read_all(lines: str, count: int, **more: Any) -> Tail:

@@ -17,7 +17,7 @@ from shipper.log import Log
 from tests.components.rights import another_user, open_folder
 
 from .fluent_bit import FluentBit
-from .running import Tail, append, inode, numbered, rows, write
+from .running import DiskOfParts, Tail, append, inode, numbered, rows, write
 
 OLD_SCHEMA = """CREATE TABLE in_tail_files (id INTEGER PRIMARY KEY, name TEXT NOT NULL, offset INTEGER,
  inode INTEGER, created INTEGER, rotated INTEGER DEFAULT 0)"""
@@ -389,6 +389,23 @@ async def test_a_database_damaged_while_running_is_replaced(path: Path, db: Path
     assert rows(db, "offset, inode") == [(9, 2)]
 
 
+async def test_a_row_that_was_to_be_removed_takes_none_of_a_new_database_with_it(path: Path, db: Path) -> None:
+    store = PositionStore(str(db), "normal", False, "DELETE", Log(""))
+    store.open()
+    removed, kept = (SavedFile(str(path), str(path), 1, number, Position(5, 5)) for number in (11, 12))
+    store.add(removed)
+    store.add(kept)
+    store.flush()
+    store.remove(removed)
+    db.write_bytes(b"\xff" * db.stat().st_size)
+
+    written = store.flush() or store.flush()
+    store.close()
+
+    assert written
+    assert rows(db, "offset, inode") == [(5, 12)]
+
+
 # -- open records ------------------------------------------------------------------------------------------------------
 
 
@@ -405,6 +422,41 @@ async def test_records_behind_an_open_one_are_not_repeated_after_a_kill(path: Pa
         lines = await after.is_quiet()
 
     assert lines == ["open closed"]
+
+
+async def test_an_open_record_is_read_again_whole_from_a_disk_that_reads_in_parts(path: Path, options: str) -> None:
+    joined = f"{options}\nmultiline.parser cri"
+    write(path, f"{CRI} stdout P {'open ' * 80}", f"{CRI} stderr F done")
+    async with Tail(joined) as tail:
+        await tail.has(1)
+        tail.save()
+        await tail.kill()
+    append(path, f"{CRI} stdout F closed")
+
+    async with Tail(joined, disk=DiskOfParts()) as after:
+        lines = await after.has(1)
+
+    assert lines == ["open " * 80 + "closed"]
+
+
+async def test_an_open_record_whose_file_was_truncated_is_not_looked_for_in_what_the_file_has_now(
+    path: Path, options: str
+) -> None:
+    joined = f"{options}\nmultiline.parser cri"
+    write(path, f"{CRI} stdout P {'open ' * 8}", f"{CRI} stderr F done")
+    new = [f"{CRI} stderr F new {number}" for number in range(10)]
+    async with Tail(joined) as tail:
+        await tail.has(1)
+        write(path, *new)
+        await tail.until(lambda: "new 9" in tail.lines())
+        tail.save()
+        await tail.kill()
+    append(path, f"{CRI} stderr F last")
+
+    async with Tail(joined) as after:
+        lines = await after.is_quiet()
+
+    assert lines == ["last"]
 
 
 async def test_an_open_record_of_an_earlier_block_does_not_spoil_the_marker(path: Path, options: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 from shipper.disk import SystemDisk
 
 from .fluent_bit import FluentBit
-from .running import Tail, append, inode, numbered, rows, write
+from .running import DiskOfParts, Tail, append, inode, numbered, rows, write
 
 
 @pytest.fixture
@@ -28,6 +28,21 @@ def execute(db: Path, statement: str, *values: object) -> None:
     with sqlite3.connect(db) as connection:
         connection.execute(statement, values)
     connection.close()
+
+
+async def test_a_file_is_known_on_a_disk_that_reads_in_parts(path: Path, options: str) -> None:
+    write(path, *numbered(1, 20))
+    async with Tail(options, disk=DiskOfParts()) as tail:
+        await tail.has(20)
+        append(path, *numbered(21, 22))
+        await tail.until(lambda: tail.lines()[-1] == numbered(22, 22)[0])
+    append(path, *numbered(23, 24))
+
+    async with Tail(options, disk=DiskOfParts()) as after:
+        await after.until(lambda: after.lines()[-1:] == numbered(24, 24))
+
+    assert tail.lines() == numbered(1, 22)
+    assert after.lines() == numbered(23, 24)
 
 
 # -- the number of a device ----------------------------------------------------------------------------------------

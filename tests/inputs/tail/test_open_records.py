@@ -1,4 +1,4 @@
-"""Records without an end: they are cut when they take too much memory, and no text is lost by that."""
+"""Records without an end: no text of them is lost, and they are cut only when they take too much memory."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from shipper.inputs.tail.open_records import MOST_OPEN_BYTES, OpenRecords, most_
 from shipper.parsers.json import JsonParser
 from shipper.parsers.onigmo import Regex
 from shipper.parsers.regex import RegexParser
+from shipper.testing import ManualClock
 
-from .running import Tail, append, write
+from .running import Tail, append, time_passes_until, write
 
 TIME = "2020-01-01T00:00:00.123456789Z"
 
@@ -77,6 +78,34 @@ async def test_a_record_counts_with_all_its_bytes_when_it_is_handed_out(tmp_path
         await tail.has(1)
 
     assert sum(batch.size for batch in tail.batches) == path.stat().st_size
+
+
+async def test_without_a_database_an_open_record_is_handed_out_at_the_stop_however_young_it_is(tmp_path: Path) -> None:
+    path, clock = tmp_path / "a.log", ManualClock()
+    write(path, f"{TIME} stdout P open", f"{TIME} stderr F whole")
+
+    async with Tail(f"path {path}\nread_from_head on\nmultiline.parser cri", clock=clock) as tail:
+        await time_passes_until(clock, lambda: tail.lines() == ["whole"])
+
+    assert tail.lines() == ["whole", "open"]
+
+
+async def test_a_record_whose_end_came_while_the_reader_was_held_up_is_whole(tmp_path: Path) -> None:
+    path, other, clock = tmp_path / "a.log", tmp_path / "b.log", ManualClock()
+    write(path, f"{TIME} stdout P begun ")
+    write(other, f"{TIME} stdout F one")
+
+    async with Tail(f"path {tmp_path}/*.log\nread_from_head on\nmultiline.parser cri", clock=clock) as tail:
+        await time_passes_until(clock, lambda: tail.lines() == ["one"])
+        tail.gate.clear()
+        append(other, f"{TIME} stdout F two")
+        await time_passes_until(clock, lambda: tail.input._looking.is_held_up)
+        append(path, f"{TIME} stdout F ended")
+        await clock.advance(60)
+        tail.gate.set()
+        await time_passes_until(clock, lambda: len(tail.lines()) >= 3)
+
+    assert tail.lines() == ["one", "two", "begun ended"]
 
 
 def test_the_path_with_the_most_bytes_is_the_one_that_is_too_large() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import random
 import shutil
 import time
 from pathlib import Path
@@ -438,6 +439,30 @@ async def test_a_truncated_file_is_not_read_twice_after_a_restart(tmp_path: Path
         lines = await after.is_quiet()
 
     assert lines == []
+
+
+async def test_what_is_owed_of_a_file_when_it_becomes_a_compressed_copy_is_read_again_in_that(tmp_path: Path) -> None:
+    path, options = tmp_path / "a.log", f"path {tmp_path}/a.log\nread_from_head on\ndb {tmp_path}/p.db"
+    # Compressed they take more than the first of them do as they are.
+    lines = [f"{n:03d} {random.Random(n).randbytes(60).hex()}" for n in range(130)]
+    write(path, *lines[:30])
+    async with Tail(options, settling="later") as tail:
+        await tail.has(30)
+        count = len(tail.batches)
+        append(path, *lines[30:])
+        await tail.has(130)
+        Path(f"{path}.1.gz").write_bytes(gzip.compress(path.read_bytes()))
+        os.truncate(path, 0)
+        append(path, "after")
+        await tail.has(131)
+        tail.settle(count)
+        tail.save()
+        await tail.kill()
+
+    async with Tail(options) as after:
+        again = await after.has(101)
+
+    assert again == [*lines[30:], "after"]
 
 
 # -- names and identity --------------------------------------------------------------------------------------------

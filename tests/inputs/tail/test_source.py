@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from shipper.disk import SystemDisk
+from shipper.inputs.tail import source as module
 from shipper.inputs.tail.compressed import GzipConverter
 from shipper.inputs.tail.source import Break, Source
 
@@ -76,3 +77,19 @@ def test_the_way_to_a_position_inside_a_member_is_gone_in_turns(source_of: Calla
     assert turns > 0
     assert data == b"two\nthree\n"
     assert source.break_before(504) == Break(504, len(content) - len(gzip.compress(b"three\n")))
+
+
+def test_places_to_begin_at_are_forgotten_when_they_become_too_many_but_the_first_is_kept(
+    source_of: Callable[[bytes, Break], Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_BREAKS", 10)
+    one = gzip.compress(b"one\n")
+    source = source_of(one * 100, Break(0, 0))
+
+    text = source.read(1000, 0)
+    kept = dict.fromkeys(source.break_before(offset) for offset in range(len(text) + 1))
+
+    assert text == b"one\n" * 100
+    assert next(iter(kept)) == Break(0, 0)
+    assert 1 < len(kept) <= 10
+    assert kept.keys() <= {Break(4 * number, len(one) * number) for number in range(101)}

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from .running import Tail, append, inode, numbered, rows, write
+from shipper.testing import ManualClock
+
+from .running import Tail, append, inode, numbered, rows, time_passes_until, write
 from .test_fluent_bit_database import row_of, written_by_fluent_bit
 
 LINE = len(numbered(1, 1)[0]) + 1
@@ -139,6 +141,26 @@ async def test_a_file_that_was_let_go_for_its_age_goes_on_where_it_was_left(tmp_
 
     assert lines == ["one", "two"]
     assert rows(db) == [(str(path), 8, inode(path), 0)]
+
+
+async def test_a_file_of_which_lines_are_owed_is_not_let_go_for_its_age(tmp_path: Path) -> None:
+    path, clock = tmp_path / "a.log", ManualClock(time.time_ns())
+    write(path, "one")
+    options = f"path {path}\nread_from_head on\nignore_older 1h\nignore_active_older_files on"
+
+    async with Tail(options, settling="later", clock=clock) as tail:
+        await time_passes_until(clock, lambda: tail.lines() == ["one"])
+        age(path, 7200)
+        await clock.advance(5)
+        held = tail.count("files_closed_total") == 0
+        append(path, "two")
+        await time_passes_until(clock, lambda: "two" in tail.lines())
+        tail.settle()
+        age(path, 7200)
+        await time_passes_until(clock, lambda: tail.count("files_closed_total") == 1)
+
+    assert held
+    assert tail.lines() == ["one", "two"]
 
 
 # -- rotated before it was seen -------------------------------------------------------------------------
