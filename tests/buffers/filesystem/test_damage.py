@@ -129,9 +129,9 @@ def test_f1_a_thousand_damaged_segments_start_quickly_and_give_what_is_intact(tm
         else:
             data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
         segment.write_bytes(data)
-    began = time.perf_counter()
+    began = time.process_time()
     stored = Stored(tmp_path, segment_size=700)
-    took = time.perf_counter() - began
+    took = time.process_time() - began
     held = stored.readers["one"].held()[0]
     found = stored.deliver()
 

@@ -120,7 +120,8 @@ async def test_from_the_tail_only_what_comes_later_is_read(tmp_path: Path) -> No
     write_journal(tmp_path / "a.journal", *numbered(-5, -3))
     with JournalFile(tmp_path / "b.journal", 10) as journal:
         journal.write(*numbered(-2, 0))
-        await asyncio.sleep(0.1)
+        async with Reading(f"path {tmp_path}") as before:
+            await before.has(6)
         async with Reading(f"path {tmp_path}\nread_from_tail on") as reading:
             assert await reading.is_quiet() == []
             journal.write(*numbered(1, 4))
