@@ -23,11 +23,6 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> Path:
-    return tmp_path / "p.db"
-
-
-@pytest.fixture
 def options(path: Path, db: Path) -> str:
     return f"path {path}\nread_from_head on\ndb {db}\noffset_key o"
 
